@@ -1,0 +1,83 @@
+//! Every bound of the system, with its reason. Relations between them are checked when this file compiles.
+//!
+//! Nothing in the system grows without one of these; what is full answers with an error that names the bound.
+
+/// Nodes of one system. One bit a node in a 32-bit map (facts §1.2).
+pub const NODES_MAX: usize = 32;
+/// Containers of one system.
+pub const DCS_MAX: usize = 32;
+/// Negative slots: three fixed tasks and one system task a node (facts §1.2).
+pub const TASKS_MAX: i32 = 35;
+/// Slots from zero up that a container can have; below the smallest reserved endpoint value, 0x6ace.
+pub const PROCS_MAX: i32 = 16_384;
+/// Slots from zero up that a container has unless it asks for others (facts: 221; ours leaves room).
+pub const PROCS_DEFAULT: i32 = 12_288;
+/// Tasks and servers together: the "system" prefix of the table (facts §1.2).
+pub const SYSPROCS_MAX: i32 = 96;
+/// The prefix a container has unless it asks otherwise.
+pub const SYSPROCS_DEFAULT: i32 = 64;
+/// Distance between two generations of a slot (facts §1.4).
+pub const GENERATION_SIZE: i32 = TASKS_MAX + 0x8ace + 1;
+
+/// A message, header included.
+pub const MESSAGE_BYTES: usize = 256;
+/// The header of a message.
+pub const HEADER_BYTES: usize = 64;
+/// What a message carries inline; more travels by copy through grants.
+pub const INLINE_BYTES: usize = MESSAGE_BYTES - HEADER_BYTES;
+/// Ranges of memory one call can lend.
+pub const GRANTS_PER_CALL: usize = 4;
+/// Bytes of one copy (facts: 1 MiB; ours allows more, it is pipelined and not in kernel memory).
+pub const COPY_BYTES_MAX: u64 = 1 << 30;
+/// One chunk of a remote copy: large enough to hide a round trip, small enough for the cache.
+pub const COPY_CHUNK_BYTES: usize = 256 << 10;
+/// Name of a node, container or endpoint (facts §1.2: 16 with the terminator).
+pub const NAME_BYTES: usize = 15;
+
+/// Sessions (processes) a daemon serves.
+pub const SESSIONS_MAX: usize = 1024;
+/// Endpoints of one session.
+pub const SESSION_ENDPOINTS_MAX: usize = 16_384;
+/// Endpoints of one node over all containers.
+pub const NODE_ENDPOINTS_MAX: usize = 32_768;
+/// Links (pairs of sessions with shared memory) of one session.
+pub const SESSION_LINKS_MAX: usize = 1024;
+/// Lanes in one link; a pair that needs more gets a further link.
+pub const LINK_LANES_MAX: usize = 64;
+/// Lanes of one session; a session that opens endpoints or peers without end stops here.
+pub const SESSION_LANES_MAX: usize = 32_768;
+/// Calls a server may have consumed and not answered; the next receive waits for a reply to go out.
+pub const UNANSWERED_MAX: usize = 65_536;
+
+/// One frame between nodes on the message stream: a message, its grants and room for control records.
+pub const FRAME_BYTES_MAX: usize = 64 << 10;
+/// One frame on the bulk stream: a chunk and its header.
+pub const BULK_FRAME_BYTES_MAX: usize = COPY_CHUNK_BYTES + 4096;
+/// Frames that may be in flight to a peer node before it has confirmed any (credit of the message stream).
+pub const CREDIT_FRAMES: u32 = 4096;
+/// Bytes that may be in flight to a peer node on the bulk stream.
+pub const CREDIT_BULK_BYTES: u64 = 8 << 20;
+/// One control record (session or administration socket).
+pub const CONTROL_BYTES_MAX: usize = 64 << 10;
+
+/// Spin before sleep, when the peer last ran on another core (measured: 10–20 µs outlasts a hand-over).
+pub const SPIN_NS: u64 = 20_000;
+/// First re-check of a sleeping session's lanes, in case a hostile peer erased a ring of its doorbell.
+pub const RECHECK_FIRST_NS: u64 = 10_000_000;
+/// Longest interval between two re-checks.
+pub const RECHECK_MAX_NS: u64 = 1_000_000_000;
+/// How long a call is blocked before its process asks whether it is part of a deadlock.
+pub const DEADLOCK_CHECK_NS: u64 = 200_000_000;
+/// Steps of a wait chain that are followed.
+pub const WAIT_CHAIN_MAX: usize = 64;
+
+const _: () = {
+    assert!(PROCS_MAX < 0x6ace, "a slot must not look like a reserved endpoint");
+    assert!(PROCS_DEFAULT <= PROCS_MAX && SYSPROCS_DEFAULT <= SYSPROCS_MAX);
+    assert!(SYSPROCS_DEFAULT > TASKS_MAX && SYSPROCS_DEFAULT < TASKS_MAX + PROCS_DEFAULT);
+    assert!(INLINE_BYTES >= 192, "the design promises at least 192 bytes inline");
+    assert!(NODES_MAX as i32 + 2 < TASKS_MAX, "every node has a system task");
+    assert!(MESSAGE_BYTES + GRANTS_PER_CALL * 24 < FRAME_BYTES_MAX);
+    assert!((COPY_CHUNK_BYTES as u64) < CREDIT_BULK_BYTES);
+    assert!(LINK_LANES_MAX <= 64, "one ready word a direction");
+};
