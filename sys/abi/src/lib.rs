@@ -17,7 +17,9 @@
 #![forbid(unsafe_code)]
 
 #[cfg(not(target_endian = "little"))]
-compile_error!("messages are defined as little-endian words; big-endian hosts need a byte-swapping message module");
+compile_error!(
+    "messages are defined as little-endian words; big-endian hosts need a byte-swapping message module"
+);
 
 pub mod call;
 pub mod deadline;

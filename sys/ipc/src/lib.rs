@@ -1,1 +1,4 @@
-//! To be filled.
+//! What a program links: bound endpoints with plain synchronous calls.
+#![forbid(unsafe_code)]
+
+pub mod control;
