@@ -1,0 +1,180 @@
+//! One endpoint of this process.
+
+use super::{Ix, LaneKey, Outcome, Party, Shape};
+use dvs_abi::{Code, DcId, Endpoint, Grant, Kind, Message, Privileges};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+/// What an endpoint is doing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Phase {
+    /// Not in a call, or its outcome is there.
+    #[default]
+    Idle,
+    /// In a send that is not consumed.
+    Sending(Endpoint),
+    /// In a sendrec that is not consumed.
+    Calling(Endpoint),
+    /// In a sendrec whose request was consumed.
+    Awaiting(Endpoint),
+    /// In a receive.
+    Receiving(Filter),
+}
+
+impl Phase {
+    /// Whom the endpoint waits for, if for one in particular.
+    pub const fn waits_for(self) -> Option<Endpoint> {
+        match self {
+            Phase::Sending(e) | Phase::Calling(e) | Phase::Awaiting(e) => Some(e),
+            Phase::Receiving(Filter::From(e)) => Some(e),
+            _ => None,
+        }
+    }
+}
+
+/// What a receive accepts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Filter {
+    /// Everything.
+    Any,
+    /// Messages and notifications of one endpoint.
+    From(Endpoint),
+    /// Messages, no notifications (rcvrqst).
+    Requests,
+}
+
+impl Filter {
+    pub(super) fn takes(self, source: Endpoint) -> bool {
+        match self {
+            Filter::Any | Filter::Requests => true,
+            Filter::From(e) => e == source,
+        }
+    }
+
+    pub(super) fn takes_notices(self) -> bool {
+        self != Filter::Requests
+    }
+}
+
+/// A caller whose request this endpoint consumed and has not answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Client {
+    /// An endpoint of this process.
+    Local(Ix),
+    /// Call `seq` of a lane.
+    Lane(LaneKey, u64),
+}
+
+/// A sender in the queue of its destination.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Entry {
+    pub source: Endpoint,
+    pub party: Party,
+    pub kind: Kind,
+}
+
+/// A pending notification.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Notice {
+    pub source: Endpoint,
+    pub value: u64,
+    pub timestamp: u64,
+}
+
+/// One endpoint of this process.
+#[derive(Debug)]
+pub struct Slot {
+    /// Its container.
+    pub dc: DcId,
+    /// Its value.
+    pub endpoint: Endpoint,
+    /// Limits of the container.
+    pub shape: Shape,
+    /// Its rights.
+    pub privileges: Privileges,
+    /// While it is moved: it takes nothing and its calls wait.
+    pub frozen: bool,
+    pub(super) bound: bool,
+    pub(super) phase: Phase,
+    pub(super) outcome: Option<Outcome>,
+    /// Own request while it waits in a queue, or whose answer is awaited (for its grants).
+    pub(super) request: Message,
+    pub(super) grants: Vec<Grant>,
+    pub(super) mailbox: Message,
+    pub(super) queue: VecDeque<Entry>,
+    pub(super) notices: BTreeMap<i32, Notice>,
+    pub(super) clients: HashMap<Endpoint, Client>,
+    /// Endpoints here that were told to wait for this one in particular; checked when it ends.
+    pub(super) watchers: Vec<Ix>,
+    pub(super) woken: bool,
+    pub(super) has_notified: bool,
+    /// A copy from or to this endpoint's memory is going on; its call cannot be left.
+    pub(super) copying: bool,
+}
+
+impl Slot {
+    /// A descriptor ready to be bound.
+    pub fn new(dc: DcId, endpoint: Endpoint, shape: Shape, privileges: Privileges) -> Self {
+        Slot {
+            dc,
+            endpoint,
+            shape,
+            privileges,
+            frozen: false,
+            bound: true,
+            phase: Phase::Idle,
+            outcome: None,
+            request: Message::default(),
+            grants: Vec::new(),
+            mailbox: Message::default(),
+            queue: VecDeque::new(),
+            notices: BTreeMap::new(),
+            clients: HashMap::new(),
+            watchers: Vec::new(),
+            woken: false,
+            has_notified: false,
+            copying: false,
+        }
+    }
+
+    /// Whether the slot is in the system prefix of its container.
+    pub fn is_system(&self) -> bool {
+        self.shape.is_system(self.endpoint.slot())
+    }
+
+    /// What it is doing.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Whether an outcome waits to be fetched.
+    pub fn is_ready(&self) -> bool {
+        self.outcome.is_some()
+    }
+
+    /// The caller with this endpoint whose request was consumed and not answered.
+    pub fn client(&self, source: Endpoint) -> Option<Client> {
+        self.clients.get(&source).copied()
+    }
+
+    /// How many requests were consumed and not answered.
+    pub fn unanswered(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// Memory lent for the call it is in.
+    pub fn grants(&self) -> &[Grant] {
+        &self.grants
+    }
+
+    pub(super) fn accepts(&self, source: Endpoint) -> bool {
+        !self.frozen && matches!(self.phase, Phase::Receiving(f) if f.takes(source))
+    }
+
+    /// Checks that the endpoint may use a call.
+    ///
+    /// # Errors
+    /// `BADCALL`.
+    pub fn may(&self, call: dvs_abi::Call) -> Result<(), Code> {
+        if self.privileges.calls.has(call) { Ok(()) } else { Err(Code::BADCALL) }
+    }
+}
