@@ -141,6 +141,11 @@ impl Slot {
         self.shape.is_system(self.endpoint.slot())
     }
 
+    /// Whether the endpoint still exists.
+    pub fn is_bound(&self) -> bool {
+        self.bound
+    }
+
     /// What it is doing.
     pub fn phase(&self) -> Phase {
         self.phase
