@@ -1,7 +1,8 @@
 //! The doorbell: one word a session sleeps on, whoever may call it.
 //!
 //! # Why
-//! A server with a thousand clients sleeps on one futex, and a client that finds it awake makes no system call.
+//! A server with a thousand clients sleeps on one futex, and a client that finds it awake makes no system
+//! call.
 //!
 //! # Picture
 //! ```text
@@ -21,15 +22,17 @@
 //!   if sleeping: futex_wake         if bell == 0: futex_wait(bell == 0)
 //!                                   sleeping = 0
 //! ```
-//! The two fences have one order. If R comes first, the owner's read after W sees the bit and it does not sleep.
-//! If W comes first, the ringer's read after R sees `sleeping` and it wakes; the kernel compares the word again under
-//! the lock `futex_wake` takes, so the wake finds either a sleeper or an owner that saw the bit. Without the fences
-//! both reads could be served before either write: each would think the other will see it.
+//! The two fences have one order. If R comes first, the owner's read after W sees the bit and it does not
+//! sleep. If W comes first, the ringer's read after R sees `sleeping` and it wakes; the kernel compares the
+//! word again under the lock `futex_wake` takes, so the wake finds either a sleeper or an owner that saw the
+//! bit. Without the fences both reads could be served before either write: each would think the other will
+//! see it.
 //!
 //! # Peers are hostile
-//! Bits set for nothing cost the owner a look. Erased bits could hide another peer's ring: therefore every so often
-//! the owner is told to look at all links ([`Waited::Recheck`]). The sleeping flag cannot be forged, as peers
-//! map that page read-only; a ringer never skips the wake because bits were set before, as those may be forged.
+//! Bits set for nothing cost the owner a look. Erased bits could hide another peer's ring: therefore every so
+//! often the owner is told to look at all links ([`Waited::Recheck`]). The sleeping flag cannot be forged, as
+//! peers map that page read-only; a ringer never skips the wake because bits were set before, as those may be
+//! forged.
 
 mod pending;
 mod recheck;

@@ -10,7 +10,8 @@ use dvs_abi::{Code, Deadline};
 
 /// Shared memory that can only be read: the status page of a peer, sealed by its owner.
 pub trait View: Send + Sync {
-    /// The word with this index, loaded relaxed (the only load that is sound on read-only pages); zero outside.
+    /// The word with this index, loaded relaxed (the only load that is sound on read-only pages); zero
+    /// outside.
     fn load(&self, index: usize) -> u64;
 }
 

@@ -1,9 +1,9 @@
 //! A lane: shared memory for the calls of one endpoint to one other, in that direction.
 //!
 //! # Why
-//! A synchronous call has one message under way, so a queue is not needed: one request slot, one reply slot and
-//! one word that says whose turn it is. Because the pair is fixed when the lane is made, a source cannot be
-//! forged, and a hostile peer can spoil only calls between itself and us.
+//! A synchronous call has one message under way, so a queue is not needed: one request slot, one reply slot
+//! and one word that says whose turn it is. Because the pair is fixed when the lane is made, a source cannot
+//! be forged, and a hostile peer can spoil only calls between itself and us.
 //!
 //! # Picture
 //! ```text
@@ -42,26 +42,32 @@
 //!    └──── collect ──────────────────────────────────────────────────┘
 //! ```
 //!
-//! | arrow | who | ordering of the swap, and why |
-//! |---|---|---|
-//! | post | caller | release: the slot written before it is seen by whoever sees POSTED |
-//! | take | callee | loads the state with acquire, copies the slot with relaxed loads, *then* swaps with release: if the caller cancelled and wrote the slot again meanwhile, the swap fails and the copy is thrown away; if it succeeds, all loads were before it and the caller overwrites only after it saw the new phase with acquire |
-//! | reply, redirect, fail | callee | release: the reply slot written before it is seen with the phase |
-//! | begin_copy | callee | acquire: the copy into the caller's memory cannot start before the phase holds the caller |
-//! | end_copy | callee | release: all that was copied is visible to a caller that sees the copy ended |
-//! | cancel, abandon | caller | acquire: what the callee did before is visible; what the caller writes next stays after it |
-//! | collect | caller | loads with acquire, copies, then swaps relaxed: nobody else leaves these phases and the next post releases |
-//! | close | anybody | acquire-release or, sets the mark in any phase; all swaps but collect's then fail |
+//! Who does it, the memory ordering of its swap, and why:
+//! - **post** (caller, release): the slot written before it is seen by whoever sees POSTED.
+//! - **take** (callee, release): it loads the state with acquire, copies the slot with relaxed loads and
+//!   *then* swaps. If the caller cancelled and wrote the slot again meanwhile, the swap fails and the copy is
+//!   thrown away; if it succeeds, all loads came before it and the caller overwrites the slot only after it
+//!   saw the new phase with acquire.
+//! - **reply, redirect, fail** (callee, release): the reply slot written before it is seen with the phase.
+//! - **begin_copy** (callee, acquire): the copy cannot start before the phase holds the caller.
+//! - **end_copy** (callee, release): all that was copied is visible to a caller that sees the copy ended.
+//! - **cancel, abandon** (caller, acquire): what the callee did before is visible, and what the caller writes
+//!   next stays after it.
+//! - **collect** (caller, relaxed): it loads with acquire, copies, then swaps; nobody else leaves these
+//!   phases, and the next post releases.
+//! - **close** (anybody, acquire and release): sets the mark in any phase; all swaps but collect's then fail.
 //!
 //! The closed mark keeps the phase, hence a caller whose callee died still learns whether its message was
 //! not taken (effect *no*), consumed (*yes*) or under work (*unknown*).
 //!
-//! A notice is one word outside the states: the caller ors bits in, whatever the phase, the callee swaps it with zero.
+//! A notice is one word outside the states: the caller ors bits in, whatever the phase, the callee swaps it
+//! with zero.
 //!
 //! # Discipline
 //! One thread of the calling session at a time uses the caller's operations (except `notify`, `progress`) and
-//! one thread of the called session the callee's; the session's own locks see to that. Between the two sessions
-//! there is no trust: any bits in the memory give an error, never a panic, an endless loop or a half-checked value.
+//! one thread of the called session the callee's; the session's own locks see to that. Between the two
+//! sessions there is no trust: any bits in the memory give an error, never a panic, an endless loop or a
+//! half-checked value.
 
 mod callee;
 mod caller;
@@ -137,12 +143,14 @@ impl<'a> Lane<'a> {
     /// Closes the lane: no call can be made or answered any more. Gives back the state it was in.
     ///
     /// Whoever waits finds out by [`Lane::progress`] or [`Lane::peek`] once its doorbell rings. Closing again
-    /// does nothing.
+    /// does nothing. Not while this session itself copies under the lane: a caller that sees the mark leaves
+    /// at once. (A dead session copies no more.)
     pub fn close(&self) -> State {
         State(self.words[STATE].fetch_or(State::closing(), Ordering::AcqRel))
     }
 
-    /// Makes a closed lane fit for another pair of endpoints. For the broker, when neither side uses it any more.
+    /// Makes a closed lane fit for another pair of endpoints. For the broker, when neither side uses it any
+    /// more.
     pub fn reset(&self) {
         let next = State::new(self.state().next_seq(), Phase::Idle);
         self.words[NOTICE].store(0, Ordering::Relaxed);

@@ -1,8 +1,9 @@
 //! When to look at all links although nothing rang (pure).
 //!
 //! Every linked peer can write the bell, so a hostile one can erase another's ring. The owner therefore looks
-//! at everything now and then: soon after activity, when a ring can have been lost, ever more rarely when nothing
-//! happens. The point is never moved back by rings, so that steady traffic of one peer cannot hide the loss.
+//! at everything now and then: soon after activity, when a ring can have been lost, ever more rarely when
+//! nothing happens. The point is never moved back by rings, so that steady traffic of one peer cannot hide
+//! the loss.
 
 use dvs_abi::limits::{RECHECK_FIRST_NS, RECHECK_MAX_NS};
 

@@ -15,7 +15,8 @@ pub struct Ringer {
 }
 
 impl Ringer {
-    /// A ringer for the bell in `bell`, whose owner says in `status` if it sleeps. `None` if `bell` is too short.
+    /// A ringer for the bell in `bell`, whose owner says in `status` if it sleeps. `None` if `bell` is too
+    /// short.
     pub fn new(bell: Arc<dyn Memory>, status: Arc<dyn View>) -> Option<Self> {
         (bell.words().len() >= super::BELL_WORDS).then_some(Ringer { bell, status })
     }
@@ -35,7 +36,8 @@ impl Ringer {
         }
     }
 
-    /// "Look at the control socket": the broker does this; from anybody else it costs the owner one vain look.
+    /// "Look at the control socket": the broker does this; from anybody else it costs the owner one vain
+    /// look.
     pub fn ring_control(&self, host: &dyn Host) {
         self.word(FLAGS).fetch_or(CONTROL, Ordering::Release);
         self.publish(host, MORE);

@@ -1,9 +1,10 @@
 //! How long to spin before sleeping (pure).
 //!
-//! Waking a sleeper on another core costs tens of microseconds, a switch on the same core two: so spinning pays
-//! only if the peer last ran elsewhere, and never when it shares our core, where it could not run while we spin.
-//! A spin shorter than the peer's service time is worse than none, hence the length is not tuned: it is all
-//! or nothing. After [`MISSES`] vain spins in a row only every [`PROBE`]th wait spins, to see if times have changed.
+//! Waking a sleeper on another core costs tens of microseconds, a switch on the same core two: so spinning
+//! pays only if the peer last ran elsewhere, and never when it shares our core, where it could not run while
+//! we spin. A spin shorter than the peer's service time is worse than none, hence the length is not tuned: it
+//! is all or nothing. After [`MISSES`] vain spins in a row only every [`PROBE`]th wait spins, to see if times
+//! have changed.
 
 use dvs_abi::limits::SPIN_NS;
 
@@ -45,7 +46,8 @@ impl SpinPolicy {
         if self.waits == 0 { SPIN_NS } else { 0 }
     }
 
-    /// How a spin ended: the peer came in time (`hit`) or we went to sleep. Not to be told of waits without one.
+    /// How a spin ended: the peer came in time (`hit`) or we went to sleep. Not to be told of waits without
+    /// one.
     pub fn on_result(&mut self, hit: bool) {
         self.misses = if hit { 0 } else { self.misses.saturating_add(1) };
     }

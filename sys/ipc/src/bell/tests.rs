@@ -6,13 +6,15 @@ use dvs_abi::{Code, Deadline};
 use std::sync::Arc;
 use std::sync::Mutex;
 
+type Step = Box<dyn FnOnce(&AtomicU64) -> Wake + Send>;
+
 /// A host whose time moves by sleeping, and that runs a script instead of sleeping.
 #[derive(Default)]
 struct Script {
     now: AtomicU64,
     sleeps: Mutex<Vec<u64>>,
     wakes: AtomicU64,
-    on_sleep: Mutex<Vec<Box<dyn FnOnce(&AtomicU64) -> Wake + Send>>>,
+    on_sleep: Mutex<Vec<Step>>,
 }
 
 impl Host for Script {

@@ -50,8 +50,9 @@ impl Lane<'_> {
 
     /// Takes call `seq`: a request stays open until answered, a plain message is consumed (tell its sender).
     ///
-    /// `message` and `grants` are meaningful only after [`Taken::Yes`]. The kind is set from the state; the rest
-    /// of the header is as the peer wrote it: overwrite source and destination with what the lane is for.
+    /// `message` and `grants` are meaningful only after [`Taken::Yes`]. The kind is set from the state; the
+    /// rest of the header is as the peer wrote it: overwrite source and destination with what the lane is
+    /// for.
     pub fn take(&self, seq: u64, message: &mut Message, grants: &mut GrantList) -> Taken {
         let state = State(self.words[STATE].load(Ordering::Acquire));
         let (kind, to) = match state.phase() {
@@ -107,8 +108,8 @@ impl Lane<'_> {
         Err(self.lost(seq))
     }
 
-    /// Holds the caller of request `seq` in its call while its memory is copied. One chunk at a time: a caller
-    /// that wants to leave waits for [`Lane::end_copy`].
+    /// Holds the caller of request `seq` in its call while its memory is copied. One chunk at a time: a
+    /// caller that wants to leave waits for [`Lane::end_copy`].
     ///
     /// # Errors
     /// The caller is not there any more, wants to leave, or another copy goes on; see [`Lost`].

@@ -64,7 +64,8 @@ impl Phase {
 pub struct State(pub u64);
 
 impl State {
-    /// Call `seq` in `phase`, lane open. Sequence numbers wrap at 56 bits: at a billion calls a second, in two years.
+    /// Call `seq` in `phase`, lane open. Sequence numbers wrap at 56 bits: at a billion calls a second, in
+    /// two years.
     pub const fn new(seq: u64, phase: Phase) -> Self {
         State(seq << SEQ_SHIFT | phase as u64)
     }

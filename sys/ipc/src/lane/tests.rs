@@ -290,7 +290,9 @@ proptest! {
     }
 
     #[test]
-    fn garbage_gives_answers_only(words in prop::collection::vec(any::<u64>(), LANE_WORDS), seq in any::<u64>(), ops in ops()) {
+    fn garbage_gives_answers_only(
+        words in prop::collection::vec(any::<u64>(), LANE_WORDS), seq in any::<u64>(), ops in ops(),
+    ) {
         let memory = memory();
         for (to, from) in memory.words().iter().zip(&words) {
             to.store(*from, Ordering::Relaxed);
