@@ -1,4 +1,4 @@
 //! What a program links: bound endpoints with plain synchronous calls.
 #![forbid(unsafe_code)]
 
-pub mod control;
+pub use dvs_kern::control;
