@@ -72,6 +72,9 @@ pub const SPIN_NS: u64 = 20_000;
 pub const RECHECK_FIRST_NS: u64 = 10_000_000;
 /// Longest interval between two re-checks.
 pub const RECHECK_MAX_NS: u64 = 1_000_000_000;
+/// Longest a caller that wants to leave waits for a copy on its memory to end: a chunk takes microseconds, so
+/// whoever holds a call in the copying phase this long is stopped or hostile, and is left.
+pub const COPY_GRACE_NS: u64 = 1_000_000_000;
 /// How long a call is blocked before its process asks whether it is part of a deadlock.
 pub const DEADLOCK_CHECK_NS: u64 = 200_000_000;
 /// Steps of a wait chain that are followed.

@@ -1,0 +1,71 @@
+//! The monotonic clock and the processor: both without entering the kernel, as they are read for every call.
+
+use dvs_abi::Deadline;
+use rustix::io::Errno;
+use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::time::{ClockId, Timespec, clock_gettime};
+
+const NS_PER_S: u64 = 1_000_000_000;
+
+/// Nanoseconds of the monotonic clock; equal for all processes of the node.
+pub fn now() -> u64 {
+    let t = clock_gettime(ClockId::Monotonic);
+    // The monotonic clock starts at boot: neither part is ever negative.
+    t.tv_sec as u64 * NS_PER_S + t.tv_nsec as u64
+}
+
+/// The processor this thread runs on; 0 where the system cannot tell.
+pub fn cpu() -> u32 {
+    // SAFETY: takes no pointers and has no precondition. The C library reads it from memory the kernel keeps
+    // up to date (rseq or vdso); rustix would make a system call.
+    let cpu = unsafe { libc::sched_getcpu() };
+    u32::try_from(cpu).unwrap_or(0)
+}
+
+/// Binds the calling thread to one processor, for measurements.
+///
+/// # Errors
+/// `INVAL` when there is no such processor or it is not permitted.
+pub fn pin(cpu: u32) -> Result<(), Errno> {
+    let mut set = CpuSet::new();
+    let cpu = cpu as usize;
+    if cpu >= CpuSet::MAX_CPU {
+        return Err(Errno::INVAL);
+    }
+    set.set(cpu);
+    sched_setaffinity(None, &set)
+}
+
+/// A deadline as the kernel's absolute time; `None` for never.
+pub(crate) fn absolute(deadline: Deadline) -> Option<Timespec> {
+    let ns = deadline.ns();
+    let seconds = i64::try_from(ns / NS_PER_S).ok()?;
+    (deadline != Deadline::NEVER).then_some(Timespec { tv_sec: seconds, tv_nsec: (ns % NS_PER_S) as _ })
+}
+
+/// What is left until a deadline as the kernel's relative time; `None` for never.
+pub(crate) fn relative(deadline: Deadline) -> Option<Timespec> {
+    absolute(Deadline::from_ns(deadline.remaining(now())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CpuSet, absolute, cpu, now, relative};
+    use dvs_abi::Deadline;
+
+    #[test]
+    fn time_moves_forward_and_the_processor_exists() {
+        let a = now();
+        assert!(now() >= a && a > 0);
+        assert!((cpu() as usize) < CpuSet::MAX_CPU);
+    }
+
+    #[test]
+    fn never_has_no_time_and_the_past_none_left() {
+        assert!(absolute(Deadline::NEVER).is_none() && relative(Deadline::NEVER).is_none());
+        let t = absolute(Deadline::from_ns(3_000_000_007)).unwrap();
+        assert_eq!((t.tv_sec, t.tv_nsec), (3, 7));
+        let t = relative(Deadline::from_ns(1)).unwrap();
+        assert_eq!((t.tv_sec, t.tv_nsec), (0, 0));
+    }
+}

@@ -1,0 +1,225 @@
+//! The doorbell: one word a session sleeps on, whoever may call it.
+//!
+//! # Why
+//! A server with a thousand clients sleeps on one futex, and a client that finds it awake makes no system
+//! call.
+//!
+//! # Picture
+//! ```text
+//! bell page: written by every linked peer          status page: written by the owner only, sealed
+//!   word 0    futex word, low 32 bits:               word 0   1 = the owner sleeps (or is about to)
+//!             0..31 links 0..31, 31 = see below
+//!   8..24     bitmap of links 31..1024
+//!   32        flags: control socket, own process
+//! ```
+//!
+//! # No lost wake-up
+//! Ringer and owner each write one word and then read the other's (Dekker):
+//! ```text
+//! ringer                          owner
+//!   bell |= bit                     sleeping = 1
+//!   fence(SeqCst)      (R)          fence(SeqCst)      (W)
+//!   if sleeping: futex_wake         if bell == 0: futex_wait(bell == 0)
+//!                                   sleeping = 0
+//! ```
+//! The two fences have one order. If R comes first, the owner's read after W sees the bit and it does not
+//! sleep. If W comes first, the ringer's read after R sees `sleeping` and it wakes; the kernel compares the
+//! word again under the lock `futex_wake` takes, so the wake finds either a sleeper or an owner that saw the
+//! bit. Without the fences both reads could be served before either write: each would think the other will
+//! see it.
+//!
+//! # Peers are hostile
+//! Bits set for nothing cost the owner a look. Erased bits could hide another peer's ring: therefore every so
+//! often the owner is told to look at all links ([`Waited::Recheck`]). The sleeping flag cannot be forged, as
+//! peers map that page read-only; a ringer never skips the wake because bits were set before, as those may be
+//! forged.
+
+mod pending;
+mod recheck;
+mod ringer;
+mod spin;
+
+pub use pending::{Pending, bits};
+pub use ringer::Ringer;
+pub use spin::SpinPolicy;
+
+use crate::host::{Host, Memory, Wake};
+use crate::sync::{AtomicU64, Ordering, fence, relax};
+use dvs_abi::Deadline;
+use pending::OVERFLOW_WORDS;
+use recheck::Recheck;
+use std::sync::Arc;
+
+/// Words of the bell page that are used.
+pub const BELL_WORDS: usize = 33;
+/// Words of the status page that are used.
+pub const STATUS_WORDS: usize = 1;
+/// Bytes of either.
+pub const BELL_BYTES: usize = 4096;
+
+const OVERFLOW: usize = 8;
+const FLAGS: usize = 32;
+/// Bit of the futex word: see the overflow bitmap and the flags.
+const MORE: u64 = 1 << 31;
+const FUTEX_BITS: u64 = 0xffff_ffff;
+const CONTROL: u64 = 1;
+const OWN: u64 = 2;
+/// Rounds of a spin between two looks at the clock.
+const SPIN_ROUNDS: u32 = 16;
+/// Waits that found the bell rung before the clock is asked whether a re-check is due.
+const BUSY_WAITS: u32 = 256;
+
+const _: () = assert!(OVERFLOW + OVERFLOW_WORDS <= FLAGS && FLAGS < BELL_WORDS);
+
+/// How a wait ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Waited {
+    /// Look at these.
+    Rung(Pending),
+    /// Look at everything: all links' ready words and lanes in use, and the control socket.
+    Recheck,
+    /// The deadline passed.
+    TimedOut,
+    /// A signal handler ran.
+    Interrupted,
+}
+
+/// Whether and how the last wait spun, for [`SpinPolicy`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Spun {
+    /// It did not spin: it was rung already, or was told not to.
+    #[default]
+    Not,
+    /// The ring came while it spun.
+    Hit,
+    /// It went to sleep after the spin.
+    Miss,
+}
+
+/// The owner's end of its doorbell. One thread at a time waits.
+pub struct Bell {
+    bell: Arc<dyn Memory>,
+    status: Arc<dyn Memory>,
+    recheck: Recheck,
+    busy: u32,
+    spun: Spun,
+}
+
+impl Bell {
+    /// The bell in these pages; `None` if one is too short.
+    pub fn new(bell: Arc<dyn Memory>, status: Arc<dyn Memory>) -> Option<Self> {
+        let fits = bell.words().len() >= BELL_WORDS && status.words().len() >= STATUS_WORDS;
+        fits.then(|| Bell { bell, status, recheck: Recheck::new(), busy: 0, spun: Spun::Not })
+    }
+
+    /// A ringer for one's own bell, for other threads of this process.
+    pub fn ringer(&self) -> Ringer {
+        Ringer::own(self.bell.clone(), self.status.clone())
+    }
+
+    /// What has rung, without waiting; empty when nothing has.
+    pub fn poll(&mut self) -> Pending {
+        let bell = self.bell.words();
+        let mut pending = Pending::default();
+        if !rung(&bell[0]) {
+            return pending;
+        }
+        let word = bell[0].swap(0, Ordering::Acquire);
+        pending.direct = (word & (MORE - 1)) as u32;
+        pending.more = word & MORE != 0;
+        if pending.more {
+            for (into, from) in pending.overflow.iter_mut().zip(&bell[OVERFLOW..FLAGS]) {
+                if from.load(Ordering::Relaxed) != 0 {
+                    *into = from.swap(0, Ordering::Acquire);
+                }
+            }
+            let flags = bell[FLAGS].swap(0, Ordering::Acquire);
+            pending.control = flags & CONTROL != 0;
+            pending.own = flags & OWN != 0;
+        }
+        pending
+    }
+
+    /// Waits until something rings: first spinning for `spin_ns`, then asleep.
+    ///
+    /// With [`Deadline::NOW`] it does not block.
+    pub fn wait(&mut self, host: &dyn Host, deadline: Deadline, spin_ns: u64) -> Waited {
+        self.spun = Spun::Not;
+        if rung(&self.bell.words()[0]) {
+            self.busy += 1;
+            if self.busy < BUSY_WAITS {
+                return Waited::Rung(self.poll());
+            }
+            self.busy = 0;
+            return self.rung_at(host.now());
+        }
+        let mut now = host.now();
+        if spin_ns > 0 {
+            now = self.spin(host, now, deadline.min(Deadline::from_ns(now.saturating_add(spin_ns))));
+        }
+        loop {
+            if rung(&self.bell.words()[0]) {
+                return self.rung_at(now);
+            }
+            if deadline.passed(now) {
+                return Waited::TimedOut;
+            }
+            if self.recheck.fires(now) {
+                return Waited::Recheck;
+            }
+            let until = deadline.min(Deadline::from_ns(self.recheck.due(now)));
+            if self.sleep(host, until) == Wake::Interrupted && !rung(&self.bell.words()[0]) {
+                return Waited::Interrupted;
+            }
+            now = host.now();
+        }
+    }
+
+    /// How the last wait spun.
+    pub fn spun(&self) -> Spun {
+        self.spun
+    }
+
+    /// Takes what has rung, unless a re-check is due, which looks at everything anyway.
+    fn rung_at(&mut self, now: u64) -> Waited {
+        let fires = self.recheck.fires(now);
+        self.recheck.rung(now);
+        let pending = self.poll();
+        if fires { Waited::Recheck } else { Waited::Rung(pending) }
+    }
+
+    /// Spins until something rings or `until`; gives back the time.
+    fn spin(&mut self, host: &dyn Host, mut now: u64, until: Deadline) -> u64 {
+        let word = &self.bell.words()[0];
+        self.spun = Spun::Miss;
+        while !until.passed(now) {
+            for _ in 0..SPIN_ROUNDS {
+                if rung(word) {
+                    self.spun = Spun::Hit;
+                    return now;
+                }
+                relax();
+            }
+            now = host.now();
+        }
+        now
+    }
+
+    /// The owner's half of the argument above.
+    fn sleep(&self, host: &dyn Host, until: Deadline) -> Wake {
+        let (word, sleeping) = (&self.bell.words()[0], &self.status.words()[0]);
+        sleeping.store(1, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        let wake = if rung(word) { Wake::Changed } else { host.futex_wait(word, 0, until, true) };
+        sleeping.store(0, Ordering::Relaxed);
+        wake
+    }
+}
+
+/// Whether the futex word says anything; its upper half, which nobody honest writes, does not count.
+fn rung(word: &AtomicU64) -> bool {
+    word.load(Ordering::Relaxed) & FUTEX_BITS != 0
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -1,0 +1,191 @@
+//! What the called side does with a lane.
+
+use super::slot::{load_grants, load_message, store_message};
+use super::{GrantList, Lane, NOTICE, NOTICE_PENDING, Phase, REPLY_META, REQUEST_META, STATE, State};
+use crate::sync::Ordering;
+use dvs_abi::{Code, Effect, Endpoint, Kind, Message};
+
+/// What taking found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Taken {
+    /// The message and its grants were copied out; a request now owes an answer.
+    Yes,
+    /// There is no such call (any more): it was cancelled, or the lane is closed. Forget it.
+    Gone,
+    /// The caller wrote nonsense; its call has failed with `INVAL`. Tell it (mark, ring) as after a reply.
+    Malformed,
+}
+
+/// Why an answer or a copy found no caller. Not the callee's problem: forget the call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lost {
+    /// The caller left: it was cancelled, its deadline passed, or the number is an old one.
+    Gone,
+    /// The lane was closed: the caller died or was unbound.
+    Closed,
+    /// Another thread copies for this call right now.
+    Copying,
+}
+
+/// What the end of a copy found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CopyEnd {
+    /// The call goes on.
+    Goes,
+    /// The caller waits to leave: tell it (mark, ring) and forget the call.
+    CallerLeaves,
+}
+
+impl Lane<'_> {
+    /// The call that waits to be taken, if there is one: its number and whether it is a send or a request.
+    pub fn peek(&self) -> Option<(u64, Kind)> {
+        let state = State(self.words[STATE].load(Ordering::Relaxed));
+        match state.phase() {
+            _ if state.closed() => None,
+            Some(Phase::PostedSend) => Some((state.seq(), Kind::Send)),
+            Some(Phase::PostedRequest) => Some((state.seq(), Kind::Request)),
+            _ => None,
+        }
+    }
+
+    /// Takes call `seq`: a request stays open until answered, a plain message is consumed (tell its sender).
+    ///
+    /// `message` and `grants` are meaningful only after [`Taken::Yes`]. The kind is set from the state; the
+    /// rest of the header is as the peer wrote it: overwrite source and destination with what the lane is
+    /// for.
+    pub fn take(&self, seq: u64, message: &mut Message, grants: &mut GrantList) -> Taken {
+        let state = State(self.words[STATE].load(Ordering::Acquire));
+        let (kind, to) = match state.phase() {
+            _ if state.closed() || state.seq() != seq => return Taken::Gone,
+            Some(Phase::PostedSend) => (Kind::Send, Phase::Consumed),
+            Some(Phase::PostedRequest) => (Kind::Request, Phase::Taken),
+            _ => return Taken::Gone,
+        };
+        let meta = self.words[REQUEST_META].load(Ordering::Relaxed);
+        let whole = load_message(self.request(), meta & 0xff, message)
+            .and_then(|()| load_grants(self.grants(), meta >> 8, grants));
+        if whole.is_none() {
+            // It may also be a new message half written after a cancellation; then this fails, too.
+            return match self.answer(state, Phase::Failed, failure_meta(Code::INVAL, Effect::No)) {
+                true => Taken::Malformed,
+                false => Taken::Gone,
+            };
+        }
+        if !self.swap(state, state.to(to), Ordering::Release) {
+            return Taken::Gone;
+        }
+        message.set_kind(kind);
+        Taken::Yes
+    }
+
+    /// Answers request `seq`. Tell the caller afterwards: mark, ring.
+    ///
+    /// # Errors
+    /// The caller is not there any more; see [`Lost`].
+    pub fn reply(&self, seq: u64, message: &Message) -> Result<(), Lost> {
+        self.answer_with(seq, Phase::Replied, 0, message)
+    }
+
+    /// Has the caller's library send `message` to `destination` instead, as if it had called that one.
+    ///
+    /// # Errors
+    /// The caller is not there any more; see [`Lost`].
+    pub fn redirect(&self, seq: u64, destination: Endpoint, message: &Message) -> Result<(), Lost> {
+        self.answer_with(seq, Phase::Redirected, (destination.raw() as u32 as u64) << 32, message)
+    }
+
+    /// Fails call `seq`, taken or not. Tell the caller afterwards: mark, ring.
+    ///
+    /// # Errors
+    /// The caller is not there any more; see [`Lost`].
+    pub fn fail(&self, seq: u64, code: Code, effect: Effect) -> Result<(), Lost> {
+        let state = State(self.words[STATE].load(Ordering::Acquire));
+        let open = matches!(state.phase(), Some(Phase::PostedSend | Phase::PostedRequest | Phase::Taken));
+        let ours = open && state.seq() == seq && !state.closed();
+        if ours && self.answer(state, Phase::Failed, failure_meta(code, effect)) {
+            return Ok(());
+        }
+        Err(self.lost(seq))
+    }
+
+    /// Holds the caller of request `seq` in its call while its memory is copied. One chunk at a time: a
+    /// caller that wants to leave waits for [`Lane::end_copy`].
+    ///
+    /// # Errors
+    /// The caller is not there any more, wants to leave, or another copy goes on; see [`Lost`].
+    pub fn begin_copy(&self, seq: u64) -> Result<(), Lost> {
+        let taken = State::new(seq, Phase::Taken);
+        if self.swap(taken, taken.to(Phase::Copying), Ordering::Acquire) {
+            Ok(())
+        } else {
+            Err(self.lost(seq))
+        }
+    }
+
+    /// Ends what [`Lane::begin_copy`] began.
+    ///
+    /// # Errors
+    /// The lane was closed, or the caller did not wait any longer; see [`Lost`].
+    pub fn end_copy(&self, seq: u64) -> Result<CopyEnd, Lost> {
+        let copying = State::new(seq, Phase::Copying);
+        if self.swap(copying, copying.to(Phase::Taken), Ordering::Release) {
+            return Ok(CopyEnd::Goes);
+        }
+        let leaving = copying.to(Phase::Leaving);
+        if self.swap(leaving, leaving.to(Phase::Left), Ordering::Release) {
+            return Ok(CopyEnd::CallerLeaves);
+        }
+        Err(self.lost(seq))
+    }
+
+    /// Whether the caller of request `seq` still waits: a long service may stop early when not.
+    pub fn wanted(&self, seq: u64) -> bool {
+        let state = self.state();
+        let held = matches!(state.phase(), Some(Phase::Taken | Phase::Copying));
+        held && state.seq() == seq && !state.closed()
+    }
+
+    /// Takes the notice, if one is pending: its 63 bits.
+    pub fn take_notice(&self) -> Option<u64> {
+        if self.words[NOTICE].load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let notice = self.words[NOTICE].swap(0, Ordering::Acquire);
+        (notice & NOTICE_PENDING != 0).then_some(notice & !NOTICE_PENDING)
+    }
+
+    fn answer_with(&self, seq: u64, phase: Phase, meta: u64, message: &Message) -> Result<(), Lost> {
+        let taken = State::new(seq, Phase::Taken);
+        if self.words[STATE].load(Ordering::Relaxed) == taken.0 {
+            let used = store_message(self.reply_slot(), message);
+            if self.answer(taken, phase, meta | used) {
+                return Ok(());
+            }
+        }
+        Err(self.lost(seq))
+    }
+
+    /// Publishes the reply slot and its meta word.
+    fn answer(&self, from: State, phase: Phase, meta: u64) -> bool {
+        self.words[REPLY_META].store(meta, Ordering::Relaxed);
+        self.swap(from, from.to(phase), Ordering::Release)
+    }
+
+    fn lost(&self, seq: u64) -> Lost {
+        let state = self.state();
+        match state.phase() {
+            _ if state.closed() => Lost::Closed,
+            Some(Phase::Copying) if state.seq() == seq => Lost::Copying,
+            _ => Lost::Gone,
+        }
+    }
+}
+
+const fn failure_meta(code: Code, effect: Effect) -> u64 {
+    let effect = match effect {
+        Effect::No => 0,
+        Effect::Yes => 1,
+        Effect::Unknown => 2,
+    };
+    (code as i32 as u32 as u64) << 32 | effect << 8
+}
