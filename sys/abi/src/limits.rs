@@ -48,6 +48,12 @@ pub const SESSION_LINKS_MAX: usize = 1024;
 pub const LINK_LANES_MAX: usize = 64;
 /// Lanes of one session; a session that opens endpoints or peers without end stops here.
 pub const SESSION_LANES_MAX: usize = 32_768;
+/// Links between one pair of sessions: 10,240 lanes, enough for 10,000 endpoints on either side.
+pub const PAIR_LINKS_MAX: usize = 160;
+/// Requests of one session that wait at its daemon: one for each endpoint it may have, and some.
+pub const SESSION_WAITS_MAX: usize = SESSION_ENDPOINTS_MAX;
+/// Endpoints one session may ask to hear the end of.
+pub const SESSION_WATCHES_MAX: usize = SESSION_ENDPOINTS_MAX;
 /// Calls a server may have consumed and not answered; the next receive waits for a reply to go out.
 pub const UNANSWERED_MAX: usize = 65_536;
 

@@ -9,12 +9,11 @@
 //! | [`lane`], [`link`], [`bell`] | shared memory between two sessions |
 //! | [`outside`] | the session: lanes in use, what they bring, what the daemon says |
 //! | [`copy`] | copies through grants |
-//! | [`control`] | records between a session and its daemon |
+//! | [`control`] | records between a session and its daemon (of `dvs-kern`) |
 //! | [`host`], [`sync`] | what is asked of the operating system |
 #![forbid(unsafe_code)]
 
 pub mod bell;
-pub mod control;
 #[cfg(not(loom))]
 pub mod copy;
 #[cfg(not(loom))]
@@ -38,3 +37,5 @@ pub mod wait;
 pub use port::{Lend, Port};
 #[cfg(not(loom))]
 pub use process::Process;
+
+pub use dvs_kern::control;

@@ -2,4 +2,6 @@
 //! randomness; what decides takes the state and an event and says what must be done.
 #![forbid(unsafe_code)]
 
+pub mod control;
+pub mod node;
 pub mod rendezvous;

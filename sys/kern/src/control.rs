@@ -65,7 +65,8 @@ pub enum Request {
     FreeLane { link: u16, lane: u8 },
     /// Tell me (`Event::Gone`) when `endpoint` ends; fails with SRCDIED if it is not bound. Not repeated.
     Watch { dc: u16, endpoint: i32 },
-    /// Waits until `endpoint` is bound anywhere (SELF: until somebody binds this process; answered `Bound`).
+    /// Waits until `endpoint` is bound anywhere (SELF: until somebody binds this process, in any container if
+    /// `dc` is `u16::MAX`; answered `Bound`).
     WaitBind { dc: u16, endpoint: i32, remaining: u64, board: u32 },
     /// Waits until `endpoint` is free or another generation's.
     WaitUnbind { dc: u16, endpoint: i32, remaining: u64 },
@@ -248,7 +249,8 @@ pub enum Answer {
         privileges: WirePrivileges,
     },
     /// To `OpenLane`: lane number `lane` of link `link`; `Event::Link` for the link came before if it is new.
-    Lane { link: u16, lane: u8, peer_pid: u32, remote: bool },
+    /// `to` = the endpoint it leads to (generation 0 in the request names whatever the slot holds).
+    Lane { link: u16, lane: u8, peer_pid: u32, remote: bool, to: i32 },
     /// To `GetEp`.
     Endpoint { endpoint: i32 },
     /// To `ProcInfo`.
@@ -376,10 +378,19 @@ pub struct NodeInfo {
 /// One record of the board: eight words the session writes and its daemon reads, so that `dvs ps` and the
 /// search for deadlocks cost the message path two stores.
 pub mod board {
+    /// In no call.
+    pub const IDLE: u8 = 0;
+    /// A send that was not consumed yet.
+    pub const SENDING: u8 = 1;
+    /// A call that was not consumed yet.
+    pub const CALLING: u8 = 2;
+    /// A call that was consumed and not answered yet.
+    pub const AWAITING: u8 = 3;
+    /// A receive.
+    pub const RECEIVING: u8 = 4;
     /// Words of a record.
     pub const RECORD_WORDS: usize = 8;
-    /// `endpoint (32) | state (8)`: state 0 idle, 1 sending, 2 calling (not consumed), 3 awaiting the answer,
-    /// 4 receiving.
+    /// `endpoint (32) | state (8)`, from the low end.
     pub const STATE: usize = 0;
     /// Endpoint waited for (ANY when none in particular).
     pub const PEER: usize = 1;

@@ -1,0 +1,61 @@
+//! One entry of a container's table: an endpoint and what is known of it.
+
+use super::event::SessionId;
+use super::link::LinkKey;
+use crate::control::BindKind;
+use dvs_abi::{Endpoint, NodeId, Privileges};
+use std::collections::BTreeSet;
+
+/// A bound endpoint.
+#[derive(Clone, Debug)]
+pub struct Descriptor {
+    /// Its value, generation included.
+    pub endpoint: Endpoint,
+    /// How it is bound, as seen from this node.
+    pub kind: BindKind,
+    /// Where it runs (of a backup: where its primary runs).
+    pub node: NodeId,
+    /// Its process (0 when unknown; of a backup: the standby's).
+    pub pid: u32,
+    /// Its session, once its process has one.
+    pub session: Option<SessionId>,
+    /// Its session knows that it is bound and may use it.
+    pub claimed: bool,
+    /// Record of the session's board it keeps its state in.
+    pub board: u32,
+    /// Name of the program.
+    pub name: String,
+    /// Rights.
+    pub privileges: Privileges,
+    /// A move has begun.
+    pub moving: bool,
+    /// The move that brought it to its present node was committed by another node.
+    pub moved: bool,
+    /// Somebody asked it to unbind: its end is no news for whom it may concern.
+    pub asked: bool,
+    /// Somebody registered it here by hand (not only the directory).
+    pub declared: bool,
+    /// Nodes with an instance (replicas).
+    pub instances: u32,
+    /// Lanes from and to it.
+    pub lanes: BTreeSet<(LinkKey, u8)>,
+    /// Sessions to be told of its end.
+    pub watchers: BTreeSet<SessionId>,
+}
+
+impl Descriptor {
+    /// Whether its process is on this node and it may be used here.
+    pub fn is_local(&self) -> bool {
+        matches!(self.kind, BindKind::Own | BindKind::Local | BindKind::Replica | BindKind::UserMode)
+    }
+
+    /// Whether messages to it leave the node.
+    pub fn is_remote(&self) -> bool {
+        !self.is_local()
+    }
+
+    /// The session that takes messages for it, if it is ready to.
+    pub fn receiver(&self) -> Option<SessionId> {
+        if self.is_local() && self.claimed { self.session } else { None }
+    }
+}

@@ -1,0 +1,78 @@
+//! What comes into a node and what it wants done.
+
+use super::deadlock::Waiting;
+use super::link::LinkKey;
+use super::record::Record;
+use crate::control::{Answer, Event as Told, Request, WireError};
+use dvs_abi::{Endpoint, NodeId};
+
+/// Number of a session on its node.
+pub type SessionId = u32;
+
+/// The session inside the daemon that stands in for the endpoints of other nodes.
+pub const PROXY: SessionId = 0;
+
+/// Something that happened.
+#[derive(Clone, PartialEq, Debug)]
+#[allow(missing_docs)]
+pub enum Event {
+    /// A process said hello (request `id`) and its memories were found good; or an administrator came
+    /// (`pid` 0).
+    Connected { session: SessionId, id: u64, pid: u32, name: String },
+    /// It asks.
+    Request { session: SessionId, id: u64, request: Request },
+    /// Its process or its socket is gone; the exit code if it is known.
+    Died { session: SessionId, code: Option<i32> },
+    /// A process that was asked for by [`Command::WatchPid`] is gone.
+    PidGone { pid: u32 },
+    /// There is a session with a node that was down.
+    NodeUp { node: u16 },
+    /// A node was declared dead.
+    NodeDown { node: u16 },
+    /// A node said something.
+    Record { node: u16, record: Record },
+    /// Who waits for whom in this node, read from the boards just now.
+    Boards(Vec<Waiting>),
+    /// The memory of a link could not be made.
+    LinkFailed { link: LinkKey },
+    /// The proxy wants a lane for a message that came from `from` on `node`.
+    ProxyOpen { id: u64, node: u16, dc: u16, from: i32, to: i32, remaining: u64 },
+    /// Time passed.
+    Tick,
+}
+
+/// The descriptors beside an [`Told::Link`]: memory of `link`, bell and status of session `peer`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub struct Attach {
+    pub link: LinkKey,
+    pub peer: SessionId,
+}
+
+/// Something to be done. The order is part of the meaning.
+#[derive(Clone, PartialEq, Debug)]
+#[allow(missing_docs)]
+pub enum Command {
+    /// Answer a request.
+    Reply { session: SessionId, id: u64, result: Result<Answer, WireError> },
+    /// Tell a session.
+    Tell { session: SessionId, event: Told, attach: Option<Attach> },
+    /// Make the memory of a link; [`Event::LinkFailed`] when that fails.
+    CreateLink { link: LinkKey },
+    /// Both sides were told that the link is gone: forget its memory.
+    DropLink { link: LinkKey },
+    /// Clear the memory of a lane: neither side uses it any more.
+    ResetLane { link: LinkKey, lane: u8 },
+    /// Tell a node.
+    Control { node: u16, record: Record },
+    /// Ask a process to end (SIGTERM).
+    Signal { pid: u32 },
+    /// Say [`Event::PidGone`] when this process ends or if there is none.
+    WatchPid { pid: u32 },
+    /// Tell `to` that `from` ended: a message of type `mtype` with the exit code, in the name of the dead.
+    Warn { dc: u16, from: Endpoint, to: Endpoint, node: NodeId, mtype: i32, code: i32 },
+    /// Drop a session that breaks the protocol or a bound.
+    Close { session: SessionId, why: &'static str },
+    /// Worth a line in the log.
+    Log(String),
+}

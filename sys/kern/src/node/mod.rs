@@ -1,0 +1,187 @@
+//! One node's tables and rules: who is bound where, who may open a lane to whom, who waits for what.
+//!
+//! Why pure: every rule of the facts (§2.2–2.5, §5, §6) is decided here from `(state, event, now)`, so that it
+//! can be tested by the million without a socket. The driver (`app/dvsd`) carries out the commands.
+//!
+//! ```text
+//!  sessions ── Request ──►┌──────────────────────────────┐──► Reply / Tell     (to a session)
+//!  pidfds  ── Died ──────►│ Node                         │──► CreateLink …     (shared memory)
+//!  peers   ── Record ────►│  dcs: slots → descriptors    │──► Control          (to a peer node)
+//!  boards  ── Boards ────►│  sessions, links → lanes     │──► Signal, WatchPid (to the system)
+//!  clock   ── Tick ──────►│  waits with deadlines        │──► Warn, Log
+//!                         └──────────────────────────────┘
+//! ```
+//!
+//! The order of commands matters and is kept by the driver: a callee is told of a lane before its caller is
+//! answered, lanes are closed before their link, and records to one node arrive in the order they were given.
+//!
+//! | file | subject |
+//! |---|---|
+//! | [`config`], [`event`], [`record`] | what comes in, what goes out, what nodes tell each other |
+//! | [`cluster`] | which containers exist on which nodes, agreed by all nodes |
+//! | [`dc`], [`descriptor`], [`lease`] | the table of a container, one entry of it, who may hand out which slots |
+//! | [`session`], [`link`] | processes of this node and the memory they share |
+//! | `bind`, `lanes`, `wait`, `privileges`, `migrate`, `directory`, `deadlock`, `query` | the rules, by subject |
+
+pub mod cluster;
+pub mod config;
+pub mod dc;
+pub mod descriptor;
+pub mod event;
+pub mod lease;
+pub mod link;
+pub mod record;
+pub mod session;
+
+mod bind;
+mod container;
+mod deadlock;
+mod directory;
+mod dispatch;
+mod lanes;
+mod migrate;
+mod privileges;
+mod query;
+mod validate;
+mod wait;
+
+use crate::control;
+use cluster::Cluster;
+use config::{NodeConfig, PeerState};
+use dc::Dc;
+use dvs_abi::{Code, Endpoint, NodeId};
+use event::{Command, Event, PROXY, SessionId};
+use link::{Link, LinkKey};
+use session::Session;
+use std::collections::BTreeMap;
+use wait::Waits;
+
+pub use deadlock::Waiting;
+
+/// Container and endpoint: the name of a descriptor.
+pub type Place = (u16, Endpoint);
+
+/// One node.
+pub struct Node {
+    pub(crate) config: NodeConfig,
+    pub(crate) cluster: Cluster,
+    pub(crate) dcs: BTreeMap<u16, Dc>,
+    pub(crate) peers: BTreeMap<u16, PeerState>,
+    pub(crate) sessions: BTreeMap<SessionId, Session>,
+    pub(crate) links: BTreeMap<LinkKey, Link>,
+    pub(crate) next_link: u64,
+    /// Links of a pair of sessions, smaller number first.
+    pub(crate) pairs: BTreeMap<(SessionId, SessionId), Vec<LinkKey>>,
+    /// The open lane of a caller to a callee.
+    pub(crate) open: BTreeMap<(u16, i32, i32), (LinkKey, u8)>,
+    pub(crate) waits: Waits,
+    /// Endpoints bound for processes that have no session yet, by pid.
+    pub(crate) orphans: BTreeMap<u32, Vec<Place>>,
+    /// Endpoints bound on this node.
+    pub(crate) bound_here: usize,
+    /// Who waits for whom among the sessions of this node, as last read.
+    pub(crate) boards: BTreeMap<(u16, i32), Waiting>,
+    pub(crate) now: u64,
+    pub(crate) out: Vec<Command>,
+}
+
+impl Node {
+    /// A node that knows no container yet. The proxy's session exists from the start.
+    pub fn new(config: NodeConfig) -> Self {
+        let peers = config.nodes.iter().map(|n| (n.id.0, PeerState::default())).collect();
+        let mut sessions = BTreeMap::new();
+        sessions.insert(PROXY, Session::new(config.pid, "proxy".into()));
+        Node {
+            config,
+            cluster: Cluster::default(),
+            dcs: BTreeMap::new(),
+            peers,
+            sessions,
+            links: BTreeMap::new(),
+            next_link: 1,
+            pairs: BTreeMap::new(),
+            open: BTreeMap::new(),
+            waits: Waits::default(),
+            orphans: BTreeMap::new(),
+            bound_here: 0,
+            boards: BTreeMap::new(),
+            now: 0,
+            out: Vec::new(),
+        }
+    }
+
+    /// This node's number.
+    pub fn me(&self) -> NodeId {
+        self.config.me
+    }
+
+    /// The node's configuration.
+    pub fn config(&self) -> &NodeConfig {
+        &self.config
+    }
+
+    /// Takes in one event; gives back what must be done, in order.
+    pub fn handle(&mut self, event: Event, now: u64) -> Vec<Command> {
+        self.now = now;
+        match event {
+            Event::Connected { session, id, pid, name } => self.connected(session, id, pid, name),
+            Event::Request { session, id, request } => self.request(session, id, request),
+            Event::Died { session, code } => self.session_died(session, code),
+            Event::PidGone { pid } => self.pid_gone(pid),
+            Event::NodeUp { node } => self.node_up(node),
+            Event::NodeDown { node } => self.node_down(node),
+            Event::Record { node, record } => self.record(node, record),
+            Event::Boards(waiting) => self.set_boards(waiting),
+            Event::LinkFailed { link } => self.link_failed(link),
+            Event::ProxyOpen { id, node, dc, from, to, remaining } => {
+                self.proxy_open(id, node, dc, from, to, remaining)
+            }
+            Event::Tick => self.expire(),
+        }
+        std::mem::take(&mut self.out)
+    }
+
+    /// When the driver must call again with [`Event::Tick`], ns; `None` when nothing waits with a deadline.
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.waits.next_deadline()
+    }
+
+    /// The running containers, by number.
+    pub fn containers(&self) -> impl Iterator<Item = (u16, &Dc)> {
+        self.dcs.iter().map(|(n, d)| (*n, d))
+    }
+
+    /// The sessions, by number; the proxy's is number 0.
+    pub fn sessions(&self) -> impl Iterator<Item = (SessionId, &Session)> {
+        self.sessions.iter().map(|(n, s)| (*n, s))
+    }
+
+    /// How many links and how many open lanes there are.
+    pub fn lane_counts(&self) -> (usize, usize) {
+        (self.links.len(), self.open.len())
+    }
+
+    /// What is known of a configured node.
+    pub fn peer(&self, node: u16) -> Option<&PeerState> {
+        self.peers.get(&node)
+    }
+
+    pub(crate) fn tell(&mut self, session: SessionId, event: control::Event) {
+        self.out.push(Command::Tell { session, event, attach: None });
+    }
+
+    /// The running container `dc`.
+    pub(crate) fn dc(&self, dc: u16) -> Result<&Dc, Code> {
+        if dc as usize >= dvs_abi::limits::DCS_MAX {
+            return Err(Code::BADDCID);
+        }
+        self.dcs.get(&dc).ok_or(Code::DCNOTRUN)
+    }
+
+    pub(crate) fn dc_mut(&mut self, dc: u16) -> Result<&mut Dc, Code> {
+        if dc as usize >= dvs_abi::limits::DCS_MAX {
+            return Err(Code::BADDCID);
+        }
+        self.dcs.get_mut(&dc).ok_or(Code::DCNOTRUN)
+    }
+}
