@@ -361,7 +361,7 @@ impl Co<'_> {
     }
 }
 
-impl Wait for &Co<'_> {
+impl Wait for Co<'_> {
     fn wait(&self, _process: &Shared, deadline: Deadline) -> Why {
         self.block(deadline);
         if deadline != Deadline::NEVER && deadline.passed(self.inner.ready.host.now()) {

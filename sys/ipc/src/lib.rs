@@ -10,6 +10,7 @@
 //! | [`outside`] | the session: lanes in use, what they bring, what the daemon says |
 //! | [`copy`] | copies through grants |
 //! | [`control`] | records between a session and its daemon (of `dvs-kern`) |
+//! | [`system`] | calls about the system: binding others, rights, containers, moves |
 //! | [`host`], [`sync`] | what is asked of the operating system |
 #![forbid(unsafe_code)]
 
@@ -29,6 +30,8 @@ pub mod port;
 pub mod process;
 pub mod sync;
 #[cfg(not(loom))]
+pub mod system;
+#[cfg(not(loom))]
 pub mod testing;
 #[cfg(not(loom))]
 pub mod wait;
@@ -37,5 +40,7 @@ pub mod wait;
 pub use port::{Lend, Port};
 #[cfg(not(loom))]
 pub use process::Process;
+#[cfg(not(loom))]
+pub use system::{DcPlan, System};
 
 pub use dvs_kern::control;

@@ -33,6 +33,16 @@ pub trait Wait {
     fn waker(&self) -> Arc<dyn Wake>;
 }
 
+impl<T: Wait + ?Sized> Wait for &T {
+    fn wait(&self, process: &Shared, deadline: Deadline) -> Why {
+        (**self).wait(process, deadline)
+    }
+
+    fn waker(&self) -> Arc<dyn Wake> {
+        (**self).waker()
+    }
+}
+
 /// What must follow after the flag was set.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kick {
