@@ -3,6 +3,7 @@
 //! ```text
 //! cargo xtask tidy                        the rules of the house; read only
 //! cargo xtask docs                        writes the generated pages of docs/reference
+//! cargo xtask wrap                        breaks comment lines that are too long
 //! cargo xtask tally FORM REPORT SKIPS L   counts what a test runner reported, appends the skips of step L
 //! ```
 #![forbid(unsafe_code)]
@@ -13,8 +14,9 @@ use std::process::ExitCode;
 mod docs;
 mod tally;
 mod tidy;
+mod wrap;
 
-const USAGE: &str = "usage: cargo xtask tidy | docs | tally (libtest|junit) REPORT SKIPS LABEL";
+const USAGE: &str = "usage: cargo xtask tidy | docs | wrap | tally (libtest|junit) REPORT SKIPS LABEL";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -23,6 +25,7 @@ fn main() -> ExitCode {
     let result = match words.as_slice() {
         ["tidy"] => tidy::run(&root),
         ["docs"] => docs::write(&root),
+        ["wrap"] => wrap::run(&root),
         ["tally", form, report, skips, label] => tally::run(form, report, skips, label),
         _ => Err(USAGE.to_owned()),
     };

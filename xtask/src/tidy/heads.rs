@@ -3,8 +3,12 @@
 use super::Finding;
 use super::source::Source;
 
-/// A Rust file opens with `//!`, before anything but attributes and blank lines.
+/// A Rust file opens with `//!`, before anything but attributes and blank lines. The tests beside a module
+/// (`tests.rs`) are explained by the module.
 pub fn check(source: &Source, out: &mut Vec<Finding>) {
+    if source.path.ends_with("/tests.rs") {
+        return;
+    }
     let opens = source.lines.iter().find(|l| !l.trim().is_empty() && !l.starts_with("#!"));
     if !opens.is_some_and(|l| l.starts_with("//!")) {
         let remedy = "open it with `//!`: why it is, the picture, the algorithm";

@@ -100,17 +100,21 @@ fn findings(root: &Path, sources: &[Source], workspace: &Workspace) -> Vec<Findi
 
 /// Every text file of ours below `root`.
 fn load(root: &Path) -> Result<Vec<Source>, String> {
+    let mut sources: Vec<Source> = texts(root)?.iter().map(|(path, text)| Source::new(path, text)).collect();
+    mark_test_modules(&mut sources);
+    Ok(sources)
+}
+
+/// Path from the root and text of every file of ours.
+pub fn texts(root: &Path) -> Result<Vec<(String, String)>, String> {
     let mut files = Vec::new();
     walk(root, &mut files).map_err(|e| format!("{}: {e}", root.display()))?;
     files.sort();
-    let mut sources = Vec::new();
-    for file in files {
-        let text = fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
-        let relative = file.strip_prefix(root).unwrap_or(&file);
-        sources.push(Source::new(&relative.to_string_lossy(), &text));
-    }
-    mark_test_modules(&mut sources);
-    Ok(sources)
+    let read = |file: &PathBuf| {
+        let text = fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))?;
+        Ok((file.strip_prefix(root).unwrap_or(file).to_string_lossy().into_owned(), text))
+    };
+    files.iter().map(read).collect()
 }
 
 fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
