@@ -19,6 +19,7 @@ use workspace::Workspace;
 mod arrows;
 mod banned;
 mod changelog;
+mod chapters;
 mod functions;
 mod generated;
 mod heads;
@@ -73,6 +74,7 @@ pub fn run(root: &Path) -> Result<(), String> {
 
 fn findings(root: &Path, sources: &[Source], workspace: &Workspace) -> Vec<Finding> {
     let mut out = Vec::new();
+    let find = |path: &str| sources.iter().find(|s| s.path == path);
     for source in sources {
         size::check(source, &mut out);
         if source.is_rust() {
@@ -83,9 +85,9 @@ fn findings(root: &Path, sources: &[Source], workspace: &Workspace) -> Vec<Findi
         }
         if source.path.ends_with(".md") {
             links::check(root, source, &mut out);
+            chapters::check(source, find("sys/abi/src/error.rs"), &mut out);
         }
     }
-    let find = |path: &str| sources.iter().find(|s| s.path == path);
     arrows::check(find("ARCHITECTURE.md"), workspace, &mut out);
     changelog::check(find("CHANGELOG.md"), &mut out);
     promises::check(find("SPECIFICATION.md"), sources, &mut out);
