@@ -61,11 +61,27 @@ struct Inner {
     panics: Cell<usize>,
 }
 
+thread_local! {
+    /// Ready coroutines of the scheduler that runs on this thread: what its own coroutines wake needs no lock.
+    static OWN: Own = const { Own { running: Cell::new(0), queue: RefCell::new(VecDeque::new()) } };
+}
+
+struct Own {
+    /// Number of the scheduler that runs, zero for none.
+    running: Cell<u64>,
+    queue: RefCell<VecDeque<usize>>,
+}
+
+/// Numbers of schedulers.
+static SCHEDULERS: AtomicU64 = AtomicU64::new(1);
+
 /// What other threads see of a scheduler.
 struct Ready {
     host: Arc<dyn Host>,
-    owner: std::thread::ThreadId,
+    number: u64,
+    /// Coroutines woken by other threads (and those spawned before the scheduler ran).
     queue: Mutex<VecDeque<usize>>,
+    queued: AtomicU64,
     /// 0 runs, 1 rung, 2 sleeps on this word, 3 sleeps at the doorbell.
     state: AtomicU64,
 }
@@ -92,8 +108,9 @@ impl Scheduler {
     pub fn new(process: &Process) -> Self {
         let ready = Ready {
             host: process.shared().host().clone(),
-            owner: std::thread::current().id(),
+            number: SCHEDULERS.fetch_add(1, Ordering::Relaxed),
             queue: Mutex::new(VecDeque::new()),
+            queued: AtomicU64::new(0),
             state: AtomicU64::new(0),
         };
         Scheduler {
@@ -153,12 +170,18 @@ impl Scheduler {
     /// Runs until every coroutine has ended; how many ended by a panic.
     pub fn run(&self) -> usize {
         let inner = &self.inner;
+        // A scheduler run from within a coroutine of another keeps that one's queue for later.
+        let outer = OWN.with(|o| (o.running.replace(inner.ready.number), o.queue.take()));
         while inner.live.get() > 0 {
             match inner.next_ready() {
                 Some(id) => inner.resume(id),
                 None => inner.idle(),
             }
         }
+        OWN.with(|o| {
+            o.running.set(outer.0);
+            o.queue.replace(outer.1);
+        });
         inner.panics.replace(0)
     }
 }
@@ -197,7 +220,12 @@ impl Inner {
     }
 
     fn next_ready(&self) -> Option<usize> {
-        self.ready.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop_front()
+        if self.ready.queued.load(Ordering::Acquire) != 0 {
+            let mut queue = self.ready.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            self.ready.queued.store(0, Ordering::Release);
+            OWN.with(|o| o.queue.borrow_mut().extend(queue.drain(..)));
+        }
+        OWN.with(|o| o.queue.borrow_mut().pop_front())
     }
 
     /// Resumes a coroutine until it blocks or ends. One that is being resumed already is not touched: it finds its
@@ -278,11 +306,22 @@ impl Inner {
 
 impl Ready {
     fn is_empty(&self) -> bool {
-        self.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).is_empty()
+        self.queued.load(Ordering::Acquire) == 0
+    }
+
+    /// Whether the scheduler runs on the calling thread.
+    fn is_here(&self) -> bool {
+        OWN.with(|o| o.running.get() == self.number)
     }
 
     fn push(&self, id: usize) {
-        self.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push_back(id);
+        if self.is_here() {
+            OWN.with(|o| o.queue.borrow_mut().push_back(id));
+            return;
+        }
+        let mut queue = self.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        queue.push_back(id);
+        self.queued.store(1, Ordering::Release);
     }
 }
 
@@ -292,7 +331,11 @@ impl Wake for Flag {
             return Kick::No;
         }
         self.ready.push(self.id);
-        if self.ready.state.load(Ordering::Relaxed) == 0 && std::thread::current().id() == self.ready.owner {
+        if self.ready.is_here() {
+            // It does not sleep: we are one of its coroutines, or it polls and brings in what it found itself.
+            if self.ready.state.load(Ordering::Relaxed) != 0 {
+                self.ready.state.store(1, Ordering::Release);
+            }
             return Kick::No;
         }
         match self.ready.state.swap(1, Ordering::AcqRel) {

@@ -228,6 +228,9 @@ impl<W: Wait> Port<W> {
         if s.endpoint != self.endpoint || !s.is_bound() {
             return Err(Error::early(Code::NOTBIND));
         }
+        if matches!(call, Call::Rcvrqst | Call::Reply) && !s.is_system() {
+            return Err(Error::early(Code::TRAPDENIED));
+        }
         s.may(call)?;
         Ok(core)
     }
@@ -339,13 +342,7 @@ impl<W: Wait> Port<W> {
     /// # Errors
     /// `TRAPDENIED` for a user process, else as [`Port::receive`].
     pub fn rcvrqst(&self, m: &mut Message, timeout: Timeout) -> Result<()> {
-        self.system_only()?;
         self.take(Call::Rcvrqst, Filter::Requests, m, timeout)
-    }
-
-    fn system_only(&self) -> Result<()> {
-        let core = self.shared().lock();
-        if core.table.slot(self.ix).is_system() { Ok(()) } else { Err(Error::early(Code::TRAPDENIED)) }
     }
 
     fn take(&self, call: Call, filter: Filter, m: &mut Message, timeout: Timeout) -> Result<()> {
@@ -420,7 +417,6 @@ impl<W: Wait> Port<W> {
     /// # Errors
     /// `PROCSTS`: it does not wait for this endpoint's answer (any more); nothing happens. `TRAPDENIED` for a user process.
     pub fn reply(&self, dst: Endpoint, m: &mut Message, timeout: Timeout) -> Result<()> {
-        self.system_only()?;
         let mut core = self.enter(Call::Reply)?;
         self.check_destination(&core, dst)?;
         m.set_route(self.endpoint, dst);
