@@ -6,8 +6,8 @@ const DC: DcId = DcId(0);
 const SERVER: Endpoint = Endpoint::new(0, 1);
 
 fn main() {
-    for _ in 0..5 {
-        println!("coroutines {:8.1} ns   threads {:8.1} ns", coroutines(2_000_000), threads(20_000));
+    for _ in 0..std::env::var("RUNS").ok().and_then(|n| n.parse().ok()).unwrap_or(5) {
+        println!("coroutines {:8.1} ns   threads {:8.1} ns", coroutines(scale(2_000_000)), threads(scale(20_000)));
     }
 }
 
@@ -57,4 +57,8 @@ fn threads(rounds: u32) -> f64 {
         port.reply(m.source(), &mut m, Timeout::Forever).expect("it waits");
     }
     client.join().expect("client")
+}
+
+fn scale(rounds: u32) -> u32 {
+    std::env::var("SCALE").ok().and_then(|n| n.parse::<u32>().ok()).map_or(rounds, |s| rounds / s)
 }

@@ -19,7 +19,7 @@ impl SlotLease {
     /// ```
     /// use dvs_kern::node::lease::SlotLease;
     /// assert_eq!(SlotLease::cut(29, 129, 1, 2).range(), &(79..129));
-    /// assert_eq!(SlotLease::cut(29, 30, 1, 2).range(), &(30..30), "more nodes than slots");
+    /// assert_eq!(SlotLease::cut(29, 30, 0, 2).range(), &(29..29), "more nodes than slots");
     /// ```
     pub fn cut(first: i32, end: i32, position: usize, nodes: usize) -> Self {
         let total = (end - first).max(0) as i64;
