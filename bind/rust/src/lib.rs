@@ -1,1 +1,69 @@
-//! To be filled.
+//! The facade a Rust program links.
+//!
+//! ```no_run
+//! use dvs::{DcId, Endpoint, Message, Timeout};
+//!
+//! let process = dvs::attach("clock-server")?; // the daemon of this node
+//! let port = process.bind(DcId(0), Endpoint::new(0, 5))?;
+//! let mut m = Message::default();
+//! loop {
+//!     port.receive(Endpoint::ANY, &mut m, Timeout::Forever)?;
+//!     m.set_word(0, port.now());
+//!     // A client that went away meanwhile is not the server's problem.
+//!     let _ = port.reply(m.source(), &mut m, Timeout::Forever);
+//! }
+//! # #[allow(unreachable_code)]
+//! # Ok::<_, dvs::Error>(())
+//! ```
+#![forbid(unsafe_code)]
+
+pub use dvs_abi::{
+    Access, Call, CallSet, Code, DcId, Deadline, Effect, Endpoint, Error, Fault, Grant, Kind, Level, Message,
+    NodeId, Privileges, Result, Timeout, limits,
+};
+pub use dvs_ipc::control::{BindKind, DcInfo, DvsInfo, NodeInfo, ProcInfo};
+pub use dvs_ipc::coroutine::{Co, Scheduler};
+pub use dvs_ipc::wait::{ThreadWait, Wait};
+pub use dvs_ipc::{DcPlan, Lend, Port, Process, System};
+pub use dvs_linux::LinuxHost;
+
+use dvs_linux::channel::LinuxChannel;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The variable that names the daemon's socket, for programs not on the default node.
+pub const SOCKET_VARIABLE: &str = "DVS_SOCKET";
+
+/// Where the daemon of this node listens: `$DVS_SOCKET`, else `dvs/dvsd.sock` below `$XDG_RUNTIME_DIR` or `/run`.
+pub fn socket_path() -> PathBuf {
+    if let Some(path) = std::env::var_os(SOCKET_VARIABLE) {
+        return path.into();
+    }
+    let run = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(|| PathBuf::from("/run"), PathBuf::from);
+    run.join("dvs").join("dvsd.sock")
+}
+
+/// A stand-alone process: its endpoints reach each other, nobody else.
+pub fn alone() -> Process {
+    Process::alone(Arc::new(LinuxHost))
+}
+
+/// A process attached to the daemon of this node; `name` shows up in displays.
+///
+/// # Errors
+/// `DVSINIT` when no daemon listens at [`socket_path`].
+pub fn attach(name: &str) -> Result<Process> {
+    attach_to(&socket_path(), name)
+}
+
+/// The same with the path of the daemon's socket.
+///
+/// # Errors
+/// `DVSINIT` when no daemon listens there, `PERM` when it may not be used, `VERSION`, `NOSPC`.
+pub fn attach_to(socket: &Path, name: &str) -> Result<Process> {
+    let channel = LinuxChannel::connect(socket).map_err(|e| match e.kind() {
+        std::io::ErrorKind::PermissionDenied => Error::early(Code::PERM),
+        _ => Error::early(Code::DVSINIT),
+    })?;
+    Process::attach(Arc::new(LinuxHost), Arc::new(channel), name)
+}

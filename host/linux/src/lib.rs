@@ -13,10 +13,12 @@
 //! | [`socket`] | Unix SEQPACKET records with descriptors and the peer's credentials |
 //! | [`pidfd`] | learning of a process's end without races |
 //! | [`epoll`], [`ready`] | waiting for descriptors |
+//! | [`channel`] | the control socket of a session |
 //! | [`error`] | error numbers to [`dvs_abi::Code`] |
 //!
 //! [`LinuxHost`] joins them into the [`dvs_ipc::host::Host`] the call library asks for.
 
+pub mod channel;
 pub mod clock;
 pub mod epoll;
 pub mod error;

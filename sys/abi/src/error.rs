@@ -145,7 +145,8 @@ codes! {
 /// ```
 /// use dvs_abi::{Code, Effect, Error, Endpoint};
 /// let e = Error::new(Code::SRCDIED, Effect::Unknown).at(Endpoint::new(0, 30));
-/// assert_eq!(e.to_string(), "SRCDIED (-108): the source died or unbound after it had taken the request; peer 30; effect unknown");
+/// let text = "the source died or unbound after it had taken the request; peer 30; effect unknown";
+/// assert_eq!(e.to_string(), format!("SRCDIED (-108): {text}"));
 /// assert!(!e.safe_to_retry());
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -52,7 +52,8 @@ impl Endpoint {
     /// The system task of node 0; that of node `n` is slot `-2 - n`.
     pub const SYSTEM: Endpoint = Endpoint(-2);
 
-    /// The endpoint of `slot` in `generation`. Values outside the table wrap; check with [`Endpoint::in_table`].
+    /// The endpoint of `slot` in `generation`. Values outside the table wrap; check with
+    /// [`Endpoint::in_table`].
     pub const fn new(generation: u32, slot: i32) -> Self {
         Endpoint((generation as i32).wrapping_mul(GENERATION_SIZE).wrapping_add(slot))
     }

@@ -31,6 +31,8 @@ pub const GRANTS_PER_CALL: usize = 4;
 pub const COPY_BYTES_MAX: u64 = 1 << 30;
 /// One chunk of a remote copy: large enough to hide a round trip, small enough for the cache.
 pub const COPY_CHUNK_BYTES: usize = 256 << 10;
+/// Bytes copied while a caller is held in its call; between two such pieces it can leave.
+pub const COPY_HOLD_BYTES: u64 = 4 << 20;
 /// Name of a node, container or endpoint (facts §1.2: 16 with the terminator).
 pub const NAME_BYTES: usize = 15;
 
@@ -82,6 +84,10 @@ pub const RECHECK_MAX_NS: u64 = 1_000_000_000;
 /// Longest a caller that wants to leave waits for a copy on its memory to end: a chunk takes microseconds, so
 /// whoever holds a call in the copying phase this long is stopped or hostile, and is left.
 pub const COPY_GRACE_NS: u64 = 1_000_000_000;
+/// A call that must not block gives a peer of its node so long to take the message before it says AGAIN.
+pub const NOW_GRACE_LOCAL_NS: u64 = 500_000;
+/// The same for a peer on another node: a round trip and its wake-ups.
+pub const NOW_GRACE_REMOTE_NS: u64 = 5_000_000;
 /// How long a call is blocked before its process asks whether it is part of a deadlock.
 pub const DEADLOCK_CHECK_NS: u64 = 200_000_000;
 /// Steps of a wait chain that are followed.

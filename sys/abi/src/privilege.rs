@@ -48,7 +48,8 @@ pub struct Privileges {
 }
 
 impl Privileges {
-    /// What a descriptor has when bound: system processes every call, user processes [`CallSet::USER`]; all targets.
+    /// What a descriptor has when bound: system processes every call, user processes [`CallSet::USER`];
+    /// all targets.
     pub const fn at_bind(slot: i32, tasks: i32, sysprocs: i32) -> Self {
         let index = slot + tasks;
         let system = index < sysprocs;

@@ -142,36 +142,41 @@ impl Bell {
 
     /// Waits until something rings: first spinning for `spin_ns`, then asleep.
     ///
-    /// With [`Deadline::NOW`] it does not block.
+    /// With [`Deadline::NOW`] it does not block. A wait that ends by a ring reads no clock, but for the spin.
     pub fn wait(&mut self, host: &dyn Host, deadline: Deadline, spin_ns: u64) -> Waited {
         self.spun = Spun::Not;
-        if rung(&self.bell.words()[0]) {
-            self.busy += 1;
-            if self.busy < BUSY_WAITS {
-                return Waited::Rung(self.poll());
-            }
-            self.busy = 0;
-            return self.rung_at(host.now());
+        if self.is_rung() {
+            self.busy = (self.busy + 1) % BUSY_WAITS;
+            return if self.busy == 0 { self.rung_at(host.now()) } else { Waited::Rung(self.poll()) };
         }
-        let mut now = host.now();
+        if deadline == Deadline::NOW {
+            return Waited::TimedOut;
+        }
         if spin_ns > 0 {
-            now = self.spin(host, now, deadline.min(Deadline::from_ns(now.saturating_add(spin_ns))));
-        }
-        loop {
-            if rung(&self.bell.words()[0]) {
+            let now = host.now();
+            let now = self.spin(host, now, deadline.min(Deadline::from_ns(now.saturating_add(spin_ns))));
+            if self.is_rung() {
                 return self.rung_at(now);
             }
+        }
+        loop {
+            // A time that has passed already ends the sleep at once, so that neither is overlooked.
+            let due = self.recheck.due(|| host.now());
+            let wake = self.sleep(host, deadline.min(Deadline::from_ns(due)));
+            if self.is_rung() {
+                self.recheck.rung(|| host.now());
+                return Waited::Rung(self.poll());
+            }
+            if wake == Wake::Interrupted {
+                return Waited::Interrupted;
+            }
+            let now = host.now();
             if deadline.passed(now) {
                 return Waited::TimedOut;
             }
             if self.recheck.fires(now) {
                 return Waited::Recheck;
             }
-            let until = deadline.min(Deadline::from_ns(self.recheck.due(now)));
-            if self.sleep(host, until) == Wake::Interrupted && !rung(&self.bell.words()[0]) {
-                return Waited::Interrupted;
-            }
-            now = host.now();
         }
     }
 
@@ -183,7 +188,7 @@ impl Bell {
     /// Takes what has rung, unless a re-check is due, which looks at everything anyway.
     fn rung_at(&mut self, now: u64) -> Waited {
         let fires = self.recheck.fires(now);
-        self.recheck.rung(now);
+        self.recheck.rung(|| now);
         let pending = self.poll();
         if fires { Waited::Recheck } else { Waited::Rung(pending) }
     }
@@ -203,6 +208,10 @@ impl Bell {
             now = host.now();
         }
         now
+    }
+
+    fn is_rung(&self) -> bool {
+        rung(&self.bell.words()[0])
     }
 
     /// The owner's half of the argument above.

@@ -10,12 +10,11 @@
 //!                                  <---    Answer::Welcome
 //!   Request { id, .. }             --->
 //!                                  <---    Reply { id, .. }      (some come much later: waits)
-//!                                  <---    Event                 (any time; the daemon then rings `control`)
+//!                                  <---    Event                 (any time)
 //! ```
 //!
-//! Order matters in one place: `Event::Link` and `Event::LaneOpened` are written to the callee's socket
-//! before the caller's `OpenLane` is answered, so a callee that sees an unknown lane ring reads its socket
-//! and finds it there.
+//! In the session one thread reads the socket and does nothing else, so that it also learns at once when the daemon
+//! ends. A lane may ring before its `LaneOpened` was read: whoever reads it then looks at the lane.
 
 use dvs_abi::{Code, DcId, Effect, Endpoint, Error, Fault, NodeId, Privileges};
 use serde::{Deserialize, Serialize};
@@ -97,6 +96,8 @@ pub enum Request {
     MigrateCommit { dc: u16, endpoint: i32, node: u16, pid: u32 },
     /// A hardware notification from a process that may be unbound.
     HardwareNotify { dc: u16, endpoint: i32 },
+    /// A notification by `from` (bound in this session) in the name of `source`.
+    Notice { dc: u16, source: i32, from: i32, endpoint: i32, value: u64, timestamp: u64 },
     /// A container.
     DcInit {
         dc: u16,
@@ -116,8 +117,31 @@ pub enum Request {
     DelNode { dc: u16, node: u16 },
     /// `endpoint` has been blocked for long: look for a circle of waits through it.
     DeadlockCheck { dc: u16, endpoint: i32, call: u64 },
+    /// Moves `length` bytes where at least one side is on another node. Answered when all bytes are there.
+    Copy { from: CopyPart, to: CopyPart, length: u64 },
     /// The session ends in order: everything bound is unbound, and the exit notice carries this code.
     Exit { code: i32 },
+}
+
+/// One side of a copy.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CopyPart {
+    /// Memory of the session itself.
+    Own {
+        /// First byte.
+        address: u64,
+    },
+    /// Memory lent by the caller whose request `seq` was taken from this lane.
+    Client {
+        /// Link.
+        link: u16,
+        /// Lane in it.
+        lane: u8,
+        /// Call number in the lane.
+        seq: u64,
+        /// First byte in the caller's address space.
+        address: u64,
+    },
 }
 
 /// Rights in the form that travels.

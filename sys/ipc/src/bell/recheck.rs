@@ -19,14 +19,14 @@ impl Recheck {
         Recheck { interval: RECHECK_FIRST_NS, due: None }
     }
 
-    /// Until when one may sleep at `now`.
-    pub(super) fn due(&mut self, now: u64) -> u64 {
-        *self.due.get_or_insert(now.saturating_add(self.interval))
+    /// Until when one may sleep. The clock is read the first time only.
+    pub(super) fn due(&mut self, now: impl FnOnce() -> u64) -> u64 {
+        *self.due.get_or_insert_with(|| now().saturating_add(self.interval))
     }
 
     /// Whether to look at everything now; if so the next time is set.
     pub(super) fn fires(&mut self, now: u64) -> bool {
-        if now < self.due(now) {
+        if now < self.due(|| now) {
             return false;
         }
         self.interval = (self.interval * 2).min(RECHECK_MAX_NS);
@@ -34,10 +34,13 @@ impl Recheck {
         true
     }
 
-    /// Something rang.
-    pub(super) fn rung(&mut self, now: u64) {
+    /// Something rang. The clock is read only when the interval had grown.
+    pub(super) fn rung(&mut self, now: impl FnOnce() -> u64) {
+        if self.interval == RECHECK_FIRST_NS && self.due.is_some() {
+            return;
+        }
         self.interval = RECHECK_FIRST_NS;
-        let soon = now.saturating_add(self.interval);
+        let soon = now().saturating_add(self.interval);
         self.due = Some(self.due.map_or(soon, |due| due.min(soon)));
     }
 }
@@ -52,7 +55,7 @@ mod tests {
         let mut now = 5;
         let mut last = 0;
         for _ in 0..20 {
-            let due = r.due(now);
+            let due = r.due(|| now);
             assert!(!r.fires(due - 1));
             last = due - now;
             now = due;
@@ -61,7 +64,7 @@ mod tests {
         assert_eq!(last, RECHECK_MAX_NS);
         for _ in 0..100 {
             now += RECHECK_FIRST_NS / 50;
-            r.rung(now);
+            r.rung(|| now);
         }
         assert!(r.fires(now), "a hundred rings over two intervals put it off");
     }

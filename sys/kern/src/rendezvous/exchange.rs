@@ -75,10 +75,8 @@ impl Rendezvous {
         self.slots[callee as usize].clients.insert(source, Client::Local(caller));
     }
 
-    /// `me` has put call `seq` into a lane to `to` and waits for its progress.
-    ///
-    /// # Errors
-    /// `LOCKED` never here: circles over several processes are the daemon's to find.
+    /// `me` has put a call into a lane to `to` and waits for its progress. (Circles over several processes are the
+    /// daemon's to find.)
     pub fn call_lane(&mut self, me: Ix, to: Endpoint, kind: Kind) {
         let s = &mut self.slots[me as usize];
         s.phase = if kind == Kind::Send { Phase::Sending(to) } else { Phase::Calling(to) };
@@ -384,6 +382,16 @@ impl Rendezvous {
         }
         s.woken = true;
         Err(Code::PROCRUN)
+    }
+
+    /// Ends whatever wait `me` is in with this very error, unless its outcome is there; calls through lanes were cancelled
+    /// before, with that effect.
+    pub fn fail(&mut self, me: Ix, mut error: Error, lane_effect: Option<Effect>, out: &mut Vec<Cmd>) {
+        if let Some(e) = self.give_up(me, error.code, lane_effect) {
+            error.effect = e.effect;
+            error.peer = e.peer;
+            self.end(me, Outcome::Failed(error), out);
+        }
     }
 
     /// Ends whatever wait `me` is in with an error (shutdown, circle found by the daemon, end of the container).

@@ -3,6 +3,7 @@
 use super::{Ix, LaneKey, Outcome, Party, Shape};
 use dvs_abi::{Code, DcId, Endpoint, Grant, Kind, Message, Privileges};
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 
 /// What an endpoint is doing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -80,6 +81,32 @@ pub(super) struct Notice {
     pub timestamp: u64,
 }
 
+/// Callers that are owed an answer. Endpoints are given out by the system, not chosen by an attacker who could make
+/// them collide, so one multiplication is hash enough.
+pub(super) type Clients = HashMap<Endpoint, Client, BuildHasherDefault<EndpointHasher>>;
+
+/// Hashes the 32 bits of an endpoint.
+#[derive(Default)]
+pub(super) struct EndpointHasher(u64);
+
+impl Hasher for EndpointHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for b in bytes {
+            self.write_i32(i32::from(*b));
+        }
+    }
+
+    fn write_i32(&mut self, n: i32) {
+        // Fibonacci hashing: the high bits, which the table uses for its tags, depend on all of `n`.
+        self.0 = (self.0.rotate_left(5) ^ n as u32 as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 ^= self.0 >> 32;
+    }
+}
+
 /// One endpoint of this process.
 #[derive(Debug)]
 pub struct Slot {
@@ -102,7 +129,7 @@ pub struct Slot {
     pub(super) mailbox: Message,
     pub(super) queue: VecDeque<Entry>,
     pub(super) notices: BTreeMap<i32, Notice>,
-    pub(super) clients: HashMap<Endpoint, Client>,
+    pub(super) clients: Clients,
     /// Endpoints here that were told to wait for this one in particular; checked when it ends.
     pub(super) watchers: Vec<Ix>,
     pub(super) woken: bool,
@@ -128,7 +155,7 @@ impl Slot {
             mailbox: Message::default(),
             queue: VecDeque::new(),
             notices: BTreeMap::new(),
-            clients: HashMap::new(),
+            clients: Clients::default(),
             watchers: Vec::new(),
             woken: false,
             has_notified: false,
@@ -139,6 +166,11 @@ impl Slot {
     /// Whether the slot is in the system prefix of its container.
     pub fn is_system(&self) -> bool {
         self.shape.is_system(self.endpoint.slot())
+    }
+
+    /// Whether the endpoint still exists.
+    pub fn is_bound(&self) -> bool {
+        self.bound
     }
 
     /// What it is doing.

@@ -1,0 +1,184 @@
+//! Asking the daemon, and what is built of it: binding, unbinding, watching.
+
+use super::{Channel, Outside};
+use crate::control::{self, Answer, BindKind, FromDaemon, Numbered, Request};
+use crate::port::Port;
+use crate::process::Process;
+use crate::wait::{Kick, Wait, Wake};
+use dvs_abi::{Code, DcId, Deadline, Effect, Endpoint, Error, NodeId, Result};
+use dvs_kern::rendezvous::{Shape, Slot};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// A request under way.
+pub(super) enum Pending {
+    /// Whom to wake.
+    Waits(Arc<dyn Wake>),
+    /// What was answered.
+    Answered(Result<Answer>),
+}
+
+/// Reads the answer to the first record.
+pub(super) fn welcome(channel: &dyn Channel) -> Result<NodeId> {
+    let (bytes, _) = channel.receive().ok_or(Error::early(Code::DVSINIT))?;
+    match control::decode(&bytes)? {
+        FromDaemon::Reply { result: Ok(Answer::Welcome { node, .. }), .. } => Ok(NodeId(node)),
+        FromDaemon::Reply { result: Err(e), .. } => Err(e.into()),
+        _ => Err(Error::early(Code::VERSION)),
+    }
+}
+
+/// Asks the daemon and waits for its answer at home, at most until the deadline (then the request is withdrawn).
+///
+/// # Errors
+/// What the daemon answers; `DVSINIT` when there is none (any more); `TIMEDOUT`.
+pub(crate) fn ask<W: Wait>(process: &Process, home: &W, request: Request, until: Deadline) -> Result<Answer> {
+    let shared = process.shared();
+    let o = shared.outside().ok_or(Error::early(Code::DVSINIT))?;
+    o.alive()?;
+    let id = o.requests.fetch_add(1, Ordering::Relaxed) + 1;
+    o.pending().insert(id, Pending::Waits(home.waker()));
+    let sent = control::encode(&Numbered { id, request }).and_then(|bytes| o.channel.send(&bytes));
+    let result = match sent {
+        Err(e) => Err(e),
+        Ok(()) => loop {
+            if let Some(Pending::Answered(_)) = o.pending().get(&id) {
+                break Ok(());
+            }
+            if let Err(e) = o.alive() {
+                break Err(e);
+            }
+            // One second at a time: the end of the daemon is noticed even if its news and our wait crossed.
+            let soon = Deadline::from_ns(shared.host().now().saturating_add(1_000_000_000));
+            home.wait(shared, until.min(soon));
+            if until.passed(shared.host().now()) && !o.answered(id) {
+                o.tell(Request::Withdraw { id });
+                break Err(Error::early(Code::TIMEDOUT));
+            }
+        },
+    };
+    let answer = o.pending().remove(&id);
+    // The flag may have been raised for the call this request is part of: whoever waits next looks first.
+    home.waker().set();
+    match (answer, result) {
+        (Some(Pending::Answered(a)), _) => a,
+        (_, Err(e)) => Err(e),
+        _ => Err(Error::early(Code::DVSINIT)),
+    }
+}
+
+impl Outside {
+    fn pending(&self) -> std::sync::MutexGuard<'_, std::collections::HashMap<u64, Pending>> {
+        self.pending.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn answered(&self, id: u64) -> bool {
+        matches!(self.pending().get(&id), Some(Pending::Answered(_)))
+    }
+
+    /// Asks whether the call an endpoint has been blocked in for long is part of a circle; the answer is an event.
+    pub(crate) fn ask_circle(&self, dc: DcId, endpoint: Endpoint, call: u64) {
+        self.tell(Request::DeadlockCheck { dc: dc.0, endpoint: endpoint.raw(), call });
+    }
+
+    /// The control thread brings an answer; says what must follow.
+    pub(super) fn answer(&self, id: u64, result: Result<Answer>) -> Option<(Kick, Arc<dyn Wake>)> {
+        let mut pending = self.pending();
+        let place = pending.get_mut(&id)?;
+        match std::mem::replace(place, Pending::Answered(result)) {
+            Pending::Waits(wake) => Some((wake.set(), wake)),
+            Pending::Answered(_) => None,
+        }
+    }
+
+    /// The daemon is gone: everybody that asked is told.
+    pub(super) fn fail_pending(&self) -> Vec<(Kick, Arc<dyn Wake>)> {
+        let ids: Vec<u64> = self.pending().keys().copied().collect();
+        ids.into_iter()
+            .filter(|id| !self.answered(*id))
+            .filter_map(|id| self.answer(id, Err(Error::new(Code::DVSINIT, Effect::Unknown))))
+            .collect()
+    }
+}
+
+/// Binds an endpoint through the daemon.
+pub(crate) fn bind<W: Wait>(process: &Process, home: W, dc: DcId, endpoint: Endpoint) -> Result<Port<W>> {
+    let request = |board| Request::Bind {
+        kind: BindKind::Own,
+        dc: dc.0,
+        endpoint: endpoint.raw(),
+        pid: 0,
+        node: 0,
+        name: String::new(),
+        board,
+    };
+    bind_by(process, home, request, Deadline::NEVER)
+}
+
+/// Binds an endpoint by whatever request leads to it.
+pub(crate) fn bind_by<W: Wait>(
+    process: &Process,
+    home: W,
+    request: impl FnOnce(u32) -> Request,
+    until: Deadline,
+) -> Result<Port<W>> {
+    let o = process.shared().outside().ok_or(Error::early(Code::DVSINIT))?;
+    let board = o.board.take().ok_or(Error::early(Code::NOSPC))?;
+    let bound = ask(process, &home, request(board), until).and_then(|a| match a {
+        Answer::Bound { dc, endpoint, tasks, procs, sysprocs, privileges, .. } => {
+            let rights = privileges.privileges().ok_or(Error::early(Code::BADREQUEST))?;
+            let shape = Shape { tasks, procs, sysprocs };
+            Ok(Slot::new(DcId(dc), Endpoint::from_raw(endpoint), shape, rights))
+        }
+        _ => Err(Error::early(Code::BADREQUEST)),
+    });
+    let port = bound.and_then(|slot| process.enter(home, slot, board));
+    if port.is_err() {
+        o.board.give(board);
+    }
+    port
+}
+
+/// The port is dropped: the daemon forgets the binding, its lanes go out of use.
+pub(crate) fn unbind<W: Wait>(port: &Port<W>) {
+    let Some(o) = port.process().shared().outside() else { return };
+    {
+        let mut lanes = o.lanes();
+        for key in lanes.of(port.ix()) {
+            lanes.with_lane(key, |l| l.close());
+            lanes.tell_peer(&*o.host, key);
+            lanes.remove(key);
+            lanes.enter(key, super::lanes::Use::Dead);
+        }
+    }
+    o.tell(Request::Unbind { dc: port.dc().0, endpoint: port.endpoint().raw(), remaining: 0 });
+    o.board.give(port.board());
+}
+
+/// Has the daemon tell when `source` ends, if it is not of this process.
+pub(crate) fn watch<W: Wait>(port: &Port<W>, source: Endpoint) -> Result<()> {
+    let Some(o) = port.process().shared().outside() else { return Ok(()) };
+    if port.process().shared().lock().table.find(port.dc(), source).is_some() {
+        return Ok(());
+    }
+    let key = (port.dc().0, source.raw());
+    let mut watched = o.watched.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if watched.contains_key(&key) {
+        return Ok(());
+    }
+    watched.insert(key, ());
+    drop(watched);
+    let request = Request::Watch { dc: port.dc().0, endpoint: source.raw() };
+    let done = ask(port.process(), port.home(), request, Deadline::NEVER);
+    if let Err(e) = done {
+        o.watched.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&key);
+        let mut core = port.process().shared().lock();
+        // The wait the port had begun is over; a message that came meanwhile counts more than the error.
+        let left = core.table.give_up(port.ix(), e.code, None);
+        core.release();
+        if left.is_some() {
+            return Err(e.at(source));
+        }
+    }
+    Ok(())
+}

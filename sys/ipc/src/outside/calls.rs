@@ -1,0 +1,334 @@
+//! Calls through lanes.
+
+use super::lanes::Use;
+use super::{Attempt, Cancelled, Outside, ask};
+use crate::control::{Answer, Request};
+use crate::lane::{Cancel, GrantList, Outcome, Refused, Taken};
+use crate::port::Port;
+use crate::process::{Core, Held};
+use crate::wait::Wait;
+use dvs_abi::limits::{NOW_GRACE_LOCAL_NS, NOW_GRACE_REMOTE_NS};
+use dvs_abi::{Code, Deadline, Effect, Endpoint, Error, Grant, Kind, Message, Result, Timeout};
+use dvs_kern::rendezvous::{Client, Ix, LaneKey};
+
+/// One attempt of a send or sendrec to an endpoint elsewhere. The table is locked on entry.
+pub(crate) fn exchange<W: Wait>(
+    port: &Port<W>,
+    core: Held<'_>,
+    kind: Kind,
+    dst: Endpoint,
+    m: &mut Message,
+    grants: &[Grant],
+    until: Deadline,
+) -> Result<Attempt> {
+    let shared = port.process().shared();
+    let Some(o) = shared.outside() else { return Err(Error::early(Code::DSTDIED).at(dst)) };
+    if kind == Kind::Send && matches!(core.table.slot(port.ix()).client(dst), Some(Client::Lane(..))) {
+        m.set_kind(Kind::Reply);
+        return reply(port, core, dst, m, Timeout::Forever).map(|()| Attempt::Over);
+    }
+    o.alive()?;
+    let mut core = core;
+    let Some(lane) = o.lanes().to(port.ix(), dst) else {
+        core.release();
+        open_lane(port, o, dst, until)?;
+        return Ok(Attempt::Repeat);
+    };
+    let remote = match o.post(&mut core, port.ix(), lane, kind, m, grants) {
+        Ok(remote) => remote,
+        Err(Refused::Closed) => {
+            // Nothing was done: the daemon says what became of the destination.
+            core.release();
+            o.drop_lane(lane);
+            return Ok(Attempt::Repeat);
+        }
+        Err(r) => return Err(Error::early(r.code()).at(dst)),
+    };
+    core.table.call_lane(port.ix(), dst, kind);
+    core.release();
+    o.lanes().tell_peer(&*o.host, lane);
+    o.board.sent(port.board(), remote);
+    if until != Deadline::NOW {
+        return port.await_end(dst, m, until);
+    }
+    let grace = if remote { NOW_GRACE_REMOTE_NS } else { NOW_GRACE_LOCAL_NS };
+    let soon = Deadline::from_ns(port.now().saturating_add(grace));
+    port.await_end(dst, m, soon).map_err(|mut e| {
+        if e.code == Code::TIMEDOUT {
+            e.code = Code::AGAIN;
+        }
+        e
+    })
+}
+
+fn open_lane<W: Wait>(port: &Port<W>, o: &Outside, dst: Endpoint, until: Deadline) -> Result<()> {
+    let remaining = if until == Deadline::NOW { u64::MAX } else { until.remaining(port.now()) };
+    let request =
+        Request::OpenLane { dc: port.dc().0, from: port.endpoint().raw(), to: dst.raw(), remaining };
+    let answer = ask(port.process(), port.home(), request, until.max(Deadline::from_ns(1)))?;
+    let Answer::Lane { link, lane, remote, .. } = answer else {
+        return Err(Error::early(Code::BADREQUEST).at(dst));
+    };
+    let key = super::lanes::key(link, lane);
+    let new = Use::Out { ix: port.ix(), to: dst, remote, seq: 0, closed: None };
+    let mut lanes = o.lanes();
+    if lanes.shore(link).is_none() {
+        return Err(Error::early(Code::DSTDIED).at(dst));
+    }
+    lanes.enter(key, new);
+    Ok(())
+}
+
+impl Outside {
+    fn post(
+        &self,
+        core: &mut Core,
+        ix: Ix,
+        lane: LaneKey,
+        kind: Kind,
+        m: &mut Message,
+        grants: &[Grant],
+    ) -> Result<bool, Refused> {
+        let dc = core.table.slot(ix).dc;
+        m.set_place(dc, self.node);
+        let mut lanes = self.lanes();
+        let remote = match lanes.get(lane) {
+            Some(Use::Out { remote, closed: None, .. }) => remote,
+            _ => return Err(Refused::Closed),
+        };
+        let seq = lanes.with_lane(lane, |l| l.post(kind, m, grants)).ok_or(Refused::Closed)??;
+        lanes.begin(ix, lane, seq);
+        Ok(remote)
+    }
+
+    /// Forgets a lane that turned out to be closed.
+    pub(super) fn drop_lane(&self, key: LaneKey) {
+        let closed = {
+            let mut lanes = self.lanes();
+            let told = matches!(lanes.get(key), Some(Use::Out { closed: Some(_), .. }));
+            if told {
+                lanes.remove(key);
+            } else if let Some(Use::Out { .. }) = lanes.get(key) {
+                // The daemon has not told yet: the lane is out of use until it does.
+                lanes.remove(key);
+                lanes.enter(key, Use::Dead);
+            }
+            told
+        };
+        if closed {
+            let (link, lane) = super::lanes::parts(key);
+            self.tell(Request::FreeLane { link, lane });
+        }
+    }
+
+    /// Cancels the call of `ix` through a lane, if it is in one.
+    pub(crate) fn cancel(&self, core: &mut Core, ix: Ix) -> Cancelled {
+        let mut lanes = self.lanes();
+        let Some((key, seq)) = lanes.current(ix) else { return Cancelled::Effect(None) };
+        match lanes.with_lane(key, |l| l.cancel(seq)) {
+            Some(Cancel::NotTaken) => {
+                lanes.end(ix);
+                Cancelled::Effect(Some(Effect::No))
+            }
+            Some(Cancel::Taken) => {
+                lanes.end(ix);
+                lanes.tell_peer(&*self.host, key);
+                Cancelled::Effect(Some(Effect::Unknown))
+            }
+            Some(Cancel::Copying) => Cancelled::Later,
+            Some(Cancel::Done(_)) => {
+                drop(lanes);
+                core.table.lane_progress(ix, &mut core.out);
+                Cancelled::Later
+            }
+            None => {
+                lanes.end(ix);
+                Cancelled::Effect(Some(Effect::Unknown))
+            }
+        }
+    }
+
+    /// Leaves a call whose callee has been copying for longer than a copy may take.
+    pub(crate) fn abandon(&self, ix: Ix) {
+        let mut lanes = self.lanes();
+        let Some((key, seq)) = lanes.current(ix) else { return };
+        if lanes.with_lane(key, |l| l.abandon(seq)) != Some(true) {
+            lanes.with_lane(key, |l| l.close());
+        }
+        lanes.end(ix);
+    }
+}
+
+/// Collects the end of the call through a lane in which the port is.
+pub(crate) fn collect<W: Wait>(port: &Port<W>, dst: Endpoint, m: &mut Message) -> Result<Attempt> {
+    let Some(o) = port.process().shared().outside() else { return Err(Error::early(Code::DVSINIT)) };
+    let (outcome, closed, key) = {
+        let mut lanes = o.lanes();
+        let Some((key, seq)) = lanes.current(port.ix()) else {
+            return Err(Error::new(Code::IO, Effect::Unknown).at(dst));
+        };
+        let outcome = lanes.with_lane(key, |l| l.collect(seq, m)).unwrap_or(Outcome::Broken);
+        lanes.end(port.ix());
+        let closed = match lanes.get(key) {
+            Some(Use::Out { closed, .. }) => closed,
+            _ => None,
+        };
+        (outcome, closed, key)
+    };
+    let gone = closed.is_some() || matches!(outcome, Outcome::Closed(_) | Outcome::Broken);
+    if gone {
+        o.drop_lane(key);
+    }
+    match outcome {
+        Outcome::Consumed => Ok(Attempt::Over),
+        Outcome::Replied => {
+            m.set_route(dst, port.endpoint());
+            Ok(Attempt::Over)
+        }
+        Outcome::Redirected(to) => Ok(Attempt::Redirected(to)),
+        Outcome::Failed(Code::MIGRATE, Effect::No) => Ok(Attempt::Repeat),
+        Outcome::Failed(code, effect) => Err(Error::new(code, effect).at(dst)),
+        Outcome::Closed(effect) => match (closed, effect) {
+            (Some(Code::MIGRATE), Effect::No) => Ok(Attempt::Repeat),
+            (Some(c), e) if c != Code::DSTDIED => Err(Error::new(c, e).at(dst)),
+            (_, Effect::No) => Err(Error::early(Code::DSTDIED).at(dst)),
+            (_, e) => Err(Error::new(Code::SRCDIED, e).at(dst)),
+        },
+        Outcome::Pending | Outcome::Broken => Err(Error::new(Code::IO, Effect::Unknown).at(dst)),
+    }
+}
+
+/// Takes the message of call `seq` out of a lane; false when it is gone.
+pub(crate) fn take<W: Wait>(port: &Port<W>, key: LaneKey, seq: u64, m: &mut Message) -> bool {
+    let Some(o) = port.process().shared().outside() else { return false };
+    let mut core = port.process().shared().lock();
+    let mut list = GrantList::default();
+    let source = {
+        let mut lanes = o.lanes();
+        let Some(Use::In { from, ix, .. }) = lanes.get(key) else { return false };
+        if ix != port.ix() {
+            return false;
+        }
+        match lanes.with_lane(key, |l| l.take(seq, m, &mut list)) {
+            Some(Taken::Yes) => {}
+            Some(Taken::Malformed) => {
+                lanes.tell_peer(&*o.host, key);
+                return false;
+            }
+            _ => return false,
+        }
+        if m.kind() == Some(Kind::Request) {
+            if let Some(Use::In { taken, grants, .. }) = lanes.get_mut(key) {
+                (*taken, *grants) = (seq, list);
+            }
+        } else {
+            lanes.tell_peer(&*o.host, key);
+        }
+        from
+    };
+    m.set_route(source, port.endpoint());
+    m.set_place(port.dc(), m.node());
+    if m.kind() == Some(Kind::Request) {
+        core.table.owe(port.ix(), source, key, seq);
+    }
+    core.release();
+    true
+}
+
+/// Answers a caller elsewhere.
+pub(crate) fn reply<W: Wait>(
+    port: &Port<W>,
+    mut core: Held<'_>,
+    dst: Endpoint,
+    m: &mut Message,
+    _timeout: Timeout,
+) -> Result<()> {
+    let none = Error::early(Code::PROCSTS).at(dst);
+    let Some(o) = port.process().shared().outside() else { return Err(none) };
+    let Some(Client::Lane(key, seq)) = core.table.slot(port.ix()).client(dst) else { return Err(none) };
+    m.set_place(port.dc(), o.node);
+    core.table.settle(port.ix(), dst);
+    core.release();
+    let lanes = o.lanes();
+    match lanes.with_lane(key, |l| l.reply(seq, m)) {
+        Some(Ok(())) => {
+            lanes.tell_peer(&*o.host, key);
+            Ok(())
+        }
+        _ => Err(none),
+    }
+}
+
+/// Hands a request from a lane on: the caller's own library sends it to `dst`.
+pub(crate) fn redirect<W: Wait>(
+    port: &Port<W>,
+    mut core: Held<'_>,
+    client: Endpoint,
+    key: LaneKey,
+    seq: u64,
+    dst: Endpoint,
+    m: &Message,
+) -> Result<()> {
+    let none = Error::early(Code::PROCSTS).at(client);
+    let Some(o) = port.process().shared().outside() else { return Err(none) };
+    core.table.settle(port.ix(), client);
+    core.release();
+    let lanes = o.lanes();
+    match lanes.with_lane(key, |l| l.redirect(seq, dst, m)) {
+        Some(Ok(())) => {
+            lanes.tell_peer(&*o.host, key);
+            Ok(())
+        }
+        _ => Err(none),
+    }
+}
+
+/// Notifies an endpoint elsewhere.
+pub(crate) fn notify<W: Wait>(
+    port: &Port<W>,
+    core: Held<'_>,
+    source: Endpoint,
+    dst: Endpoint,
+    value: u64,
+    now: u64,
+) -> Result<()> {
+    let Some(o) = port.process().shared().outside() else { return Err(Error::early(Code::DSTDIED).at(dst)) };
+    o.alive()?;
+    core.release();
+    if source != port.endpoint() {
+        let request = Request::Notice {
+            dc: port.dc().0,
+            source: source.raw(),
+            from: port.endpoint().raw(),
+            endpoint: dst.raw(),
+            value,
+            timestamp: now,
+        };
+        return ask(port.process(), port.home(), request, Deadline::NEVER).map(|_| ());
+    }
+    for _ in 0..NOTIFY_TRIES {
+        let lane = o.lanes().to(port.ix(), dst);
+        let Some(lane) = lane else {
+            open_lane(port, o, dst, Deadline::NEVER)?;
+            continue;
+        };
+        let lanes = o.lanes();
+        let open = lanes.with_lane(lane, |l| {
+            let open = !l.state().closed();
+            if open {
+                l.notify(value);
+            }
+            open
+        });
+        if open == Some(true) {
+            lanes.tell_peer(&*o.host, lane);
+            return Ok(());
+        }
+        drop(lanes);
+        o.drop_lane(lane);
+    }
+    Err(Error::early(Code::DSTDIED).at(dst))
+}
+
+/// Lanes that may turn out closed in a row before a notification is given up.
+const NOTIFY_TRIES: usize = 4;

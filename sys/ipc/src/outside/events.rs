@@ -1,0 +1,212 @@
+//! The control thread: reads what the daemon says and carries it in.
+
+use super::lanes::{Shore, Use, key};
+use super::{Channel, Mapped, Outside};
+use crate::bell::Ringer;
+use crate::control::{self, Event, FromDaemon, Request};
+use crate::link::Side;
+use crate::process::{Held, Shared};
+use crate::wait::{Kick, Wake};
+use dvs_abi::{CallSet, Code, DcId, Endpoint, Error};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+
+/// Reads records until the daemon or the process ends.
+pub(super) fn run(channel: &dyn Channel, shared: &Weak<Shared>) {
+    while let Some((bytes, memories)) = channel.receive() {
+        let Some(shared) = shared.upgrade() else { return };
+        let Some(o) = shared.outside() else { return };
+        match control::decode(&bytes) {
+            Ok(FromDaemon::Reply { id, result }) => {
+                let woken = o.answer(id, result.map_err(Error::from));
+                shared.carry(woken);
+            }
+            Ok(FromDaemon::Event(event)) => o.event(&shared, event, memories),
+            // A daemon that writes nonsense is a broken one: end the session.
+            Err(_) => break,
+        }
+    }
+    if let Some(shared) = shared.upgrade() {
+        shared.daemon_ended();
+    }
+}
+
+impl Shared {
+    fn carry(&self, woken: impl IntoIterator<Item = (Kick, Arc<dyn Wake>)>) {
+        for (kick, wake) in woken {
+            match kick {
+                Kick::No => {}
+                Kick::Sleeps => wake.kick(),
+                Kick::Polls => self.nudge(),
+            }
+        }
+    }
+
+    /// Every wait that depends on the outside ends with `DVSINIT`.
+    fn daemon_ended(&self) {
+        let Some(o) = self.outside() else { return };
+        o.ended.store(true, Ordering::Release);
+        let mut core = self.lock();
+        {
+            let mut lanes = o.lanes();
+            for k in lanes.keys() {
+                lanes.with_lane(k, |l| l.close());
+                if let Some(Use::Out { closed, .. }) = lanes.get_mut(k) {
+                    *closed = Some(Code::DVSINIT);
+                }
+            }
+        }
+        o.look_at_all(&mut core);
+        let all: Vec<_> = core.table.iter().map(|(ix, _)| ix).collect();
+        for ix in all {
+            let c = &mut *core;
+            if matches!(c.table.slot(ix).phase(), dvs_kern::rendezvous::Phase::Receiving(_)) {
+                c.table.interrupt(ix, Code::DVSINIT, None, &mut c.out);
+            }
+        }
+        core.release();
+        let woken = o.fail_pending();
+        self.carry(woken);
+    }
+}
+
+impl Outside {
+    fn event(&self, shared: &Shared, event: Event, memories: Vec<Mapped>) {
+        let mut core = shared.lock();
+        match event {
+            Event::Link { link, side, bell_link, .. } => self.link(link, side, bell_link, memories),
+            Event::LaneOpened { link, lane, dc, from, to, remote, may, peer_pid } => {
+                let to = Endpoint::from_raw(to);
+                if let Some(ix) = core.table.find(DcId(dc), to) {
+                    let new = Use::In {
+                        ix,
+                        from: Endpoint::from_raw(from),
+                        remote,
+                        pid: peer_pid,
+                        may: CallSet(may),
+                        seen: 0,
+                        taken: 0,
+                        grants: crate::lane::GrantList::default(),
+                    };
+                    self.lanes().enter(key(link, lane), new);
+                    self.lane_news(&mut core, key(link, lane));
+                } else {
+                    self.lanes().enter(key(link, lane), Use::Dead);
+                }
+            }
+            Event::LaneClosed { link, lane, code } => self.lane_closed(&mut core, link, lane, code),
+            Event::LinkClosed { link } => self.lanes().remove_shore(link),
+            Event::Gone { dc, endpoint } => {
+                let gone = (dc, endpoint);
+                self.watched.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&gone);
+                let c = &mut *core;
+                c.table.gone(DcId(dc), Endpoint::from_raw(endpoint), &mut c.out);
+            }
+            Event::DcEnded { dc } => {
+                let all: Vec<_> =
+                    core.table.iter().filter(|(_, s)| s.dc == DcId(dc)).map(|(ix, _)| ix).collect();
+                for ix in all {
+                    shared.interrupt_held(&mut core, ix, Code::DCNOTRUN);
+                }
+            }
+            Event::Closing => {}
+            other => self.endpoint_event(shared, &mut core, other),
+        }
+        core.release();
+    }
+
+    fn link(&self, link: u16, side: u8, bell_link: u16, memories: Vec<Mapped>) {
+        let mut m = memories.into_iter();
+        let (Some(Mapped::Memory(memory)), Some(Mapped::Memory(bell)), Some(status)) =
+            (m.next(), m.next(), m.next())
+        else {
+            return;
+        };
+        let status = match status {
+            Mapped::View(v) => v,
+            Mapped::Memory(m) => m,
+        };
+        let side = if side == 0 { Side::A } else { Side::B };
+        if let Some(ringer) = Ringer::new(bell, status) {
+            self.lanes().add_shore(link, Shore { memory, side, ringer, bell_link });
+        }
+    }
+
+    /// The other end of a lane is gone, or it may not be used any more.
+    fn lane_closed(&self, core: &mut Held<'_>, link: u16, lane: u8, code: i32) {
+        let k = key(link, lane);
+        let code = Code::from_i32(code).unwrap_or(Code::DSTDIED);
+        let mut lanes = self.lanes();
+        lanes.with_lane(k, |l| l.close());
+        match lanes.get(k) {
+            Some(Use::Out { ix, seq, .. }) => {
+                if let Some(Use::Out { closed, .. }) = lanes.get_mut(k) {
+                    *closed = Some(code);
+                }
+                if seq != 0 {
+                    // The caller collects the end of its call and then gives the lane back.
+                    drop(lanes);
+                    let c = &mut **core;
+                    c.table.lane_progress(ix, &mut c.out);
+                    return;
+                }
+            }
+            Some(Use::In { ix, from, .. }) => core.table.lane_closed(ix, from, k),
+            Some(Use::Dead) | None => {}
+        }
+        lanes.remove(k);
+        drop(lanes);
+        self.tell(Request::FreeLane { link, lane });
+    }
+
+    fn endpoint_event(&self, shared: &Shared, core: &mut Held<'_>, event: Event) {
+        let (dc, endpoint) = match &event {
+            Event::Unbind { dc, endpoint }
+            | Event::Wakeup { dc, endpoint }
+            | Event::Freeze { dc, endpoint }
+            | Event::Thaw { dc, endpoint }
+            | Event::Moved { dc, endpoint }
+            | Event::Privileges { dc, endpoint, .. }
+            | Event::Deadlock { dc, endpoint, .. }
+            | Event::Notice { dc, endpoint, .. } => (DcId(*dc), Endpoint::from_raw(*endpoint)),
+            _ => return,
+        };
+        let Some(ix) = core.table.find(dc, endpoint) else { return };
+        match event {
+            Event::Unbind { .. } => {
+                shared.interrupt_held(core, ix, Code::SHUTDOWN);
+            }
+            Event::Wakeup { .. } => {
+                let c = &mut **core;
+                // PROCRUN only says that the wake-up is remembered.
+                let _ = c.table.wakeup(ix, &mut c.out);
+            }
+            Event::Freeze { .. } => core.table.slot_mut(ix).frozen = true,
+            Event::Thaw { .. } => {
+                core.table.slot_mut(ix).frozen = false;
+                let c = &mut **core;
+                c.table.look_again(ix, &mut c.out);
+            }
+            Event::Moved { .. } => {
+                shared.interrupt_held(core, ix, Code::RMTPROC);
+                let c = &mut **core;
+                c.table.unbind(ix, true, &mut c.out);
+            }
+            Event::Privileges { privileges, .. } => {
+                if let Some(p) = privileges.privileges() {
+                    core.table.slot_mut(ix).privileges = p;
+                }
+            }
+            Event::Deadlock { cycle, .. } => {
+                let cycle: Vec<_> = cycle.into_iter().map(Endpoint::from_raw).collect();
+                shared.break_circle(core, ix, cycle);
+            }
+            Event::Notice { source, value, timestamp, .. } => {
+                let c = &mut **core;
+                // OVERRUN only says that one was pending already.
+                let _ = c.table.notice(ix, Endpoint::from_raw(source), value, timestamp, &mut c.out);
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The lanes in use: which endpoint of ours, which peer, what is under way.
+
+use crate::bell::Ringer;
+use crate::host::{Host, Memory};
+use crate::lane::{GrantList, Lane};
+use crate::link::{Link, Side};
+use dvs_abi::limits::{LINK_LANES_MAX, SESSION_LINKS_MAX};
+use dvs_abi::{CallSet, Code, Endpoint, Grant};
+use dvs_kern::rendezvous::{Ix, LaneKey};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Memory shared with one other session.
+pub(super) struct Shore {
+    pub memory: Arc<dyn Memory>,
+    pub side: Side,
+    pub ringer: Ringer,
+    /// Number the peer has for this link.
+    pub bell_link: u16,
+}
+
+/// What a lane is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Use {
+    /// `ix` of ours calls `to`; `seq` of the call under way, zero for none.
+    Out { ix: Ix, to: Endpoint, remote: bool, seq: u64, closed: Option<Code> },
+    /// `from` calls `ix` of ours.
+    In {
+        ix: Ix,
+        from: Endpoint,
+        remote: bool,
+        pid: u32,
+        may: CallSet,
+        seen: u64,
+        taken: u64,
+        grants: GrantList,
+    },
+    /// Our endpoint is gone; the daemon has not closed the lane yet.
+    Dead,
+}
+
+/// Everything about lanes of one session.
+#[derive(Default)]
+pub(super) struct Lanes {
+    shores: Vec<Option<Shore>>,
+    uses: Vec<Option<Use>>,
+    by_target: HashMap<(Ix, Endpoint), LaneKey>,
+    /// Per endpoint of ours: the lane of the call it is in.
+    current: HashMap<Ix, LaneKey>,
+    last_link: Option<u16>,
+}
+
+/// The key of a lane: link and number in it.
+pub(super) const fn key(link: u16, lane: u8) -> LaneKey {
+    link as u32 * LINK_LANES_MAX as u32 + lane as u32
+}
+
+/// Link and number of a key.
+pub(crate) const fn parts(key: LaneKey) -> (u16, u8) {
+    ((key / LINK_LANES_MAX as u32) as u16, (key % LINK_LANES_MAX as u32) as u8)
+}
+
+impl Lanes {
+    pub fn add_shore(&mut self, link: u16, shore: Shore) {
+        let at = link as usize;
+        if at >= SESSION_LINKS_MAX {
+            return;
+        }
+        if self.shores.len() <= at {
+            self.shores.resize_with(at + 1, || None);
+        }
+        self.shores[at] = Some(shore);
+    }
+
+    pub fn remove_shore(&mut self, link: u16) {
+        if let Some(s) = self.shores.get_mut(link as usize) {
+            *s = None;
+        }
+    }
+
+    pub fn shore(&self, link: u16) -> Option<&Shore> {
+        self.shores.get(link as usize)?.as_ref()
+    }
+
+    /// Keys of all lanes in use.
+    pub fn keys(&self) -> Vec<LaneKey> {
+        (0..self.uses.len() as u32).filter(|&k| self.uses[k as usize].is_some()).collect()
+    }
+
+    pub fn enter(&mut self, key: LaneKey, new: Use) {
+        let at = key as usize;
+        if at >= SESSION_LINKS_MAX * LINK_LANES_MAX {
+            return;
+        }
+        if self.uses.len() <= at {
+            self.uses.resize(at + 1, None);
+        }
+        if let Use::Out { ix, to, .. } = new {
+            self.by_target.insert((ix, to), key);
+        }
+        self.uses[at] = Some(new);
+    }
+
+    pub fn get(&self, key: LaneKey) -> Option<Use> {
+        *self.uses.get(key as usize)?
+    }
+
+    pub fn get_mut(&mut self, key: LaneKey) -> Option<&mut Use> {
+        self.uses.get_mut(key as usize)?.as_mut()
+    }
+
+    /// Forgets a lane; it may be used for another pair afterwards.
+    pub fn remove(&mut self, key: LaneKey) {
+        if let Some(Use::Out { ix, to, .. }) = self.get(key) {
+            if self.by_target.get(&(ix, to)) == Some(&key) {
+                self.by_target.remove(&(ix, to));
+            }
+            if self.current.get(&ix) == Some(&key) {
+                self.current.remove(&ix);
+            }
+        }
+        if let Some(u) = self.uses.get_mut(key as usize) {
+            *u = None;
+        }
+    }
+
+    /// The lane from `ix` to `to`.
+    pub fn to(&self, ix: Ix, to: Endpoint) -> Option<LaneKey> {
+        self.by_target.get(&(ix, to)).copied()
+    }
+
+    /// The lane and number of the call `ix` is in.
+    pub fn current(&self, ix: Ix) -> Option<(LaneKey, u64)> {
+        let key = *self.current.get(&ix)?;
+        match self.get(key)? {
+            Use::Out { seq, .. } if seq != 0 => Some((key, seq)),
+            _ => None,
+        }
+    }
+
+    /// A call of `ix` through `key` began.
+    pub fn begin(&mut self, ix: Ix, key: LaneKey, call: u64) {
+        self.current.insert(ix, key);
+        if let Some(Use::Out { seq, .. }) = self.get_mut(key) {
+            *seq = call;
+        }
+    }
+
+    /// The call of `ix` is over.
+    pub fn end(&mut self, ix: Ix) {
+        if let Some(key) = self.current.remove(&ix)
+            && let Some(Use::Out { seq, .. }) = self.get_mut(key)
+        {
+            *seq = 0;
+        }
+    }
+
+    /// Does something with the words of a lane.
+    pub fn with_lane<T>(&self, key: LaneKey, f: impl FnOnce(Lane<'_>) -> T) -> Option<T> {
+        let (link, lane) = parts(key);
+        let words = self.shore(link)?.memory.words();
+        Some(f(Link::new(words)?.lane(lane as usize)?))
+    }
+
+    /// Tells the other side of a lane to look at it.
+    pub fn tell_peer(&self, host: &dyn Host, key: LaneKey) {
+        let (link, lane) = parts(key);
+        let Some(shore) = self.shore(link) else { return };
+        if let Some(l) = Link::new(shore.memory.words()) {
+            l.set_cpu(shore.side, host.cpu());
+            l.mark(shore.side.other(), lane as usize);
+            shore.ringer.ring(host, shore.bell_link as usize);
+        }
+    }
+
+    /// Where the other side of a link last ran.
+    pub fn peer_cpu(&self, link: u16) -> Option<u32> {
+        let shore = self.shore(link)?;
+        Link::new(shore.memory.words())?.cpu(shore.side.other())
+    }
+
+    /// The link that rang last: its peer is the one most likely to ring next.
+    pub fn last_link(&self) -> Option<u16> {
+        self.last_link
+    }
+
+    /// Remembers which link rang last.
+    pub fn set_last_link(&mut self, link: u16) {
+        self.last_link = Some(link);
+    }
+
+    /// What the caller of `seq` lent.
+    pub fn grants(&self, key: LaneKey, seq: u64) -> Vec<Grant> {
+        match self.get(key) {
+            Some(Use::In { taken, grants, .. }) if taken == seq => grants.as_slice().to_vec(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Keys of the lanes of an endpoint of ours.
+    pub fn of(&self, mine: Ix) -> Vec<LaneKey> {
+        let belongs = |u: &Option<Use>| match u {
+            Some(Use::Out { ix, .. } | Use::In { ix, .. }) => *ix == mine,
+            _ => false,
+        };
+        (0..self.uses.len() as u32).filter(|&k| belongs(&self.uses[k as usize])).collect()
+    }
+}

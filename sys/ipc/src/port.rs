@@ -1,0 +1,582 @@
+//! A bound endpoint as a program holds it: plain calls that block.
+//!
+//! Every call is described in `docs/reference/calls`; here stands what each does and when it fails. A port is
+//! owned by one thread or coroutine at a time, as a descriptor of the reference system is by one task.
+
+use crate::outside::{self, Attempt};
+use crate::process::{Held, Process, Shared};
+use crate::wait::{ThreadWait, Wait, Why};
+use dvs_abi::limits::{COPY_GRACE_NS, DEADLOCK_CHECK_NS, GRANTS_PER_CALL};
+use dvs_abi::{
+    Access, Call, Code, DcId, Deadline, Effect, Endpoint, Error, Grant, Kind, Message, Result, Timeout,
+};
+use dvs_kern::rendezvous::{Client, Filter, Ix, Outcome, Received, Step, Target};
+use std::cell::Cell;
+
+/// Memory lent to the callee for the time of one call.
+#[derive(Debug)]
+pub enum Lend<'a> {
+    /// The callee may copy out of it.
+    Read(&'a [u8]),
+    /// The callee may copy into it (and out of it).
+    Write(&'a mut [u8]),
+}
+
+impl Lend<'_> {
+    /// The grant as it travels.
+    pub fn grant(&self) -> Grant {
+        match self {
+            Lend::Read(b) => {
+                Grant { address: b.as_ptr() as u64, length: b.len() as u64, access: Access::Read }
+            }
+            Lend::Write(b) => {
+                Grant { address: b.as_ptr() as u64, length: b.len() as u64, access: Access::ReadWrite }
+            }
+        }
+    }
+}
+
+/// A bound endpoint.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # fn host() -> Arc<dyn dvs_ipc::host::Host> { Arc::new(dvs_ipc::testing::TestHost::default()) }
+/// use dvs_abi::{DcId, Endpoint, Message, Timeout};
+/// use dvs_ipc::Process;
+/// let process = Process::alone(host());
+/// let (dc, server) = (DcId(0), Endpoint::new(0, 1));
+/// let port = process.bind(dc, server)?;
+/// let client = std::thread::spawn({
+///     let process = process.clone();
+///     move || {
+///         let me = process.bind(dc, Endpoint::NONE)?;
+///         let mut m = Message::new(20);
+///         me.sendrec(server, &mut m, Timeout::Forever)?;
+///         Ok::<_, dvs_abi::Error>(m.mtype())
+///     }
+/// });
+/// let mut m = Message::default();
+/// port.receive(Endpoint::ANY, &mut m, Timeout::Forever)?;
+/// m.set_mtype(m.mtype() + 1);
+/// port.reply(m.source(), &mut m, Timeout::Forever)?;
+/// assert_eq!(client.join().unwrap()?, 21);
+/// # Ok::<_, dvs_abi::Error>(())
+/// ```
+pub struct Port<W: Wait = ThreadWait> {
+    process: Process,
+    ix: Ix,
+    dc: DcId,
+    endpoint: Endpoint,
+    home: W,
+    /// Its record on the session's board.
+    board: u32,
+    /// Deadline of the request received last and not answered: calls made meanwhile inherit it.
+    serving: Cell<(Endpoint, Deadline)>,
+}
+
+impl<W: Wait> Port<W> {
+    pub(crate) fn new(process: Process, ix: Ix, dc: DcId, endpoint: Endpoint, home: W, board: u32) -> Self {
+        Port { process, ix, dc, endpoint, home, board, serving: Cell::new((Endpoint::NONE, Deadline::NEVER)) }
+    }
+
+    /// Its identifier.
+    pub fn endpoint(&self) -> Endpoint {
+        self.endpoint
+    }
+
+    /// Its container.
+    pub fn dc(&self) -> DcId {
+        self.dc
+    }
+
+    /// The process it belongs to.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    pub(crate) fn ix(&self) -> Ix {
+        self.ix
+    }
+
+    pub(crate) fn home(&self) -> &W {
+        &self.home
+    }
+
+    pub(crate) fn board(&self) -> u32 {
+        self.board
+    }
+
+    fn shared(&self) -> &Shared {
+        self.process.shared()
+    }
+
+    /// Now on the node's clock, ns: the clock of deadlines and timestamps.
+    pub fn now(&self) -> u64 {
+        self.shared().host().now()
+    }
+
+    /// When a call that may take `timeout` ends: never later than the request being served.
+    pub(crate) fn deadline(&self, timeout: Timeout) -> Deadline {
+        let own = match timeout {
+            Timeout::Forever => Deadline::NEVER,
+            Timeout::Now => return Deadline::NOW,
+            t => Deadline::after(self.now(), t),
+        };
+        own.min(self.serving.get().1)
+    }
+
+    /// The deadline calls inherit at present: that of the request received last and not answered.
+    pub fn inherited(&self) -> Deadline {
+        self.serving.get().1
+    }
+
+    /// From here on, calls do not inherit the deadline of the request being served (it is answered later by other means).
+    pub fn detach(&self) {
+        self.serving.set((Endpoint::NONE, Deadline::NEVER));
+    }
+
+    /// Sends a message and waits until it was consumed. To a caller that awaits this endpoint's answer it is the answer.
+    ///
+    /// # Errors
+    /// `BADDEST`, `RANGE`, `ENDPOINT`, `TRAPDENIED`, `BADCALL`: refused. `DSTDIED`: nobody there, or it ended before it
+    /// consumed the message. `AGAIN`, `TIMEDOUT`, `INTR`: not consumed in time. `LOCKED`: a circle of waits.
+    /// `NOTCONN`: the node was lost. The error says whether the message was consumed.
+    pub fn send(&self, dst: Endpoint, m: &mut Message, timeout: Timeout) -> Result<()> {
+        self.exchange(Call::Send, Kind::Send, dst, m, &[], timeout)
+    }
+
+    /// Sends a request and waits for the answer, which overwrites `m`.
+    ///
+    /// # Errors
+    /// As [`Port::send`]; `SRCDIED` when the callee ended after it had consumed the request. A notification from
+    /// the callee ends the call as if it were the answer.
+    pub fn sendrec(&self, dst: Endpoint, m: &mut Message, timeout: Timeout) -> Result<()> {
+        self.exchange(Call::Sendrec, Kind::Request, dst, m, &[], timeout)
+    }
+
+    /// The same, lending memory to the callee until the call returns.
+    ///
+    /// # Errors
+    /// As [`Port::sendrec`]; `TOOBIG` for more than [`GRANTS_PER_CALL`] ranges.
+    pub fn sendrec_with(
+        &self,
+        dst: Endpoint,
+        m: &mut Message,
+        lends: &mut [Lend<'_>],
+        timeout: Timeout,
+    ) -> Result<()> {
+        let mut grants = [Grant { address: 0, length: 0, access: Access::Read }; GRANTS_PER_CALL];
+        let room = grants.get_mut(..lends.len()).ok_or(Error::early(Code::TOOBIG))?;
+        for (g, l) in room.iter_mut().zip(lends.iter()) {
+            *g = l.grant();
+        }
+        let n = lends.len();
+        self.exchange(Call::Sendrec, Kind::Request, dst, m, &grants[..n], timeout)
+    }
+
+    fn exchange(
+        &self,
+        call: Call,
+        kind: Kind,
+        dst: Endpoint,
+        m: &mut Message,
+        grants: &[Grant],
+        timeout: Timeout,
+    ) -> Result<()> {
+        let mut dst = dst;
+        let mut deadline = None;
+        loop {
+            let mut core = self.enter(call)?;
+            let target = core.table.target(self.ix, dst).map_err(|c| Error::early(c).at(dst))?;
+            // The clock is read only when the call is about to wait or the deadline has to travel.
+            let until = *deadline.get_or_insert_with(|| self.deadline(timeout));
+            m.set_route(self.endpoint, dst);
+            m.set_kind(kind);
+            m.set_call(core.next_call());
+            m.set_deadline(until);
+            let attempt = match target {
+                Target::Here(ix) => {
+                    let c = &mut *core;
+                    match c.table.send(self.ix, ix, m, grants, until != Deadline::NOW, &mut c.out)? {
+                        Step::Done(()) => {
+                            core.release();
+                            return Ok(());
+                        }
+                        Step::Wait => {
+                            core.release();
+                            self.await_end(dst, m, until)?
+                        }
+                    }
+                }
+                Target::Elsewhere => outside::exchange(self, core, kind, dst, m, grants, until)?,
+            };
+            match attempt {
+                Attempt::Over => return Ok(()),
+                Attempt::Repeat => {}
+                Attempt::Redirected(to) => dst = to,
+            }
+        }
+    }
+
+    /// Takes the lock, after what rang outside was looked at, and checks that the caller may use `call`.
+    fn enter(&self, call: Call) -> Result<Held<'_>> {
+        let mut core = self.shared().lock();
+        if let Some(o) = self.shared().outside() {
+            o.look(&mut core);
+        }
+        let s = core.table.slot(self.ix);
+        if s.endpoint != self.endpoint || !s.is_bound() {
+            return Err(Error::early(Code::NOTBIND));
+        }
+        if matches!(call, Call::Rcvrqst | Call::Reply) && !s.is_system() {
+            return Err(Error::early(Code::TRAPDENIED));
+        }
+        s.may(call)?;
+        Ok(core)
+    }
+
+    /// Waits until the call in which this endpoint is has ended.
+    pub(crate) fn await_end(&self, dst: Endpoint, m: &mut Message, until: Deadline) -> Result<Attempt> {
+        match self.wait_outcome(m, until)? {
+            Outcome::Done | Outcome::Message => Ok(Attempt::Over),
+            Outcome::Redirect(to) => Ok(Attempt::Redirected(to)),
+            Outcome::Repeat => Ok(Attempt::Repeat),
+            Outcome::Failed(e) => Err(e),
+            Outcome::LaneProgress => outside::collect(self, dst, m),
+            Outcome::FromLane(..) => Err(Error::early(Code::BADREQUEST).at(dst)),
+        }
+    }
+
+    /// Waits for the outcome of the present wait; leaves it at the deadline.
+    pub(crate) fn wait_outcome(&self, m: &mut Message, until: Deadline) -> Result<Outcome> {
+        let Some(o) = self.shared().outside() else { return self.wait_end(m, until, None) };
+        let (phase, call) = {
+            let core = self.shared().lock();
+            (core.table.slot(self.ix).phase(), m.call())
+        };
+        o.waits(self.board, self.endpoint, phase, call);
+        let check = phase.waits_for().map(|_| call);
+        let end = self.wait_end(m, until, check);
+        o.runs(self.board, self.endpoint);
+        end
+    }
+
+    /// `check`: number of the call about which the daemon is asked, once, whether it is part of a circle.
+    fn wait_end(&self, m: &mut Message, until: Deadline, mut check: Option<u64>) -> Result<Outcome> {
+        let mut until = until;
+        let mut grace = None;
+        let mut soon = check
+            .map_or(Deadline::NEVER, |_| Deadline::from_ns(self.now().saturating_add(DEADLOCK_CHECK_NS)));
+        loop {
+            let why = self.home.wait(self.shared(), until.min(soon));
+            let mut core = self.shared().lock();
+            if let Some(outcome) = core.table.finish(self.ix, m) {
+                core.release();
+                return Ok(outcome);
+            }
+            let now = if why == Why::Set && until == Deadline::NEVER && soon == Deadline::NEVER {
+                continue;
+            } else {
+                self.now()
+            };
+            if soon.passed(now) {
+                soon = Deadline::NEVER;
+                if let (Some(call), Some(o)) = (check.take(), self.shared().outside()) {
+                    core.release();
+                    o.ask_circle(self.dc, self.endpoint, call);
+                    core = self.shared().lock();
+                }
+            }
+            let why = match why {
+                Why::Interrupted => Code::INTR,
+                _ if until.passed(now) => Code::TIMEDOUT,
+                _ => continue,
+            };
+            let left = self.leave(&mut core, why);
+            let outcome = core.table.finish(self.ix, m);
+            core.release();
+            match (left, outcome) {
+                (_, Some(outcome)) => return Ok(outcome),
+                (Some(e), None) => return Err(e),
+                // A copy is going on. Its end wakes us; a callee that never ends it is left all the same.
+                (None, None) if grace == Some(until) => {
+                    if let Some(o) = self.shared().outside() {
+                        o.abandon(self.ix);
+                    }
+                }
+                (None, None) => {
+                    until = Deadline::from_ns(now.saturating_add(COPY_GRACE_NS));
+                    grace = Some(until);
+                }
+            }
+        }
+    }
+
+    fn leave(&self, core: &mut Held<'_>, why: Code) -> Option<Error> {
+        let effect = match self.shared().outside() {
+            Some(o) => match o.cancel(core, self.ix) {
+                outside::Cancelled::Effect(e) => e,
+                outside::Cancelled::Later => return None,
+            },
+            None => None,
+        };
+        core.table.give_up(self.ix, why, effect)
+    }
+
+    /// Receives a message or notification from `src` (or `ANY`): notifications first, then in the order of
+    /// arrival.
+    ///
+    /// # Errors
+    /// `SRCDIED`: the one source asked for is not bound or ended. `WOKENUP`, `AGAIN`, `TIMEDOUT`, `INTR`, `SHUTDOWN`,
+    /// `LOCKED`, `BADCALL`, `ENDPOINT` (itself), `RANGE`.
+    pub fn receive(&self, src: Endpoint, m: &mut Message, timeout: Timeout) -> Result<()> {
+        let filter = match src {
+            Endpoint::ANY => Filter::Any,
+            e => Filter::From(e),
+        };
+        self.take(Call::Receive, filter, m, timeout)
+    }
+
+    /// Receives a message of anybody, no notification. For system processes.
+    ///
+    /// # Errors
+    /// `TRAPDENIED` for a user process, else as [`Port::receive`].
+    pub fn rcvrqst(&self, m: &mut Message, timeout: Timeout) -> Result<()> {
+        self.take(Call::Rcvrqst, Filter::Requests, m, timeout)
+    }
+
+    fn take(&self, call: Call, filter: Filter, m: &mut Message, timeout: Timeout) -> Result<()> {
+        let mut until = None;
+        loop {
+            let mut core = self.enter(call)?;
+            if let Filter::From(src) = filter {
+                self.check_source(&core, src)?;
+            }
+            let until = *until.get_or_insert_with(|| self.receive_deadline(timeout));
+            let c = &mut *core;
+            let found = match c.table.receive(self.ix, filter, m, until != Deadline::NOW, &mut c.out)? {
+                Step::Done(found) => {
+                    core.release();
+                    found
+                }
+                Step::Wait => {
+                    core.release();
+                    if let Filter::From(src) = filter {
+                        outside::watch(self, src)?;
+                    }
+                    match self.wait_outcome(m, until)? {
+                        Outcome::Message | Outcome::Done => Received::Message,
+                        Outcome::FromLane(lane, seq) => Received::InLane(lane, seq),
+                        Outcome::Failed(e) => return Err(e),
+                        _ => continue,
+                    }
+                }
+            };
+            let complete = match found {
+                Received::Message => true,
+                Received::InLane(lane, seq) => outside::take(self, lane, seq, m),
+            };
+            if complete {
+                self.note_served(m);
+                return Ok(());
+            }
+        }
+    }
+
+    /// A receive is not made on behalf of a caller, so it has only its own deadline.
+    fn receive_deadline(&self, timeout: Timeout) -> Deadline {
+        match timeout {
+            Timeout::Now => Deadline::NOW,
+            Timeout::Forever => Deadline::NEVER,
+            t => Deadline::after(self.now(), t),
+        }
+    }
+
+    fn check_source(&self, core: &Held<'_>, src: Endpoint) -> Result<()> {
+        let s = core.table.slot(self.ix);
+        if src.is_reserved() || !src.in_table(s.shape.tasks, s.shape.procs) {
+            return Err(Error::early(Code::RANGE).at(src));
+        }
+        if src == self.endpoint {
+            return Err(Error::early(Code::ENDPOINT).at(src));
+        }
+        if core.table.find(self.dc, src).is_none() && self.shared().outside().is_none() {
+            return Err(Error::early(Code::SRCDIED).at(src));
+        }
+        Ok(())
+    }
+
+    fn note_served(&self, m: &Message) {
+        if m.kind() == Some(Kind::Request) {
+            self.serving.set((m.source(), m.deadline()));
+        }
+    }
+
+    /// Answers a caller whose request was consumed.
+    ///
+    /// # Errors
+    /// `PROCSTS`: it does not wait for this endpoint's answer (any more); nothing happens. `TRAPDENIED` for a user process.
+    pub fn reply(&self, dst: Endpoint, m: &mut Message, timeout: Timeout) -> Result<()> {
+        let mut core = self.enter(Call::Reply)?;
+        self.check_destination(&core, dst)?;
+        m.set_route(self.endpoint, dst);
+        m.set_kind(Kind::Reply);
+        let done = match core.table.find(self.dc, dst) {
+            Some(ix) => {
+                let c = &mut *core;
+                let done = c.table.reply(self.ix, ix, m, &mut c.out);
+                core.release();
+                done.map_err(|c| Error::early(c).at(dst))
+            }
+            None => outside::reply(self, core, dst, m, timeout),
+        };
+        if self.serving.get().0 == dst {
+            self.detach();
+        }
+        done
+    }
+
+    fn check_destination(&self, core: &Held<'_>, dst: Endpoint) -> Result<()> {
+        let s = core.table.slot(self.ix);
+        let code = if dst == Endpoint::HARDWARE || dst.is_reserved() {
+            Code::BADDEST
+        } else if !dst.in_table(s.shape.tasks, s.shape.procs) {
+            Code::RANGE
+        } else if dst == self.endpoint {
+            Code::ENDPOINT
+        } else {
+            return Ok(());
+        };
+        Err(Error::early(code).at(dst))
+    }
+
+    /// Hands the consumed request of `client` to `dst`, which sees `client` as its source and answers it directly. Does
+    /// not block. `m` is what `dst` receives.
+    ///
+    /// # Errors
+    /// `PROCSTS`: the client does not wait for this endpoint's answer. `DSTDIED`: `dst` is not bound; the client still waits.
+    pub fn relay(&self, client: Endpoint, dst: Endpoint, m: &mut Message) -> Result<()> {
+        let mut core = self.enter(Call::Relay)?;
+        let target = core.table.target(self.ix, dst).map_err(|c| Error::early(c).at(dst))?;
+        let owed = core.table.slot(self.ix).client(client).ok_or(Error::early(Code::PROCSTS).at(client))?;
+        m.set_route(client, dst);
+        m.set_kind(Kind::Request);
+        let c = &mut *core;
+        let done = match (owed, target) {
+            (Client::Local(ix), Target::Here(to)) => c.table.relay(self.ix, ix, to, m, &mut c.out),
+            (Client::Local(ix), Target::Elsewhere) => match self.shared().outside() {
+                Some(_) => c.table.relay_out(self.ix, ix, dst, m, &mut c.out),
+                None => Err(Code::DSTDIED),
+            },
+            (Client::Lane(lane, seq), _) => {
+                return outside::redirect(self, core, client, lane, seq, dst, m);
+            }
+        };
+        core.release();
+        if self.serving.get().0 == client {
+            self.detach();
+        }
+        done.map_err(|c| Error::early(c).at(dst))
+    }
+
+    /// Notifies `dst`: never waits for it, and several notifications of one source become one.
+    ///
+    /// # Errors
+    /// `TRAPDENIED` when `dst` is a user process, else as the checks of [`Port::send`].
+    pub fn notify(&self, dst: Endpoint) -> Result<()> {
+        self.notify_value(Endpoint::SELF, dst, 0)
+    }
+
+    /// Notifies as another bound endpoint of this process' container (facts §2.10, src_notify). For system processes.
+    ///
+    /// # Errors
+    /// As [`Port::notify`]; `PRIVILEGES` for a user process that names another source.
+    pub fn notify_from(&self, src: Endpoint, dst: Endpoint) -> Result<()> {
+        self.notify_value(src, dst, 0)
+    }
+
+    /// Notifies with value bits; bits of several notifications from one source are or'ed until they are received.
+    ///
+    /// # Errors
+    /// As [`Port::notify_from`]; `RANGE` when bit 63 is set.
+    pub fn notify_value(&self, src: Endpoint, dst: Endpoint, value: u64) -> Result<()> {
+        if value >> 63 != 0 {
+            return Err(Error::early(Code::RANGE));
+        }
+        let mut core = self.enter(Call::Notify)?;
+        let s = core.table.slot(self.ix);
+        let source = if src == Endpoint::SELF { self.endpoint } else { src };
+        if source != self.endpoint && !s.is_system() {
+            return Err(Error::early(Code::PRIVILEGES).at(src));
+        }
+        let target = core.table.target(self.ix, dst).map_err(|c| Error::early(c).at(dst))?;
+        if !core.table.slot(self.ix).shape.is_system(dst.slot()) {
+            return Err(Error::early(Code::TRAPDENIED).at(dst));
+        }
+        let now = self.now();
+        match target {
+            Target::Here(ix) => {
+                let c = &mut *core;
+                c.table.mark_notifier(self.ix);
+                let done = c.table.notice(ix, source, value, now, &mut c.out);
+                core.release();
+                done.map_err(|c| Error::new(c, Effect::Yes).at(dst))
+            }
+            Target::Elsewhere => outside::notify(self, core, source, dst, value, now),
+        }
+    }
+
+    /// Copies out of the memory `src` lent for the call it is in (it awaits this endpoint's answer).
+    ///
+    /// # Errors
+    /// `PROCSTS`: it is in no such call. `FAULT`: the range is not covered by a grant to read, or not mapped. `SRCDIED`, `NOTCONN`.
+    pub fn copy_in(&self, src: Endpoint, address: u64, into: &mut [u8]) -> Result<()> {
+        let own = into.as_mut_ptr() as u64;
+        crate::copy::copy(self, (src, address), (Endpoint::SELF, own), into.len() as u64)
+    }
+
+    /// Copies into the memory `dst` lent for the call it is in.
+    ///
+    /// # Errors
+    /// As [`Port::copy_in`], for a grant to write.
+    pub fn copy_out(&self, dst: Endpoint, address: u64, from: &[u8]) -> Result<()> {
+        let own = from.as_ptr() as u64;
+        crate::copy::copy(self, (Endpoint::SELF, own), (dst, address), from.len() as u64)
+    }
+
+    /// Copies between the memories two callers lent to this endpoint.
+    ///
+    /// # Errors
+    /// As [`Port::copy_in`] for each side; `ENDPOINT` when both are the same or one is no endpoint; `RANGE` for more than
+    /// `COPY_BYTES_MAX` bytes.
+    pub fn vcopy(&self, src: (Endpoint, u64), dst: (Endpoint, u64), bytes: u64) -> Result<()> {
+        crate::copy::third_party(self, src, dst, bytes)
+    }
+
+    /// What `client` lent for the call it is in.
+    pub fn grants_of(&self, client: Endpoint) -> Vec<Grant> {
+        let core = self.shared().lock();
+        match core.table.slot(self.ix).client(client) {
+            Some(Client::Local(ix)) => core.table.slot(ix).grants().to_vec(),
+            Some(Client::Lane(lane, seq)) => {
+                self.shared().outside().map_or_else(Vec::new, |o| o.grants(lane, seq))
+            }
+            None => Vec::new(),
+        }
+    }
+
+    /// Ends the binding: everybody that waits for this endpoint learns it.
+    pub fn unbind(self) {}
+}
+
+impl<W: Wait> Drop for Port<W> {
+    fn drop(&mut self) {
+        let mut core = self.shared().lock();
+        let c = &mut *core;
+        if c.table.slot(self.ix).is_bound() && c.table.slot(self.ix).endpoint == self.endpoint {
+            c.table.unbind(self.ix, false, &mut c.out);
+        }
+        core.release();
+        outside::unbind(self);
+    }
+}

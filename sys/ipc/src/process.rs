@@ -1,0 +1,241 @@
+//! A process: the table of its endpoints, its lock, and who wakes whom.
+//!
+//! All endpoints of a process share one [`Rendezvous`] table under one lock that is held for some ten
+//! nanoseconds a call. What decides is in the table; this file carries out what it says: it sets the flags of
+//! those whose wait ended while the lock is held, and ends their sleep after it was released.
+
+use crate::host::Host;
+use crate::outside::Outside;
+use crate::port::Port;
+use crate::wait::{Kick, ThreadWait, Wait, Wake};
+use dvs_abi::limits::{PROCS_DEFAULT, SYSPROCS_DEFAULT, TASKS_MAX};
+use dvs_abi::{DcId, Endpoint, Error, NodeId, Privileges, Result};
+use dvs_kern::rendezvous::{Cmd, Ix, Rendezvous, Shape, Slot};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// The shape of a container unless it is created with another.
+pub const DEFAULT_SHAPE: Shape = Shape { tasks: TASKS_MAX, procs: PROCS_DEFAULT, sysprocs: SYSPROCS_DEFAULT };
+
+/// What all endpoints of a process share.
+pub struct Shared {
+    host: Arc<dyn Host>,
+    core: Mutex<Core>,
+    outside: Option<Outside>,
+}
+
+/// The part under the lock.
+pub(crate) struct Core {
+    pub table: Rendezvous,
+    pub out: Vec<Cmd>,
+    pub calls: u64,
+    wakers: Vec<Arc<dyn Wake>>,
+}
+
+/// The lock, held. Released by [`Held::release`], which then ends the sleeps of those the table woke.
+pub(crate) struct Held<'a> {
+    core: MutexGuard<'a, Core>,
+    shared: &'a Shared,
+}
+
+impl std::ops::Deref for Held<'_> {
+    type Target = Core;
+    fn deref(&self) -> &Core {
+        &self.core
+    }
+}
+
+impl std::ops::DerefMut for Held<'_> {
+    fn deref_mut(&mut self) -> &mut Core {
+        &mut self.core
+    }
+}
+
+impl Held<'_> {
+    /// Lets go of the lock and has `ix` look again at whatever it waits for.
+    pub fn rouse(self, ix: Ix) {
+        let wake = self.core.wakers[ix as usize].clone();
+        let kick = wake.set();
+        let shared = self.shared;
+        self.release();
+        match kick {
+            Kick::No => {}
+            Kick::Sleeps => wake.kick(),
+            Kick::Polls => shared.nudge(),
+        }
+    }
+}
+
+impl Core {
+    /// A number for the next call; grows, never zero.
+    #[inline]
+    pub fn next_call(&mut self) -> u64 {
+        self.calls += 1;
+        self.calls
+    }
+}
+
+impl Held<'_> {
+    /// Carries out what the table said and lets go of the lock.
+    #[inline]
+    pub fn release(mut self) {
+        if self.core.out.is_empty() {
+            return;
+        }
+        let mut kicks: Vec<Arc<dyn Wake>> = Vec::new();
+        let mut rings = false;
+        let core = &mut *self.core;
+        for cmd in core.out.drain(..) {
+            match cmd {
+                Cmd::Wake(ix) => match core.wakers[ix as usize].set() {
+                    Kick::No => {}
+                    Kick::Sleeps => kicks.push(core.wakers[ix as usize].clone()),
+                    Kick::Polls => rings = true,
+                },
+                Cmd::Refuse(lane, seq, error) => {
+                    if let Some(outside) = &self.shared.outside {
+                        outside.refuse(lane, seq, &error);
+                    }
+                }
+            }
+        }
+        let shared = self.shared;
+        drop(self);
+        if rings {
+            shared.nudge();
+        }
+        for k in kicks {
+            k.kick();
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn lock(&self) -> Held<'_> {
+        // A panic while the lock is held is a bug of this crate; the table stays consistent call by call, so
+        // the other endpoints go on.
+        let core = self.core.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        Held { core, shared: self }
+    }
+
+    /// The operating system.
+    pub fn host(&self) -> &Arc<dyn Host> {
+        &self.host
+    }
+
+    /// The session with the node's daemon, if the process has one.
+    pub(crate) fn outside(&self) -> Option<&Outside> {
+        self.outside.as_ref()
+    }
+}
+
+/// A process that owns endpoints. Cheap to clone.
+///
+/// A *stand-alone* process has no daemon: its endpoints reach each other and nobody else.
+#[derive(Clone)]
+pub struct Process {
+    shared: Arc<Shared>,
+}
+
+impl Process {
+    /// A stand-alone process.
+    pub fn alone(host: Arc<dyn Host>) -> Self {
+        Process::new(host, None)
+    }
+
+    pub(crate) fn new(host: Arc<dyn Host>, outside: Option<Outside>) -> Self {
+        let core =
+            Core { table: Rendezvous::new(), out: Vec::with_capacity(16), calls: 0, wakers: Vec::new() };
+        Process { shared: Arc::new(Shared { host, core: Mutex::new(core), outside }) }
+    }
+
+    /// What its endpoints share.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// The node of this process; node 0 when it stands alone.
+    pub fn node(&self) -> NodeId {
+        self.shared.outside().map_or(NodeId(0), Outside::node)
+    }
+
+    /// Binds an endpoint to the calling thread.
+    ///
+    /// # Errors
+    /// See [`Process::bind_in`].
+    pub fn bind(&self, dc: DcId, endpoint: Endpoint) -> Result<Port<ThreadWait>> {
+        self.bind_in(ThreadWait::new(&self.shared.host), dc, endpoint)
+    }
+
+    /// Binds an endpoint whose calls block in the given home. `NONE` takes any free user slot.
+    ///
+    /// # Errors
+    /// `SLOTUSED`, `RANGE`, `NOSPC`; with a daemon also `BADDCID`, `DCNOTRUN`, `NODCNODE`.
+    pub fn bind_in<W: Wait>(&self, home: W, dc: DcId, endpoint: Endpoint) -> Result<Port<W>> {
+        match self.shared.outside() {
+            Some(_) => crate::outside::bind(self, home, dc, endpoint),
+            None => {
+                let endpoint = match endpoint {
+                    Endpoint::NONE => self.free_user_slot(dc)?,
+                    e => e,
+                };
+                let p = Privileges::at_bind(endpoint.slot(), DEFAULT_SHAPE.tasks, DEFAULT_SHAPE.sysprocs);
+                self.enter(home, Slot::new(dc, endpoint, DEFAULT_SHAPE, p), 0)
+            }
+        }
+    }
+
+    fn free_user_slot(&self, dc: DcId) -> Result<Endpoint> {
+        let core = self.shared.lock();
+        let first = DEFAULT_SHAPE.sysprocs - DEFAULT_SHAPE.tasks;
+        (first..DEFAULT_SHAPE.procs)
+            .map(|slot| Endpoint::new(0, slot))
+            .find(|e| core.table.find(dc, *e).is_none())
+            .ok_or(Error::early(dvs_abi::Code::NOSPC))
+    }
+
+    /// Enters a descriptor into the table and makes the port of it.
+    pub(crate) fn enter<W: Wait>(&self, home: W, slot: Slot, board: u32) -> Result<Port<W>> {
+        let (dc, endpoint) = (slot.dc, slot.endpoint);
+        let mut core = self.shared.lock();
+        let ix = core.table.bind(slot).map_err(|c| Error::early(c).at(endpoint))?;
+        let waker = home.waker();
+        match core.wakers.get_mut(ix as usize) {
+            Some(w) => *w = waker,
+            None => core.wakers.push(waker),
+        }
+        core.release();
+        Ok(Port::new(self.clone(), ix, dc, endpoint, home, board))
+    }
+
+    /// Ends a blocked call of `endpoint` with `why` (a cancellation, a shutdown). Says whether there was one.
+    pub fn interrupt(&self, dc: DcId, endpoint: Endpoint, why: dvs_abi::Code) -> bool {
+        let mut core = self.shared.lock();
+        let Some(ix) = core.table.find(dc, endpoint) else { return false };
+        let done = self.shared.interrupt_held(&mut core, ix, why);
+        core.release();
+        done
+    }
+}
+
+impl Shared {
+    /// Ends whatever `ix` waits in; a call through a lane is cancelled there first.
+    pub(crate) fn interrupt_held(&self, core: &mut Held<'_>, ix: Ix, why: dvs_abi::Code) -> bool {
+        let effect = match self.outside() {
+            Some(o) => match o.cancel(core, ix) {
+                crate::outside::Cancelled::Effect(e) => e,
+                crate::outside::Cancelled::Later => return false,
+            },
+            None => None,
+        };
+        let core = &mut **core;
+        core.table.interrupt(ix, why, effect, &mut core.out)
+    }
+
+    /// The wait of `ix` closes a circle: it fails with it.
+    pub(crate) fn break_circle(&self, core: &mut Held<'_>, ix: Ix, cycle: Vec<Endpoint>) {
+        let Some(o) = self.outside() else { return };
+        let crate::outside::Cancelled::Effect(effect) = o.cancel(core, ix) else { return };
+        let core = &mut **core;
+        core.table.fail(ix, Error::deadlock(cycle), effect, &mut core.out);
+    }
+}
