@@ -172,7 +172,7 @@ impl Daemon {
             for r in &ready {
                 self.on_ready(*r);
             }
-            self.from_proxy();
+            self.drain_proxy();
             if deadline.passed(clock::now()) {
                 self.feed(Event::Tick);
                 self.desk_expire();
@@ -349,11 +349,12 @@ impl Daemon {
         match command {
             Command::Reply { session, id, result } => self.answer(session, id, result),
             Command::Tell { session: PROXY, event, attach } => self.tell_proxy(event, attach),
-            Command::Tell { session, event, attach } => match self.fds(attach) {
-                Some(fds) => self.tell(session, event, fds),
-                // The link failed; it is taken back by the event that says so.
-                None => {}
-            },
+            Command::Tell { session, event, attach } => {
+                // Without descriptors the link failed; it is taken back by the event that says so.
+                if let Some(fds) = self.fds(attach) {
+                    self.tell(session, event, fds);
+                }
+            }
             Command::CreateLink { link } => {
                 if let Err(e) = self.links.create(link) {
                     self.log.add("daemon", format!("no memory for a link: {e}"));
@@ -368,7 +369,7 @@ impl Daemon {
             }
             Command::WatchPid { pid } => self.watch_pid(pid),
             Command::Warn { dc, from, to, node, mtype, code } => {
-                self.to_proxy(ToProxy::Warn { dc, from, to, node, mtype, code });
+                self.post(ToProxy::Warn { dc, from, to, node, mtype, code });
             }
             Command::Close { session, why } => self.doomed.push((session, why.into())),
             Command::Log(text) => self.log.add("node", text),
@@ -404,7 +405,7 @@ impl Daemon {
             self.add_counters(info);
         }
         if s == PROXY {
-            self.to_proxy(ToProxy::Reply { id, result });
+            self.post(ToProxy::Reply { id, result });
         } else if self.desk.has(s) {
             self.desk_answer(s, id, result);
         } else {
@@ -468,7 +469,7 @@ impl Daemon {
             }
             (event, _) => ToProxy::Told(event),
         };
-        self.to_proxy(message);
+        self.post(message);
     }
 
     fn proxy_link(&self, attach: Attach) -> Option<(Arc<Mapping>, Ringer)> {
@@ -476,7 +477,7 @@ impl Daemon {
         Some((memory, self.conns.get(&attach.peer)?.memories.as_ref()?.ringer.clone()))
     }
 
-    fn to_proxy(&mut self, message: ToProxy) {
+    fn post(&mut self, message: ToProxy) {
         if let Some(door) = &self.door
             && door.to.send(message).is_err()
         {
@@ -487,12 +488,12 @@ impl Daemon {
 
     pub(crate) fn send_node(&mut self, node: u16, record: &NodeRecord) {
         match control::encode(record) {
-            Ok(bytes) => self.to_proxy(ToProxy::Control { node, bytes }),
+            Ok(bytes) => self.post(ToProxy::Control { node, bytes }),
             Err(e) => self.log.add("node", format!("a record to node {node} is too long: {e}")),
         }
     }
 
-    fn from_proxy(&mut self) {
+    fn drain_proxy(&mut self) {
         while let Some(message) = self.door.as_ref().and_then(|d| d.from.try_recv().ok()) {
             match message {
                 FromProxy::Up { node } => self.feed(Event::NodeUp { node }),
