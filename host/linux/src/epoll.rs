@@ -1,8 +1,8 @@
 //! Waiting for many descriptors: a thin cover of epoll with 64-bit tokens.
 
 use crate::clock::relative;
+use core::mem::MaybeUninit;
 use dvs_abi::Deadline;
-use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -43,7 +43,6 @@ pub struct Event {
 /// A set of descriptors, level-triggered.
 pub struct Poller {
     fd: OwnedFd,
-    buffer: Vec<epoll::Event>,
 }
 
 impl Poller {
@@ -52,7 +51,7 @@ impl Poller {
     /// # Errors
     /// Of the system: too many descriptors.
     pub fn new() -> io::Result<Poller> {
-        Ok(Poller { fd: epoll::create(epoll::CreateFlags::CLOEXEC)?, buffer: Vec::with_capacity(EVENTS_MAX) })
+        Ok(Poller { fd: epoll::create(epoll::CreateFlags::CLOEXEC)? })
     }
 
     /// Adds a descriptor.
@@ -85,9 +84,10 @@ impl Poller {
     /// `Interrupted` when a signal handler ran.
     pub fn wait(&mut self, events: &mut Vec<Event>, deadline: Deadline) -> io::Result<()> {
         events.clear();
-        self.buffer.clear();
-        epoll::wait(&self.fd, spare_capacity(&mut self.buffer), relative(deadline).as_ref())?;
-        events.extend(self.buffer.drain(..).map(|e| {
+        // On the stack: the events of the kernel's interface may not move to another thread, a poller may.
+        let mut buffer = [const { MaybeUninit::<epoll::Event>::uninit() }; EVENTS_MAX];
+        let (happened, _) = epoll::wait(&self.fd, &mut buffer, relative(deadline).as_ref())?;
+        events.extend(happened.iter().map(|e| {
             let flags = e.flags;
             let ended = epoll::EventFlags::HUP | epoll::EventFlags::ERR | epoll::EventFlags::RDHUP;
             Event {

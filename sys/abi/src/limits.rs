@@ -48,6 +48,13 @@ pub const SESSION_LINKS_MAX: usize = 1024;
 pub const LINK_LANES_MAX: usize = 64;
 /// Lanes of one session; a session that opens endpoints or peers without end stops here.
 pub const SESSION_LANES_MAX: usize = 32_768;
+/// Records a session has not read yet; one that lets more pile up is dropped. Twice the lanes it may have, as
+/// every lane may be opened and closed while it is stopped.
+pub const SESSION_QUEUE_MAX: usize = 2 * SESSION_LANES_MAX;
+/// Administrators connected at a time.
+pub const ADMINS_MAX: usize = 64;
+/// Events a daemon remembers for its log.
+pub const LOG_EVENTS_MAX: usize = 1024;
 /// Links between one pair of sessions: 10,240 lanes, enough for 10,000 endpoints on either side.
 pub const PAIR_LINKS_MAX: usize = 160;
 /// Requests of one session that wait at its daemon: one for each endpoint it may have, and some.

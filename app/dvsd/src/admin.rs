@@ -1,0 +1,102 @@
+//! What the command line asks of a daemon.
+//!
+//! One [`AdminRequest`] a connection at a time; the daemon writes any number of [`AdminAnswer`]s and then
+//! [`AdminAnswer::End`] (or an error, which is the last). Records as on the session socket: SEQPACKET,
+//! postcard, at most `CONTROL_BYTES_MAX` bytes; long lists come in several answers.
+
+use crate::log::LogEvent;
+use dvs_ipc::control::{Answer, DcInfo, NodeInfo, ProcInfo, Request, WireError};
+use serde::{Deserialize, Serialize};
+
+/// A question or an order.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
+#[allow(missing_docs)]
+pub enum AdminRequest {
+    /// How the node is.
+    Status,
+    /// The containers.
+    Containers,
+    /// Any request a session may make that needs no endpoint: containers, nodes, rights, binding by pid.
+    Call(Request),
+    /// The endpoints of a container (`None`: of all) on all nodes.
+    Ps { dc: Option<u16> },
+    /// Who waits for whom, on all nodes.
+    Waits { dc: Option<u16> },
+    /// Asks a process (`force`: makes it) to end: that of an endpoint of this node or another.
+    Kill { dc: u16, endpoint: i32, force: bool },
+    /// Events from `since` on; `follow` = go on until the connection is closed.
+    Logs { since: u64, follow: bool },
+    /// Adds lines to the log: output of a program started by `dvs run`.
+    Log { subject: String, lines: Vec<String> },
+    /// A sign of life from a node.
+    Ping { node: u16 },
+    /// End in order.
+    Shutdown,
+}
+
+/// A part of what is answered.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
+#[allow(missing_docs)]
+pub enum AdminAnswer {
+    Status(Status),
+    Containers(Vec<DcInfo>),
+    Call(Answer),
+    Procs(Vec<ProcRow>),
+    Waits(Vec<WaitRow>),
+    Events(Vec<LogEvent>),
+    Pong {
+        node: u16,
+    },
+    /// These nodes did not answer in time; what is shown is without them.
+    Silent(Vec<u16>),
+    /// It failed; nothing follows.
+    Error(WireError),
+    /// Nothing follows.
+    End,
+}
+
+/// How a node is.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
+#[allow(missing_docs)]
+pub struct Status {
+    pub node: u16,
+    pub name: String,
+    pub pid: u32,
+    pub version: String,
+    pub uptime_ms: u64,
+    pub fingerprint: String,
+    pub security: String,
+    pub sessions: u32,
+    pub endpoints: u32,
+    pub links: u32,
+    pub lanes: u32,
+    pub containers: u32,
+    pub resident_kib: u64,
+    pub nodes: Vec<NodeInfo>,
+}
+
+/// One endpoint.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
+#[allow(missing_docs)]
+pub struct ProcRow {
+    /// The node that says so.
+    pub reporter: u16,
+    pub kind: dvs_ipc::control::BindKind,
+    pub info: ProcInfo,
+}
+
+/// One wait.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
+#[allow(missing_docs)]
+pub struct WaitRow {
+    pub node: u16,
+    pub dc: u16,
+    pub endpoint: i32,
+    pub name: String,
+    /// `sending`, `calling`, `awaiting answer`, `receiving`.
+    pub state: String,
+    /// `Endpoint::ANY` when nobody in particular.
+    pub peer: i32,
+    pub waiting_ns: u64,
+    pub call: u64,
+}

@@ -1,0 +1,559 @@
+//! The loop: waits for descriptors, feeds the state machine, carries out its commands.
+
+use crate::boards::BoardRecord;
+use crate::config::Config;
+use crate::conn::{Conn, Fds, Memories, Wrote};
+use crate::desk::{Desk, NodeRecord};
+use crate::log::Log;
+use crate::paths::{self, Runtime};
+use crate::proxy::{Door, FromProxy, ToProxy, Waker};
+use crate::shared::SharedLinks;
+use crate::watch::{self, Watch};
+use dvs_abi::limits::{NAME_BYTES, SESSIONS_MAX};
+use dvs_abi::{Code, Deadline, Error};
+use dvs_ipc::bell::Ringer;
+use dvs_ipc::control::{self, Answer, Event as Told, FromDaemon, Numbered, ProcInfo, Request, WireError};
+use dvs_kern::node::event::{Attach, Command, Event, PROXY, SessionId};
+use dvs_kern::node::{Node, Waiting};
+use dvs_linux::clock;
+use dvs_linux::epoll::{Event as Ready, Interest, Poller};
+use dvs_linux::memory::Mapping;
+use dvs_linux::pidfd::PidFd;
+use dvs_linux::socket::Listener;
+use rustix::process::Signal;
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::io::{self, ErrorKind};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Records read from one session before the others have their turn.
+const RECORDS_A_TURN: usize = 16;
+/// Boards read so lately are not read again.
+const BOARDS_FRESH_NS: u64 = 1_000_000;
+
+/// What a descriptor in the poller belongs to: kind in the high half of the token, number in the low.
+mod token {
+    pub(crate) const SESSIONS: u64 = 1 << 32;
+    pub(crate) const ADMINS: u64 = 2 << 32;
+    pub(crate) const SESSION: u64 = 3 << 32;
+    pub(crate) const PROCESS: u64 = 4 << 32;
+    pub(crate) const WATCHED: u64 = 5 << 32;
+    pub(crate) const ADMIN: u64 = 6 << 32;
+    pub(crate) const WAKER: u64 = 7 << 32;
+    pub(crate) const NUMBER: u64 = u32::MAX as u64;
+}
+
+/// A node's daemon.
+pub struct Daemon {
+    pub(crate) config: Config,
+    pub(crate) node: Node,
+    pub(crate) log: Log,
+    pub(crate) desk: Desk,
+    pub(crate) started: u64,
+    /// Printed by `dvs status`; set with the proxy.
+    pub(crate) fingerprint: String,
+    runtime: Runtime,
+    pub(crate) poller: Poller,
+    sessions_at: Listener,
+    admins_at: Listener,
+    pub(crate) conns: HashMap<SessionId, Conn>,
+    watch: Watch,
+    links: SharedLinks,
+    door: Option<Door>,
+    waker: Waker,
+    stop: Arc<AtomicBool>,
+    next_session: SessionId,
+    later: VecDeque<Event>,
+    doomed: Vec<(SessionId, String)>,
+    to_ring: BTreeSet<SessionId>,
+    boards_at: u64,
+}
+
+/// Stops a daemon from another thread or a signal handler's thread.
+#[derive(Clone)]
+pub struct Stopper {
+    stop: Arc<AtomicBool>,
+    waker: Waker,
+}
+
+impl Stopper {
+    /// Asks the daemon to end in order.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+}
+
+impl Daemon {
+    /// Takes the node's folder and listens; `echo` = log to standard error too.
+    ///
+    /// # Errors
+    /// As [`Runtime::claim`]; of the system.
+    pub fn new(config: Config, echo: bool) -> io::Result<Daemon> {
+        let dir = config.runtime_dir.clone().unwrap_or_else(|| paths::runtime_dir(&config.node));
+        let runtime = Runtime::claim(&dir)?;
+        let sessions_at = Listener::bind(&paths::session_socket(runtime.dir()))?;
+        let admins_at = Listener::bind(&paths::admin_socket(runtime.dir()))?;
+        let poller = Poller::new()?;
+        let waker = Waker::new()?;
+        poller.add(&sessions_at, token::SESSIONS, Interest::Read)?;
+        poller.add(&admins_at, token::ADMINS, Interest::Read)?;
+        poller.add(waker.fd(), token::WAKER, Interest::Read)?;
+        let started = clock::now();
+        // Differs from one start to the next, so that endpoint values of the last run are not met again.
+        let first_generation = (started / 1_000_000_000 % 1000) as u32;
+        let node = Node::new(config.node_config(std::process::id(), first_generation));
+        Ok(Daemon {
+            node,
+            config,
+            log: Log::new(echo),
+            desk: Desk::default(),
+            started,
+            fingerprint: String::new(),
+            runtime,
+            poller,
+            sessions_at,
+            admins_at,
+            conns: HashMap::new(),
+            watch: Watch::default(),
+            links: SharedLinks::default(),
+            door: None,
+            waker,
+            stop: Arc::default(),
+            next_session: PROXY,
+            later: VecDeque::new(),
+            doomed: Vec::new(),
+            to_ring: BTreeSet::new(),
+            boards_at: 0,
+        })
+    }
+
+    /// The node's folder.
+    pub fn dir(&self) -> &Path {
+        self.runtime.dir()
+    }
+
+    /// The configuration it runs with.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Something to stop the daemon with.
+    pub fn stopper(&self) -> Stopper {
+        Stopper { stop: self.stop.clone(), waker: self.waker.clone() }
+    }
+
+    /// Something to wake the daemon with after a message was put into its door.
+    pub fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
+    /// Joins the proxy. `fingerprint` = of this node's key.
+    pub fn attach(&mut self, door: Door, fingerprint: String) {
+        self.door = Some(door);
+        self.fingerprint = fingerprint;
+    }
+
+    /// Serves until it is stopped; then tells every session, and removes what it made.
+    ///
+    /// # Errors
+    /// Of the system: waiting failed.
+    pub fn run(mut self) -> io::Result<()> {
+        self.log.add("daemon", format!("node {} serves in {}", self.config.node, self.dir().display()));
+        let mut ready = Vec::new();
+        while !self.stop.load(Ordering::Acquire) {
+            let next = [self.node.next_deadline(), self.desk.next_deadline()].into_iter().flatten().min();
+            let deadline = next.map_or(Deadline::NEVER, Deadline::from_ns);
+            match self.poller.wait(&mut ready, deadline) {
+                Err(e) if e.kind() == ErrorKind::Interrupted => ready.clear(),
+                done => done?,
+            }
+            for r in &ready {
+                self.on_ready(*r);
+            }
+            self.drain_proxy();
+            if deadline.passed(clock::now()) {
+                self.feed(Event::Tick);
+                self.desk_expire();
+            }
+            self.settle();
+            self.desk_follow();
+        }
+        self.shut();
+        Ok(())
+    }
+
+    /// Ends in order.
+    fn shut(&mut self) {
+        self.log.add("daemon", "ends");
+        let sessions: Vec<SessionId> = self.conns.keys().copied().collect();
+        for s in sessions {
+            self.tell(s, Told::Closing, Vec::new());
+        }
+        self.desk_close();
+        self.settle();
+        if let Some(door) = &self.door {
+            let _ = door.to.send(ToProxy::Stop);
+        }
+    }
+
+    /// Drops the sessions that must go and rings those that have something to read.
+    fn settle(&mut self) {
+        while let Some((s, why)) = self.doomed.pop() {
+            self.drop_session(s, &why);
+        }
+        for s in std::mem::take(&mut self.to_ring) {
+            if let Some(conn) = self.conns.get(&s) {
+                conn.ring();
+            }
+        }
+    }
+
+    fn on_ready(&mut self, r: Ready) {
+        let number = (r.token & token::NUMBER) as u32;
+        match r.token & !token::NUMBER {
+            token::SESSIONS => self.accept_session(),
+            token::ADMINS => self.accept_admin(),
+            token::SESSION => {
+                if r.writable {
+                    self.flush(number);
+                }
+                if r.readable {
+                    self.read_session(number, RECORDS_A_TURN);
+                }
+            }
+            token::PROCESS => {
+                // What it had said before its end counts, above all how it ends.
+                self.read_session(number, usize::MAX);
+                self.drop_session(number, "its process ended");
+            }
+            token::WATCHED => {
+                if let Some(fd) = self.watch.held.remove(&number) {
+                    let _ = self.poller.remove(&fd);
+                }
+                self.feed(Event::PidGone { pid: number });
+            }
+            token::ADMIN => self.admin_ready(number, r),
+            token::WAKER => self.waker.clear(),
+            _ => {}
+        }
+    }
+
+    pub(crate) fn session_number(&mut self) -> SessionId {
+        // Numbers are not used again while they are in use; 32 bits of them come round after years.
+        loop {
+            self.next_session = self.next_session.wrapping_add(1).max(1);
+            if !self.conns.contains_key(&self.next_session) && !self.desk.has(self.next_session) {
+                return self.next_session;
+            }
+        }
+    }
+
+    fn accept_session(&mut self) {
+        let Ok(socket) = self.sessions_at.try_accept() else { return };
+        if self.conns.len() >= SESSIONS_MAX {
+            return self.log.add("session", format!("refused: there are {SESSIONS_MAX} already"));
+        }
+        let (Ok(peer), number) = (socket.peer(), self.session_number()) else { return };
+        let Ok(pidfd) = PidFd::open(peer.pid) else { return };
+        let added = self
+            .poller
+            .add(&socket, token::SESSION | number as u64, Interest::Read)
+            .and_then(|()| self.poller.add(&pidfd, token::PROCESS | number as u64, Interest::Read));
+        match added {
+            Ok(()) => drop(self.conns.insert(number, Conn::new(socket, peer, pidfd))),
+            Err(e) => self.log.add("session", format!("refused pid {}: {e}", peer.pid)),
+        }
+    }
+
+    pub(crate) fn next_admin(&self) -> Option<dvs_linux::socket::Socket> {
+        self.admins_at.try_accept().ok()
+    }
+
+    fn read_session(&mut self, s: SessionId, records: usize) {
+        for _ in 0..records {
+            let Some(conn) = self.conns.get(&s) else { return };
+            match conn.socket.try_receive() {
+                Ok(Some(record)) => {
+                    let Ok(numbered) = control::decode::<Numbered>(&record.bytes) else {
+                        return self.drop_session(s, "it sent something that is no record");
+                    };
+                    self.on_record(s, numbered, record.fds);
+                }
+                Ok(None) => return self.drop_session(s, "it closed its socket"),
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return,
+                Err(e) => return self.drop_session(s, &format!("its socket failed: {e}")),
+            }
+        }
+    }
+
+    fn on_record(&mut self, s: SessionId, numbered: Numbered, fds: Vec<std::os::fd::OwnedFd>) {
+        let Numbered { id, request } = numbered;
+        let Some(conn) = self.conns.get_mut(&s) else { return };
+        let (pid, uid) = (conn.peer.pid, conn.peer.uid);
+        match (&request, &conn.memories) {
+            (Request::Hello { version, name }, None) => {
+                if *version == 0 {
+                    self.answer(s, id, Err(Error::early(Code::VERSION).into()));
+                    return self.doomed.push((s, "it speaks no version of ours".into()));
+                }
+                match Memories::open(fds) {
+                    Ok(memories) => conn.memories = Some(memories),
+                    Err(e) => {
+                        self.answer(s, id, Err(Error::early(Code::INVAL).into()));
+                        return self.doomed.push((s, format!("its memories are not as they must be: {e}")));
+                    }
+                }
+                let name: String = name.chars().filter(|c| !c.is_control()).take(NAME_BYTES).collect();
+                self.log.add("session", format!("{s}: {name}, pid {pid}"));
+                self.feed(Event::Connected { session: s, id, pid, name });
+            }
+            (_, None) => self.doomed.push((s, "it did not say hello first".into())),
+            (Request::Bind { pid: other, .. }, _)
+                if *other != 0 && *other != pid && !watch::may_bind(uid, *other) =>
+            {
+                self.answer(s, id, Err(Error::early(Code::BADPID).into()));
+            }
+            _ => {
+                if needs_boards(&request) {
+                    self.refresh_boards();
+                }
+                self.feed(Event::Request { session: s, id, request });
+            }
+        }
+    }
+
+    pub(crate) fn drop_session(&mut self, s: SessionId, why: &str) {
+        let Some(conn) = self.conns.remove(&s) else { return };
+        let _ = self.poller.remove(&conn.socket);
+        let _ = self.poller.remove(&conn.pidfd);
+        self.to_ring.remove(&s);
+        if conn.memories.is_some() {
+            self.log.add("session", format!("{s}: pid {} is gone: {why}", conn.peer.pid));
+            self.feed(Event::Died { session: s, code: None });
+        }
+    }
+
+    /// Lets the state machine decide and does what it says.
+    pub(crate) fn feed(&mut self, event: Event) {
+        self.later.push_back(event);
+        while let Some(event) = self.later.pop_front() {
+            for command in self.node.handle(event, clock::now()) {
+                self.execute(command);
+            }
+        }
+    }
+
+    fn execute(&mut self, command: Command) {
+        match command {
+            Command::Reply { session, id, result } => self.answer(session, id, result),
+            Command::Tell { session: PROXY, event, attach } => self.tell_proxy(event, attach),
+            Command::Tell { session, event, attach } => {
+                // Without descriptors the link failed; it is taken back by the event that says so.
+                if let Some(fds) = self.fds(attach) {
+                    self.tell(session, event, fds);
+                }
+            }
+            Command::CreateLink { link } => {
+                if let Err(e) = self.links.create(link) {
+                    self.log.add("daemon", format!("no memory for a link: {e}"));
+                    self.later.push_back(Event::LinkFailed { link });
+                }
+            }
+            Command::DropLink { link } => self.links.remove(link),
+            Command::ResetLane { link, lane } => self.links.reset(link, lane),
+            Command::Control { node, record } => self.send_node(node, &NodeRecord::Rules(record)),
+            Command::Signal { pid } => {
+                self.signal(pid, Signal::TERM);
+            }
+            Command::WatchPid { pid } => self.watch_pid(pid),
+            Command::Warn { dc, from, to, node, mtype, code } => {
+                self.post(ToProxy::Warn { dc, from, to, node, mtype, code });
+            }
+            Command::Close { session, why } => self.doomed.push((session, why.into())),
+            Command::Log(text) => self.log.add("node", text),
+        }
+    }
+
+    fn watch_pid(&mut self, pid: u32) {
+        let held = self.watch.hold(pid);
+        let added = match self.watch.held.get(&pid) {
+            Some(fd) if held => self.poller.add(fd, token::WATCHED | pid as u64, Interest::Read),
+            _ => Err(ErrorKind::NotFound.into()),
+        };
+        // Held already is as good as held now.
+        if added.is_err_and(|e| e.kind() != ErrorKind::AlreadyExists) {
+            self.watch.held.remove(&pid);
+            self.later.push_back(Event::PidGone { pid });
+        }
+    }
+
+    /// Signals a process that has a session or is held; true when it was.
+    pub(crate) fn signal(&mut self, pid: u32, signal: Signal) -> bool {
+        if pid == std::process::id() {
+            return false;
+        }
+        match self.conns.values().find(|c| c.peer.pid == pid) {
+            Some(conn) => conn.pidfd.signal(signal).is_ok(),
+            None => self.watch.signal(pid, signal),
+        }
+    }
+
+    fn answer(&mut self, s: SessionId, id: u64, mut result: Result<Answer, WireError>) {
+        if let Ok(Answer::Proc(info)) = &mut result {
+            self.add_counters(info);
+        }
+        if s == PROXY {
+            self.post(ToProxy::Reply { id, result });
+        } else if self.desk.has(s) {
+            self.desk_answer(s, id, result);
+        } else {
+            self.write(s, &FromDaemon::Reply { id, result }, Vec::new());
+        }
+    }
+
+    fn tell(&mut self, s: SessionId, event: Told, fds: Fds) {
+        if !self.desk.has(s) {
+            self.write(s, &FromDaemon::Event(event), fds);
+        }
+    }
+
+    fn write(&mut self, s: SessionId, record: &FromDaemon, fds: Fds) {
+        let Some(conn) = self.conns.get_mut(&s) else { return };
+        let Ok(bytes) = control::encode(record) else {
+            return self.doomed.push((s, "an answer to it is too long".into()));
+        };
+        match conn.write(bytes, fds) {
+            Ok(Wrote::All) => {}
+            Ok(Wrote::Waits) => {
+                let both = Interest::ReadWrite;
+                let _ = self.poller.modify(&conn.socket, token::SESSION | s as u64, both);
+            }
+            Err(e) => self.doomed.push((s, e.to_string())),
+        }
+        self.to_ring.insert(s);
+    }
+
+    fn flush(&mut self, s: SessionId) {
+        let Some(conn) = self.conns.get_mut(&s) else { return };
+        match conn.flush() {
+            Ok(Wrote::All) => {
+                let _ = self.poller.modify(&conn.socket, token::SESSION | s as u64, Interest::Read);
+            }
+            Ok(Wrote::Waits) => {}
+            Err(e) => self.doomed.push((s, e.to_string())),
+        }
+        self.to_ring.insert(s);
+    }
+
+    /// The descriptors that go with a record; `None` when they are not there any more.
+    fn fds(&self, attach: Option<Attach>) -> Option<Fds> {
+        let Some(Attach { link, peer }) = attach else { return Some(Vec::new()) };
+        let memory = self.links.file(link)?;
+        let (bell, status) = if peer == PROXY {
+            let door = self.door.as_ref()?;
+            (door.bell.clone(), door.status.clone())
+        } else {
+            let memories = self.conns.get(&peer)?.memories.as_ref()?;
+            (memories.bell.clone(), memories.status.clone())
+        };
+        Some(vec![memory, bell, status])
+    }
+
+    fn tell_proxy(&mut self, event: Told, attach: Option<Attach>) {
+        let message = match (event, attach) {
+            (Told::Link { link, side, bell_link, peer_pid }, Some(attach)) => {
+                let Some((memory, ringer)) = self.proxy_link(attach) else { return };
+                ToProxy::Link { number: link, side, bell_link, peer_pid, memory, ringer }
+            }
+            (event, _) => ToProxy::Told(event),
+        };
+        self.post(message);
+    }
+
+    fn proxy_link(&self, attach: Attach) -> Option<(Arc<Mapping>, Ringer)> {
+        let memory: Arc<Mapping> = self.links.mapping(attach.link)?;
+        Some((memory, self.conns.get(&attach.peer)?.memories.as_ref()?.ringer.clone()))
+    }
+
+    fn post(&mut self, message: ToProxy) {
+        if let Some(door) = &self.door
+            && door.to.send(message).is_err()
+        {
+            self.log.add("node", "the proxy ended");
+            self.door = None;
+        }
+    }
+
+    pub(crate) fn send_node(&mut self, node: u16, record: &NodeRecord) {
+        match control::encode(record) {
+            Ok(bytes) => self.post(ToProxy::Control { node, bytes }),
+            Err(e) => self.log.add("node", format!("a record to node {node} is too long: {e}")),
+        }
+    }
+
+    fn drain_proxy(&mut self) {
+        while let Some(message) = self.door.as_ref().and_then(|d| d.from.try_recv().ok()) {
+            match message {
+                FromProxy::Up { node } => self.feed(Event::NodeUp { node }),
+                FromProxy::Down { node } => {
+                    self.feed(Event::NodeDown { node });
+                    self.desk_node_down(node);
+                }
+                FromProxy::Control { node, bytes } => match control::decode(&bytes) {
+                    Ok(record) => self.on_node_record(node, record),
+                    Err(_) => self.log.add("node", format!("node {node} sent something that is no record")),
+                },
+                FromProxy::Open { id, node, dc, from, to, remaining } => {
+                    self.feed(Event::ProxyOpen { id, node, dc, from, to, remaining });
+                }
+                FromProxy::Free { link, lane } => {
+                    let request = Request::FreeLane { link, lane };
+                    self.feed(Event::Request { session: PROXY, id: 0, request });
+                }
+                FromProxy::Log(text) => self.log.add("node", text),
+            }
+        }
+    }
+
+    pub(crate) fn board_record(&self, session: SessionId, index: u32) -> Option<BoardRecord> {
+        self.conns.get(&session)?.memories.as_ref()?.board.record(index)
+    }
+
+    /// Reads all boards, unless that was done just now.
+    pub(crate) fn refresh_boards(&mut self) {
+        let now = clock::now();
+        if now.saturating_sub(self.boards_at) < BOARDS_FRESH_NS {
+            return;
+        }
+        self.boards_at = now;
+        let mut waiting: Vec<Waiting> = Vec::new();
+        for (dc, container) in self.node.containers() {
+            for d in container.descriptors() {
+                let record = d.session.and_then(|s| self.board_record(s, d.board));
+                waiting.extend(record.and_then(|r| r.waiting(dc, d.endpoint.raw())));
+            }
+        }
+        self.feed(Event::Boards(waiting));
+    }
+
+    pub(crate) fn add_counters(&self, info: &mut ProcInfo) {
+        let bound = self.node.containers().find(|(n, _)| *n == info.dc).and_then(|(_, c)| c.bound(info.slot));
+        let record = bound.and_then(|d| self.board_record(d.session?, d.board));
+        if let Some(record) = record.filter(|r| r.endpoint == info.endpoint) {
+            [info.sent_local, info.sent_remote, info.copies_local, info.copies_remote] = record.counters;
+        }
+    }
+}
+
+/// Whether a request is judged by who waits for whom at present.
+fn needs_boards(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::DeadlockCheck { .. }
+            | Request::MigrateStart { .. }
+            | Request::Wakeup { .. }
+            | Request::ProcInfo { .. }
+    )
+}

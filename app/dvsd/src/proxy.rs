@@ -1,0 +1,93 @@
+//! The door to the other nodes.
+//!
+//! The proxy is a session inside the daemon (number 0): lanes to endpoints of other nodes end there. It runs
+//! in threads of its own and talks to the loop by two channels, so that no peer can hold up the daemon:
+//!
+//! ```text
+//!   Daemon ── ToProxy ──►  proxy  ◄── frames ──► peers
+//!          ◄─ FromProxy ──
+//! ```
+//! Without a proxy (a one-node system) what is meant for it is dropped.
+
+use dvs_abi::{Endpoint, NodeId};
+use dvs_ipc::bell::Ringer;
+use dvs_ipc::control::{Answer, Event, WireError};
+use dvs_linux::memory::Mapping;
+use rustix::event::{EventfdFlags, eventfd};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
+
+/// What the daemon tells the proxy, in order.
+#[allow(missing_docs)]
+pub enum ToProxy {
+    /// A new link: the proxy is `side` and knows it as `number`; the peer is rung with `bell_link`.
+    Link { number: u16, side: u8, bell_link: u16, peer_pid: u32, memory: Arc<Mapping>, ringer: Ringer },
+    /// An event other than a link.
+    Told(Event),
+    /// The answer to [`FromProxy::Open`] with this number.
+    Reply { id: u64, result: Result<Answer, WireError> },
+    /// Carry a record to a node, as `CONTROL`.
+    Control { node: u16, bytes: Vec<u8> },
+    /// Tell `to` (on `node`) that `from` ended, by a call in its name.
+    Warn { dc: u16, from: Endpoint, to: Endpoint, node: NodeId, mtype: i32, code: i32 },
+    /// End.
+    Stop,
+}
+
+/// What the proxy tells the daemon.
+#[derive(Debug)]
+#[allow(missing_docs)]
+pub enum FromProxy {
+    /// There is a session with a node.
+    Up { node: u16 },
+    /// A node was declared dead.
+    Down { node: u16 },
+    /// A record came from a node.
+    Control { node: u16, bytes: Vec<u8> },
+    /// A lane is wanted for messages of `from` on `node`.
+    Open { id: u64, node: u16, dc: u16, from: i32, to: i32, remaining: u64 },
+    /// A closed lane was forgotten.
+    Free { link: u16, lane: u8 },
+    /// Worth a line in the log.
+    Log(String),
+}
+
+/// The memories of the proxy's doorbell and the channel to it, given to the daemon.
+pub struct Door {
+    /// The bell's memory, handed to sessions that have a link with the proxy.
+    pub bell: Arc<OwnedFd>,
+    /// The status page beside it.
+    pub status: Arc<OwnedFd>,
+    /// To the proxy. Bounded by what sessions can cause: lanes and links are.
+    pub to: Sender<ToProxy>,
+    /// From the proxy.
+    pub from: Receiver<FromProxy>,
+}
+
+/// Wakes the daemon's loop after something was put into [`Door::from`], or to stop it.
+#[derive(Clone, Debug)]
+pub struct Waker {
+    fd: Arc<OwnedFd>,
+}
+
+impl Waker {
+    pub(crate) fn new() -> io::Result<Waker> {
+        Ok(Waker { fd: Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?) })
+    }
+
+    /// Wakes the loop; never blocks.
+    pub fn wake(&self) {
+        // A full counter means that it is going to wake anyway.
+        let _ = rustix::io::write(&self.fd, &1u64.to_ne_bytes());
+    }
+
+    pub(crate) fn fd(&self) -> &OwnedFd {
+        &self.fd
+    }
+
+    pub(crate) fn clear(&self) {
+        let _ = rustix::io::read(&self.fd, &mut [0u8; 8]);
+    }
+}

@@ -1,0 +1,56 @@
+//! The memories of links: made here, handed to both sides, cleared between two uses of a lane.
+
+use dvs_ipc::host::Memory;
+use dvs_ipc::link::{LINK_BYTES, Link};
+use dvs_kern::node::link::LinkKey;
+use dvs_linux::memory::Mapping;
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+/// One link's memory.
+#[derive(Clone)]
+struct Shared {
+    mapping: Arc<Mapping>,
+    file: Arc<OwnedFd>,
+}
+
+/// All of them.
+#[derive(Default)]
+pub(crate) struct SharedLinks {
+    table: HashMap<LinkKey, Shared>,
+}
+
+impl SharedLinks {
+    /// Makes the memory of a link.
+    pub(crate) fn create(&mut self, link: LinkKey) -> io::Result<()> {
+        let (mapping, file) = Mapping::create("dvs-link", LINK_BYTES)?;
+        self.table.insert(link, Shared { mapping: Arc::new(mapping), file: Arc::new(file) });
+        Ok(())
+    }
+
+    /// The descriptor to hand out.
+    pub(crate) fn file(&self, link: LinkKey) -> Option<Arc<OwnedFd>> {
+        Some(self.table.get(&link)?.file.clone())
+    }
+
+    /// The memory, for a side that lives in the daemon.
+    pub(crate) fn mapping(&self, link: LinkKey) -> Option<Arc<Mapping>> {
+        Some(self.table.get(&link)?.mapping.clone())
+    }
+
+    /// Forgets a link; its memory goes when both sides have unmapped it.
+    pub(crate) fn remove(&mut self, link: LinkKey) {
+        self.table.remove(&link);
+    }
+
+    /// Clears a lane that neither side uses any more.
+    pub(crate) fn reset(&self, link: LinkKey, lane: u8) {
+        if let Some(shared) = self.table.get(&link)
+            && let Some(lane) = Link::new(shared.mapping.words()).and_then(|l| l.lane(lane as usize))
+        {
+            lane.reset();
+        }
+    }
+}
