@@ -75,7 +75,7 @@ fn wait(bell: &mut Bell, host: &Futex) -> Vec<usize> {
 }
 
 #[test]
-fn two_ringers_are_both_heard() {
+fn loom_two_ringers_are_both_heard() {
     check(3, || {
         let (mut bell, ringer) = bell();
         let futex = Futex::new();
@@ -92,7 +92,7 @@ fn two_ringers_are_both_heard() {
 }
 
 #[test]
-fn an_overflow_ring_is_heard_beside_a_direct_one() {
+fn loom_an_overflow_ring_is_heard_beside_a_direct_one() {
     check(3, || {
         let (mut bell, ringer) = bell();
         let futex = Futex::new();
@@ -110,7 +110,7 @@ fn an_overflow_ring_is_heard_beside_a_direct_one() {
 }
 
 #[test]
-fn notices_marks_and_rings_reach_a_sleeper() {
+fn loom_notices_marks_and_rings_reach_a_sleeper() {
     check(3, || {
         let memory = Arc::new(HeapMemory::new(LINK_WORDS));
         let (mut bell, ringer) = bell();
@@ -139,7 +139,7 @@ fn notices_marks_and_rings_reach_a_sleeper() {
 }
 
 #[test]
-fn a_call_and_its_answer_wake_both_sides() {
+fn loom_a_call_and_its_answer_wake_both_sides() {
     check(2, || {
         let memory = Arc::new(HeapMemory::new(LINK_WORDS));
         let (mut client_bell, client_ringer) = bell();

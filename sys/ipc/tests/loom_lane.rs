@@ -95,7 +95,7 @@ fn finish(lane: Lane<'_>, seq: u64, into: &mut Message) -> Outcome {
 }
 
 #[test]
-fn requests_and_replies_carry_what_was_written_before_them() {
+fn loom_requests_and_replies_carry_what_was_written_before_them() {
     check(3, || {
         let shared = Shared::new();
         let callee = beside(&shared, |lane, shared| {
@@ -118,7 +118,7 @@ fn requests_and_replies_carry_what_was_written_before_them() {
 }
 
 #[test]
-fn a_cancelled_send_is_consumed_or_not_and_both_sides_agree() {
+fn loom_a_cancelled_send_is_consumed_or_not_and_both_sides_agree() {
     check(4, || {
         let shared = Shared::new();
         let lane = shared.lane();
@@ -139,7 +139,7 @@ fn a_cancelled_send_is_consumed_or_not_and_both_sides_agree() {
 }
 
 #[test]
-fn a_reused_lane_never_mixes_two_calls() {
+fn loom_a_reused_lane_never_mixes_two_calls() {
     check(3, || {
         let shared = Shared::new();
         let callee = beside(&shared, |lane, _| {
@@ -170,7 +170,7 @@ fn a_reused_lane_never_mixes_two_calls() {
 }
 
 #[test]
-fn a_caller_never_leaves_during_a_copy() {
+fn loom_a_caller_never_leaves_during_a_copy() {
     check(4, || {
         let shared = Shared::new();
         shared.set(5);
@@ -207,7 +207,7 @@ fn a_caller_never_leaves_during_a_copy() {
 }
 
 #[test]
-fn a_close_leaves_the_truth_about_the_effect() {
+fn loom_a_close_leaves_the_truth_about_the_effect() {
     check(3, || {
         let shared = Shared::new();
         let lane = shared.lane();
@@ -229,7 +229,7 @@ fn a_close_leaves_the_truth_about_the_effect() {
 }
 
 #[test]
-fn refusing_and_cancelling_do_not_both_win() {
+fn loom_refusing_and_cancelling_do_not_both_win() {
     check(4, || {
         let shared = Shared::new();
         let lane = shared.lane();
@@ -246,7 +246,7 @@ fn refusing_and_cancelling_do_not_both_win() {
 }
 
 #[test]
-fn every_bit_of_a_notice_arrives_with_what_was_written_before_it() {
+fn loom_every_bit_of_a_notice_arrives_with_what_was_written_before_it() {
     check(3, || {
         let shared = Shared::new();
         let callee = beside(&shared, |lane, shared| {
