@@ -12,7 +12,8 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     if let Ok(frame) = SessionFrame::decode(bytes) {
         let mut again = Vec::new();
         frame.encode(&mut again);
-        let back = SessionFrame::decode(&again);
-        assert!(back == Ok(frame) || again.len() > bytes.len(), "lossy text may grow, nothing else changes");
+        let back = SessionFrame::decode(&again).expect("what encodes decodes");
+        let text = matches!(frame, SessionFrame::Refuse(_)); // illegal UTF-8 is replaced and may then be cut
+        assert!(text || back == frame);
     }
 });
