@@ -14,13 +14,23 @@
 //! (`tests/session.rs`). [`driver`], `conn` and [`tls`] do the input and output with plain threads.
 #![forbid(unsafe_code)]
 
+mod conn;
+mod crypt;
+pub mod driver;
+mod listen;
+mod node;
 pub mod outbox;
 pub mod peer;
+mod reader;
 pub mod records;
 pub mod session;
 pub mod squeeze;
 pub mod stream;
+pub mod tls;
+mod writer;
 
+pub use driver::{Config, Handler, NodeAddress, Peers, StartError, Stats, Wait};
 pub use dvs_wire::{Frame, Grants, StreamClass};
 pub use outbox::SendError;
 pub use session::{DownReason, State, Timing};
+pub use tls::{Fingerprint, NodeKey, Security};

@@ -114,6 +114,7 @@ impl Peer {
             None => Err(Refusal {
                 reason: dvs_wire::RefusalReason::Stale,
                 versions: dvs_wire::VERSIONS,
+                boot: 0,
                 text: "the numbers do not fit the session".to_owned(),
             }),
         }

@@ -84,6 +84,14 @@ impl Records {
         Ok(Some((head, &self.buffer[from..to])))
     }
 
+    /// The header of the next record, if it is there.
+    ///
+    /// # Errors
+    /// Bytes that are no header.
+    pub fn peek(&self) -> Result<Option<RecordHead>, WireError> {
+        self.buffer[self.start..self.end].first_chunk().map(RecordHead::decode).transpose()
+    }
+
     /// Whether part of a record is there.
     pub const fn partial(&self) -> bool {
         self.start != self.end

@@ -157,7 +157,7 @@ impl Session {
     }
 
     fn refuse(&self, reason: RefusalReason, text: String) -> Refusal {
-        Refusal { reason, versions: self.versions, text }
+        Refusal { reason, versions: self.versions, boot: self.me.boot, text }
     }
 
     /// A HELLO came. `Ok`: the connection is accepted, WELCOME is to be sent with [`Session::welcome`]. The commands
@@ -213,7 +213,9 @@ impl Session {
         self.closed(hello.class, now);
         let about_us = hello.from == self.me && hello.to == self.peer;
         if r.reason == RefusalReason::Stale && about_us && !self.peer.is_nobody() {
-            self.lost(DownReason::GaveUp, now, commands);
+            let restarted = r.boot != 0 && r.boot != self.peer.boot;
+            let why = if restarted { DownReason::Restarted } else { DownReason::GaveUp };
+            self.lost(why, now, commands);
         }
     }
 

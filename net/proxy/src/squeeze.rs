@@ -4,8 +4,10 @@
 //! compressed at `C` to the fraction `r`: compression pays when `L < C·(1 - r)`. Loopback and veth drain faster
 //! than LZ4 packs, so for them it never pays, whatever the data. `L` is measured, not guessed: only while the
 //! socket is full does the link, and not the sender, set the pace, so only then is a sample taken; a link that
-//! was never full counts as infinitely fast. `C` and `r` are measured with each try. Data that did not shrink to
-//! 7/8 in the last try is tried only once in 32 batches.
+//! was never full counts as infinitely fast. `C` and `r` are measured with each try. A socket may also be full because
+//! the receiver is slow, and then packing helps nobody: so the plain bytes that got through a second are compared
+//! between packed and plain writes, and packing has to win by an eighth. Data that did not shrink to 7/8, or
+//! packing that did not win, is tried only once in 32 batches.
 
 use dvs_wire::{RECORD_PAYLOAD_MAX, WireError};
 
@@ -26,11 +28,13 @@ pub struct Squeeze {
     /// Fraction that is left.
     ratio: f64,
     pause: u32,
+    /// Plain bytes a second that got through a full socket, when sent plain and when sent packed; 0 = unknown.
+    through: [f64; 2],
 }
 
 impl Default for Squeeze {
     fn default() -> Self {
-        Squeeze { link: f64::INFINITY, pack: 0.8e9, ratio: 0.5, pause: 0 }
+        Squeeze { link: f64::INFINITY, pack: 0.8e9, ratio: 0.5, pause: 0, through: [0.0; 2] }
     }
 }
 
@@ -60,11 +64,20 @@ impl Squeeze {
         pays
     }
 
-    /// The socket was full for `ns`, in which it took `bytes` more.
-    pub fn drained(&mut self, bytes: u64, ns: u64) {
-        if ns >= SAMPLE_NS && bytes > 0 {
-            let rate = bytes as f64 * 1e9 / ns as f64;
-            self.link = if self.link.is_finite() { self.link * 0.75 + rate * 0.25 } else { rate };
+    /// The socket was full for `ns`, in which it took `bytes`, which were `plain` bytes before packing.
+    pub fn drained(&mut self, bytes: u64, plain: u64, packed: bool, ns: u64) {
+        if ns < SAMPLE_NS || bytes == 0 {
+            return;
+        }
+        let rate = |n: u64| n as f64 * 1e9 / ns as f64;
+        let mean =
+            |old: f64, new: f64| if old > 0.0 && old.is_finite() { old * 0.75 + new * 0.25 } else { new };
+        self.link = mean(self.link, rate(bytes));
+        let through = &mut self.through[usize::from(packed)];
+        *through = mean(*through, rate(plain));
+        let [sent_plain, sent_packed] = self.through;
+        if packed && sent_plain > 0.0 && sent_packed < sent_plain * 1.125 {
+            self.pause = PAUSE - 1;
         }
     }
 
@@ -114,13 +127,16 @@ mod tests {
     fn a_fast_or_unknown_link_is_left_alone_and_a_slow_one_is_not() {
         let mut s = Squeeze::default();
         assert!(!s.wants(100_000));
-        s.drained(3_000_000, 1_000_000); // 3 GB/s: a veth
+        s.drained(3_000_000, 3_000_000, false, 1_000_000); // 3 GB/s: a veth
         assert!(!s.wants(100_000) && !s.wants(100));
         for _ in 0..30 {
-            s.drained(120_000, 1_000_000); // 120 MB/s: gigabit Ethernet
+            s.drained(120_000, 120_000, false, 1_000_000); // 120 MB/s: gigabit Ethernet
         }
         assert!(s.wants(100_000) && !s.wants(500));
         assert!(!s.tried(100_000, 99_000, 100_000), "did not shrink");
+        assert_eq!((0..100).filter(|_| s.wants(100_000)).count(), 100 - 31);
+        // a slow receiver: half the bytes, but no more data gets through
+        s.drained(60_000, 120_000, true, 1_000_000);
         assert_eq!((0..100).filter(|_| s.wants(100_000)).count(), 100 - 31);
     }
 

@@ -98,6 +98,8 @@ pub struct Refusal {
     pub reason: RefusalReason,
     /// What the refusing side speaks.
     pub versions: Versions,
+    /// The refusing side's run; 0 when it does not say.
+    pub boot: u128,
     /// One sentence for a person; at most [`REFUSAL_TEXT_MAX`] bytes, more is cut.
     pub text: String,
 }
@@ -140,6 +142,7 @@ impl SessionFrame {
             SessionFrame::Refuse(r) => {
                 out.extend_from_slice(&[REFUSE, r.reason as u8, 0, 0]);
                 put_versions(out, r.versions);
+                out.extend_from_slice(&r.boot.to_le_bytes());
                 let mut end = r.text.len().min(REFUSAL_TEXT_MAX);
                 while !r.text.is_char_boundary(end) {
                     end -= 1;
@@ -237,8 +240,8 @@ fn refusal(reason: u8, cut: &mut Cut<'_>) -> Result<Refusal, WireError> {
         4 => RefusalReason::Stale,
         n => return Err(WireError::BadValue { what: "reason", value: n.into() }),
     };
-    let versions = versions(cut)?;
+    let (versions, boot) = (versions(cut)?, cut.u128("boot")?);
     bound("refusal text", REFUSAL_TEXT_MAX, cut.left())?;
     let text = String::from_utf8_lossy(cut.rest()).into_owned();
-    Ok(Refusal { reason, versions, text })
+    Ok(Refusal { reason, versions, boot, text })
 }

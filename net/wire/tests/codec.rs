@@ -132,8 +132,8 @@ fn session_frame() -> impl Strategy<Value = SessionFrame> {
     prop_oneof![
         greeting().prop_map(SessionFrame::Hello),
         greeting().prop_map(SessionFrame::Welcome),
-        (reason, any::<(u16, u16)>(), ".{0,120}").prop_map(|(reason, v, text)| SessionFrame::Refuse(
-            Refusal { reason, versions: Versions { min: v.0, max: v.1 }, text }
+        (reason, any::<(u16, u16, u128)>(), ".{0,120}").prop_map(|(reason, v, text)| SessionFrame::Refuse(
+            Refusal { reason, versions: Versions { min: v.0, max: v.1 }, boot: v.2, text }
         )),
         any::<u64>().prop_map(SessionFrame::Ping),
         any::<u64>().prop_map(SessionFrame::Pong),
