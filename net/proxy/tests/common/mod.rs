@@ -201,9 +201,8 @@ fn copy(mut from: TcpStream, mut to: TcpStream, rate: &AtomicU64) {
         if n == 0 || to.write_all(&buffer[..n]).is_err() {
             break;
         }
-        let rate = rate.load(Ordering::Relaxed);
-        if rate > 0 {
-            std::thread::sleep(Duration::from_nanos(n as u64 * 1_000_000_000 / rate));
+        if let Some(ns) = (n as u64 * 1_000_000_000).checked_div(rate.load(Ordering::Relaxed)) {
+            std::thread::sleep(Duration::from_nanos(ns)); // this is the slow link, not a wait for an event
         }
     }
     let _ = to.shutdown(Shutdown::Both);
