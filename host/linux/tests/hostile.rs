@@ -1,5 +1,5 @@
-//! A hostile peer: it scribbles over all the memory it shares with us while we work, and we must neither panic
-//! nor hang, and go on serving those who behave.
+//! A hostile peer: it scribbles over all the memory it shares with us while we work, and we must neither
+//! panic nor hang, and go on serving those who behave.
 //!
 //! Threads stand for sessions here: what a session can do to another goes through shared memory alone.
 use dvs_abi::limits::LINK_LANES_MAX;

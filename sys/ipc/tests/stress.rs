@@ -120,7 +120,8 @@ fn cancelled_answered_and_copied_calls_do_not_mix() {
         let (mut seed, mut ended) = (1, 0);
         let lane = Lane::new(memory.words()).unwrap();
         for n in 1..=CALLS {
-            // A few have all the patience in the world, so that the other thread gets to run on one core, too.
+            // A few have all the patience in the world, so that the other thread gets to run on one core,
+            // too.
             let patience = if n.is_multiple_of(4000) { PATIENT } else { random(&mut seed) % 2000 };
             assert!(!server.is_finished(), "the callee failed");
             ended += call(lane, n, patience, &lent, &taken) as u64;
