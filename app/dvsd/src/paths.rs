@@ -16,43 +16,13 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// Environment variable that names the session socket.
-pub const SOCKET_VARIABLE: &str = "DVS_SOCKET";
+pub use dvs_linux::paths::{SOCKET_VARIABLE, admin_socket, base_dir, runtime_dir, session_socket, uid};
 
 /// Leads to the session socket of the first node, in [`base_dir`].
 pub const DEFAULT_SOCKET: &str = "dvsd.sock";
 
 /// Longest path of a Unix socket, with room for its end.
 const SOCKET_PATH_MAX: usize = 107;
-
-/// The user this process belongs to.
-pub fn uid() -> u32 {
-    std::fs::metadata("/proc/self").map_or(u32::MAX, |m| m.uid())
-}
-
-/// The folder all nodes of this user are under.
-pub fn base_dir() -> PathBuf {
-    match (uid(), std::env::var_os("XDG_RUNTIME_DIR").filter(|d| !d.is_empty())) {
-        (0, _) => "/run/dvs".into(),
-        (_, Some(dir)) => Path::new(&dir).join("dvs"),
-        (uid, None) => format!("/tmp/dvs-{uid}").into(),
-    }
-}
-
-/// The folder of a node.
-pub fn runtime_dir(node: &str) -> PathBuf {
-    base_dir().join(node)
-}
-
-/// The session socket in a node's folder.
-pub fn session_socket(dir: &Path) -> PathBuf {
-    dir.join("session")
-}
-
-/// The administration socket in a node's folder.
-pub fn admin_socket(dir: &Path) -> PathBuf {
-    dir.join("admin")
-}
 
 /// A node's folder, ours alone until dropped.
 #[derive(Debug)]

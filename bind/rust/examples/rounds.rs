@@ -7,7 +7,11 @@ const SERVER: Endpoint = Endpoint::new(0, 1);
 
 fn main() {
     for _ in 0..std::env::var("RUNS").ok().and_then(|n| n.parse().ok()).unwrap_or(5) {
-        println!("coroutines {:8.1} ns   threads {:8.1} ns", coroutines(scale(2_000_000)), threads(scale(20_000)));
+        println!(
+            "coroutines {:8.1} ns   threads {:8.1} ns",
+            coroutines(scale(2_000_000)),
+            threads(scale(20_000))
+        );
     }
 }
 

@@ -32,15 +32,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The variable that names the daemon's socket, for programs not on the default node.
-pub const SOCKET_VARIABLE: &str = "DVS_SOCKET";
+pub const SOCKET_VARIABLE: &str = dvs_linux::paths::SOCKET_VARIABLE;
 
-/// Where the daemon of this node listens: `$DVS_SOCKET`, else `dvs/dvsd.sock` below `$XDG_RUNTIME_DIR` or `/run`.
+/// The variable that names the node, for machines that run several.
+pub const NODE_VARIABLE: &str = "DVS_NODE";
+
+/// Where the daemon of this node listens: `$DVS_SOCKET`, else `dvs/NODE/session` below `/run` for root and below
+/// `$XDG_RUNTIME_DIR` (or `/tmp/dvs-UID`) for others, with `$DVS_NODE` or `node0` for NODE.
 pub fn socket_path() -> PathBuf {
     if let Some(path) = std::env::var_os(SOCKET_VARIABLE) {
         return path.into();
     }
-    let run = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(|| PathBuf::from("/run"), PathBuf::from);
-    run.join("dvs").join("dvsd.sock")
+    let node = std::env::var(NODE_VARIABLE).unwrap_or_else(|_| "node0".to_string());
+    dvs_linux::paths::session_socket(&dvs_linux::paths::runtime_dir(&node))
 }
 
 /// A stand-alone process: its endpoints reach each other, nobody else.

@@ -15,6 +15,7 @@
 //! | [`signal`] | being asked to end |
 //! | [`epoll`], [`ready`] | waiting for descriptors |
 //! | [`channel`] | the control socket of a session |
+//! | [`paths`] | where a node's sockets are |
 //! | [`error`] | error numbers to [`dvs_abi::Code`] |
 //!
 //! [`LinuxHost`] joins them into the [`dvs_ipc::host::Host`] the call library asks for.
@@ -25,6 +26,7 @@ pub mod epoll;
 pub mod error;
 pub mod futex;
 pub mod memory;
+pub mod paths;
 pub mod peer;
 pub mod pidfd;
 pub mod ready;
