@@ -115,7 +115,8 @@ fn a_killed_daemon_fails_what_depends_on_it_at_once() {
             daemon.child.wait().unwrap();
         });
         let e = port.sendrec(SERVER, &mut m, WATCHDOG).unwrap_err();
-        assert_eq!(e.code, Code::DVSINIT, "{e}");
+        // The server hears of it too, and may give up before the client has heard.
+        assert!(matches!(e.code, Code::DVSINIT | Code::SRCDIED), "{e}");
     });
     assert_eq!(port.sendrec(SERVER, &mut m, WATCHDOG).unwrap_err().code, Code::DVSINIT);
     child.kill().unwrap();

@@ -278,7 +278,8 @@ pub enum Event {
     /// from what was outstanding), its node was lost (`NOTCONN`), it moved (`MIGRATE`: open a new lane and
     /// repeat what was not consumed) or rights were withdrawn (`TRAPDENIED`).
     LaneClosed { link: u16, lane: u8, code: i32 },
-    /// The link is gone with its peer; every lane in it was closed before.
+    /// The link is gone with its peer. It comes when the session has freed every lane in it; only then is its
+    /// number used again.
     LinkClosed { link: u16 },
     /// A watched endpoint ended.
     Gone { dc: u16, endpoint: i32 },
