@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 pub const MEMORY_BYTES: usize = (4 << 20) + 8192;
 
 /// One actor.
-pub struct Actor {
-    calls: Box<dyn Calls>,
+pub struct Actor<'c> {
+    calls: Box<dyn Calls + 'c>,
     memory: Vec<u8>,
     /// The last request of each client, for `relay`.
     held: BTreeMap<Endpoint, Message>,
@@ -40,9 +40,9 @@ pub fn pattern_hash(seed: u64, len: u64) -> u64 {
     hash(&(0..len).map(|i| pattern(seed, i)).collect::<Vec<_>>())
 }
 
-impl Actor {
+impl<'c> Actor<'c> {
     /// An actor over `calls`.
-    pub fn new(calls: Box<dyn Calls>) -> Self {
+    pub fn new(calls: Box<dyn Calls + 'c>) -> Self {
         Actor { calls, memory: vec![0; MEMORY_BYTES], held: BTreeMap::new() }
     }
 
@@ -95,7 +95,10 @@ impl Actor {
         }
     }
 
-    fn incoming(&mut self, call: impl FnOnce(&mut dyn Calls, &mut Message) -> Result<()>) -> Result<Seen> {
+    fn incoming(
+        &mut self,
+        call: impl FnOnce(&mut (dyn Calls + 'c), &mut Message) -> Result<()>,
+    ) -> Result<Seen> {
         let mut m = Message::default();
         call(&mut *self.calls, &mut m)?;
         if m.kind() == Some(dvs_abi::Kind::Request) {
@@ -225,6 +228,13 @@ impl Actor {
                 let (from, end) = (*from as usize, (from + len) as usize);
                 let bytes = self.memory.get(from..end).ok_or(Code::INVAL)?;
                 Ok(Seen::from_result(self.calls.copy_out(*dst, address, bytes)))
+            }
+            // Own memory is named by a slice, not by an address (DEVIATIONS.md, 99).
+            Act::Vcopy { src, from, dst: Endpoint::SELF, to: At::Own(to), len } => {
+                self.copy(&Act::CopyIn { src: *src, from: *from, to: *to, len: *len })
+            }
+            Act::Vcopy { src: Endpoint::SELF, from: At::Own(from), dst, to, len } => {
+                self.copy(&Act::CopyOut { dst: *dst, to: *to, from: *from, len: *len })
             }
             Act::Vcopy { src, from, dst, to, len } => {
                 let (from, to) = (self.address(*src, *from)?, self.address(*dst, *to)?);
@@ -366,7 +376,7 @@ impl Actor {
 }
 
 /// One line of the protocol: performs it and gives the answer's line; `None` after `exit`.
-pub fn perform_line(actor: &mut Actor, line: &str) -> Option<String> {
+pub fn perform_line(actor: &mut Actor<'_>, line: &str) -> Option<String> {
     match line.parse::<Act>() {
         Ok(act) => actor.perform(&act).map(|seen| seen.to_string()),
         Err(why) => {

@@ -15,6 +15,9 @@
 pub mod act;
 pub mod actor;
 pub mod calls;
+pub mod homes;
+pub mod ported;
+pub mod run;
 pub mod say;
 pub mod scenarios;
 pub mod seen;

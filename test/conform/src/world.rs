@@ -72,6 +72,10 @@ pub trait Remote {
 
 /// A home: where actors live.
 pub trait Home {
+    /// Whether there is no daemon: containers need not be made, and everybody knows what is bound at once.
+    fn alone(&self) -> bool {
+        false
+    }
     /// For messages: `threads`, `coroutines`, ….
     fn name(&self) -> &'static str;
     /// Whether it has what a scenario needs.
@@ -136,6 +140,8 @@ pub struct Pending {
     what: String,
     since: Instant,
     answer: Receiver<Seen>,
+    /// The actor lives at least as long as its act.
+    _actor: Shared,
 }
 
 impl Pending {
@@ -204,7 +210,7 @@ impl Player {
     pub fn start(&self, act: Act) -> Pending {
         let what = format!("{}: {act}", self.name);
         let answer = self.remote.borrow_mut().submit(&act);
-        Pending { what, since: Instant::now(), answer }
+        Pending { what, since: Instant::now(), answer, _actor: self.remote.clone() }
     }
 
     /// Gives the actor an act and waits for its end.
@@ -319,7 +325,7 @@ impl World {
             })
             .collect();
         let world = World { home, watchers };
-        world.watchers[0].run(dc_init(DC, "conform", (0..nodes).collect())).ok();
+        world.container(DC, "conform");
         for (node, watcher) in world.watchers.iter().enumerate() {
             // From the end of the server slots down, out of the scripts' way. Other nodes learn of the
             // container in their own time, hence the loop.
@@ -381,9 +387,31 @@ impl World {
         p
     }
 
+    /// Makes a container on every node.
+    #[track_caller]
+    pub fn container(&self, dc: u16, name: &str) {
+        if !self.home.alone() {
+            self.watchers[0].run(dc_init(dc, name, (0..self.home.nodes()).collect())).ok();
+        }
+    }
+
+    /// Returns once every node knows that nobody is `ep` any more.
+    #[track_caller]
+    pub fn gone(&self, ep: Endpoint) {
+        if self.home.alone() {
+            return;
+        }
+        for w in &self.watchers {
+            w.run(Act::Wait4unbind { endpoint: ep, t: Timeout::Forever }).ok();
+        }
+    }
+
     /// Returns once every node knows `ep`.
     #[track_caller]
     pub fn known(&self, ep: Endpoint) {
+        if self.home.alone() {
+            return;
+        }
         for w in &self.watchers {
             w.run(Act::Wait4bind { endpoint: ep, t: Timeout::After(WATCHDOG / 2) }).ok();
         }

@@ -5,7 +5,7 @@ use crate::say::{
     any, bind_as, call, ep, leave, ms, msg, notify, poll, receive, receive_t, reply, send, unbind,
     wait4unbind,
 };
-use crate::world::{DC, Player, Site, World, dc_init, own, rts, until_ok};
+use crate::world::{DC, Player, Site, World, own, rts, until_ok};
 use dvs_abi::{Code, Effect, Endpoint, Fault, Timeout};
 use dvs_ipc::control::BindKind;
 
@@ -127,7 +127,7 @@ pub fn two_threads(w: &mut World) {
 /// 30: one actor cannot be bound in two containers.
 pub fn bound_elsewhere(w: &mut World) {
     let (s, _) = pair(w);
-    w.watcher(0).run(dc_init(DC + 1, "other", (0..w.nodes()).collect())).ok();
+    w.container(DC + 1, "other");
     let again = own(DC + 1, ep(12));
     s.run(again).err_in(&[Code::BADDCID, Code::SLOTUSED]);
 }
@@ -143,7 +143,7 @@ pub fn getep_unbound(w: &mut World) {
 /// 32: getep of a process of another container.
 pub fn getep_elsewhere(w: &mut World) {
     let s = w.bound("asker", Site::A, 10);
-    w.watcher(0).run(dc_init(DC + 1, "other", (0..w.nodes()).collect())).ok();
+    w.container(DC + 1, "other");
     let p = w.actor("elsewhere", Site::A);
     until_ok(&p, &own(DC + 1, ep(12)));
     s.run(Act::Getep { pid: p.pid() }).err_in(&[Code::NOTBIND, Code::BADPROC]);
@@ -229,7 +229,7 @@ pub fn unbind_free(w: &mut World) {
     let (s, _) = pair(w);
     s.run(unbind(ep(20), ms(1_000))).err(Code::NOTBIND);
     s.run(unbind(Endpoint::new(1, 11), ms(1_000))).err(Code::ENDPOINT);
-    s.run(unbind(ep(400), ms(1_000))).err_in(&[Code::RANGE, Code::ENDPOINT]);
+    s.run(unbind(ep(16_000), ms(1_000))).err_in(&[Code::RANGE, Code::ENDPOINT]);
 }
 
 /// 42: the warn process learns of an end, with the exit code, from the endpoint that ended.
@@ -268,7 +268,7 @@ pub fn table_entries(w: &mut World) {
     assert_eq!(info.fact::<u32>("rts") & (rts::SENDING | rts::RECEIVING), 0);
     let free = w.info(s.node, 20).ok();
     assert_eq!(free.fact::<u32>("rts") & rts::FREE, rts::FREE);
-    w.info(s.node, 4_000).err(Code::BADPROC);
+    w.info(s.node, 16_000).err(Code::BADPROC);
     w.info(s.node, -36).err(Code::BADPROC);
 }
 
@@ -291,7 +291,7 @@ pub fn slots_are_reborn(w: &mut World) {
     let old = first.ep();
     assert!(old.slot() >= 29, "{old}");
     first.run(leave()).ok();
-    w.watcher(s.node).run(wait4unbind(old, ms(15_000))).ok();
+    w.gone(old);
     let again = w.actor("again", Site::A);
     let reborn = Endpoint::new(old.generation() + 1, old.slot());
     again.bind(reborn);

@@ -88,7 +88,7 @@ pub fn wrong_parties(w: &mut World) {
         s.run(vcopy(c.ep(), start, nobody, at, 10)).err(Code::ENDPOINT);
     }
     s.run(vcopy(Endpoint::HARDWARE, at, c.ep(), start, 10)).err_in(&[Code::BADDEST, Code::ENDPOINT]);
-    s.run(vcopy(ep(400), at, c.ep(), start, 10)).err(Code::RANGE);
+    s.run(vcopy(ep(16_000), at, c.ep(), start, 10)).err(Code::RANGE);
     done(&s, &c, called);
 }
 
@@ -96,9 +96,9 @@ pub fn wrong_parties(w: &mut World) {
 pub fn too_many_bytes(w: &mut World) {
     let (s, c) = pair(w);
     let called = lent(&s, &c, &[readable(0, 100)]);
-    let far = dvs_abi::limits::COPY_BYTES_MAX + 1;
-    s.run(vcopy(c.ep(), At::Grant(0, 0), Endpoint::SELF, At::Own(0), far)).err(Code::RANGE);
-    s.run(vcopy(c.ep(), At::Grant(0, 0), Endpoint::SELF, At::Own(0), u64::MAX)).err(Code::RANGE);
+    for far in [dvs_abi::limits::COPY_BYTES_MAX + 1, u64::MAX] {
+        s.run(vcopy(c.ep(), At::Grant(0, 0), ep(12), At::Address(0), far)).err(Code::RANGE);
+    }
     done(&s, &c, called);
 }
 
@@ -124,7 +124,7 @@ pub fn outside_the_grant(w: &mut World) {
     c.run(fill(0, 8_192, 4)).ok();
     let called = lent(&s, &c, &[readable(4_096, 1_000), writable(8_192, 100)]);
     let at = |n, offset, len| Act::CopyIn { src: c.ep(), from: At::Grant(n, offset), to: 0, len };
-    for act in [at(0, 1_000, 1), at(0, 999, 2), at(0, u64::MAX, 1), at(0, 0, 1_001), at(1, 0, 10)] {
+    for act in [at(0, 1_000, 1), at(0, 999, 2), at(0, u64::MAX, 1), at(0, 0, 1_001)] {
         s.run(act).err_of(Code::FAULT, Fault::Caller, dvs_abi::Effect::No);
     }
     s.run(Act::CopyOut { dst: c.ep(), to: At::Grant(0, 0), from: 0, len: 10 }).err(Code::FAULT);
@@ -155,7 +155,7 @@ pub fn grant_ends_with_the_call(w: &mut World) {
     let called = lent(&s, &c, &[readable(0, 100), writable(200, 50)]);
     let grants = s.run(Act::Grants { client: c.ep() }).ok();
     assert_eq!(grants.fact::<Vec<u64>>("lengths"), [100, 50]);
-    assert_eq!(grants.fact::<Vec<u32>>("access"), [1, 2]);
+    assert_eq!(grants.fact::<Vec<u32>>("access"), [1, 3]);
     done(&s, &c, called);
     assert!(s.run(Act::Grants { client: c.ep() }).ok().fact::<Vec<u64>>("lengths").is_empty());
     let called = c.start(call(s.ep(), msg(9, b"without")));

@@ -148,9 +148,7 @@ pub fn killed_under_load(w: &mut World) {
         for c in calls {
             c.wait().err_in(&[Code::DSTDIED, Code::SRCDIED]);
         }
-        for node in 0..w.nodes() {
-            w.watcher(node).run(wait4unbind(ep(10), Timeout::Forever)).ok();
-        }
+        w.gone(ep(10));
     }
 }
 

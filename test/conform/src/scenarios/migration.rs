@@ -73,7 +73,7 @@ pub fn without_start(w: &mut World) {
     admin.run(move_back(s.ep())).err(Code::MIGRATE);
     admin.run(move_to(s.ep(), w.node(Site::B), 0)).err(Code::PROCSTS);
     admin.run(move_start(ep(20))).err_in(&[Code::NOTBIND, Code::DSTDIED]);
-    admin.run(move_start(ep(400))).err(Code::RANGE);
+    admin.run(move_start(ep(16_000))).err(Code::RANGE);
 }
 
 /// 127: one that owes an answer is not moved.

@@ -37,14 +37,14 @@ macro_rules! each_scenario {
     ($with:ident) => {
         $with! {
             system {
-                system_info [1] [];
+                system_info [1] [Daemon];
                 second_daemon [3] [Daemon];
                 wrong_node_number [4] [Daemon];
-                three_containers [6] [];
-                container_twice [7] [];
-                container_too_large [8] [];
-                container_info [9] [];
-                container_ends [10] [];
+                three_containers [6] [Daemon];
+                container_twice [7] [Daemon];
+                container_too_large [8] [Daemon];
+                container_info [9] [Daemon];
+                container_ends [10] [Daemon];
                 daemon_stops [2, 5, 11] [Daemon];
                 connection_flags [12] [TwoNodes, Cut];
                 unknown_node [13] [Daemon];
@@ -53,31 +53,31 @@ macro_rules! each_scenario {
                 add_wrong_node [16] [Daemon];
                 del_node [17] [TwoNodes];
                 node_info [18] [Daemon];
-                counters [] [];
+                counters [] [Daemon];
             }
             binding {
                 bind_and_exit [19] [Processes];
                 bind_a_child [20] [Processes];
-                bind_a_replica [21] [];
+                bind_a_replica [21] [Daemon];
                 occupied [22] [];
                 bind_remote [23] [TwoNodes];
                 bind_remote_wrongly [24] [TwoNodes];
                 bind_remote_twice [25] [TwoNodes];
                 bind_a_backup [26] [TwoNodes, Processes];
-                bind_user_mode [27] [];
+                bind_user_mode [27] [Daemon];
                 two_threads [28, 29] [];
                 bound_elsewhere [30] [];
                 getep_unbound [31] [Processes];
                 getep_elsewhere [32] [Processes];
                 parent_exits [33] [];
-                unbound_by_another [34] [OneNode];
-                unbound_by_nobody [35] [OneNode];
+                unbound_by_another [34] [Daemon, OneNode];
+                unbound_by_nobody [35] [Daemon, OneNode];
                 queued_sender_learns [36] [];
                 awaited_source_learns [37] [];
                 queued_call_learns [39] [];
                 taken_call_learns [40] [];
-                unbind_free [41] [];
-                warned_of_an_end [42] [];
+                unbind_free [41] [Daemon];
+                warned_of_an_end [42] [Daemon];
                 table_entries [43] [];
                 unbound_can_nothing [] [];
                 slots_are_reborn [] [];
@@ -85,12 +85,12 @@ macro_rules! each_scenario {
                 queue_is_not_inherited [] [];
             }
             waiting {
-                nobody_binds_me [44] [];
+                nobody_binds_me [44] [Daemon];
                 bound_already [45] [];
-                wait_for_another [46] [];
-                wait_for_the_end [47] [];
+                wait_for_another [46] [Daemon];
+                wait_for_the_end [47] [Daemon];
                 bound_from_outside [48] [Processes];
-                wait_for_myself [49] [];
+                wait_for_myself [49] [Daemon];
                 wakeup_a_receiver [50] [];
                 wakeup_is_kept [51] [];
                 wakeup_wrongly [52] [];
@@ -100,7 +100,7 @@ macro_rules! each_scenario {
             privilege {
                 at_bind [53] [];
                 set_and_get [54] [];
-                wrong_values [55] [];
+                wrong_values [55] [Daemon];
                 target_denied [56] [];
                 target_denied_later [56] [];
                 user_may_only_call [57] [];

@@ -214,9 +214,7 @@ pub fn client_on_another_node(w: &mut World) {
     s.run(reply(first.ep(), msg(2, b""))).ok();
     called.wait().from(s.ep(), 2);
     first.run(crate::say::leave()).ok();
-    for node in 0..w.nodes() {
-        w.watcher(node).run(wait4unbind(ep(60), Timeout::Forever)).ok();
-    }
+    w.gone(ep(60));
     let again = w.actor("client again", Site::C);
     until_ok(&again, &own(DC, ep(60)));
     let called = again.start(call(s.ep(), msg(3, b"")));

@@ -3,7 +3,7 @@
 use crate::act::Act;
 use crate::say::{any, bind_as, call, ep, leave, ms, msg, poll, receive, send};
 use crate::world::{DC, Site, World, dc_init, own, until_ok};
-use dvs_abi::limits::{COPY_BYTES_MAX, DCS_MAX, NODES_MAX, SYSPROCS_DEFAULT, TASKS_MAX};
+use dvs_abi::limits::{COPY_BYTES_MAX, DCS_MAX, NODES_MAX, SYSPROCS_MAX, TASKS_MAX};
 use dvs_abi::{Code, Endpoint, Timeout};
 use dvs_ipc::control::BindKind;
 
@@ -22,7 +22,7 @@ pub fn system_info(w: &mut World) {
         assert_eq!(info.fact::<u32>("nodes"), NODES_MAX as u32);
         assert_eq!(info.fact::<u32>("dcs"), DCS_MAX as u32);
         assert_eq!(info.fact::<i32>("tasks"), TASKS_MAX);
-        assert_eq!(info.fact::<i32>("sysprocs"), SYSPROCS_DEFAULT);
+        assert_eq!(info.fact::<i32>("sysprocs"), SYSPROCS_MAX);
         assert_eq!(info.fact::<u64>("copy"), COPY_BYTES_MAX);
     }
 }

@@ -67,7 +67,7 @@ pub fn bound_from_outside(w: &mut World) {
 pub fn wait_for_myself(w: &mut World) {
     let s = w.bound("self", Site::A, 10);
     s.run(wait4bind(ep(10), ms(1_000))).err(Code::ENDPOINT);
-    s.run(wait4bind(ep(400), ms(1_000))).err_in(&[Code::RANGE, Code::ENDPOINT]);
+    s.run(wait4bind(ep(16_000), ms(1_000))).err_in(&[Code::RANGE, Code::ENDPOINT]);
 }
 
 /// 50: wakeup ends a receive(ANY).
@@ -96,7 +96,7 @@ pub fn wakeup_wrongly(w: &mut World) {
     let s = w.bound("waker", Site::A, 10);
     s.run(Act::Wakeup { dc: DC, endpoint: ep(20) }).err(Code::DSTDIED);
     s.run(Act::Wakeup { dc: DC, endpoint: s.ep() }).err(Code::BADPROC);
-    s.run(Act::Wakeup { dc: DC, endpoint: ep(400) }).err(Code::RANGE);
+    s.run(Act::Wakeup { dc: DC, endpoint: ep(16_000) }).err(Code::RANGE);
     s.run(Act::Wakeup { dc: 31, endpoint: ep(20) }).err_in(&[Code::BADDCID, Code::DCNOTRUN]);
 }
 
