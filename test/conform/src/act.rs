@@ -92,7 +92,7 @@ acts! {
     GetPriv = "getpriv" { dc: u16, endpoint: Endpoint }
     SetPriv = "setpriv" { dc: u16, endpoint: Endpoint, warn: Endpoint, level: i32, ipc_to: u128, calls: u64 }
     DcInit = "dcinit" {
-        dc: u16, name: String, procs: i32, tasks: i32, sysprocs: i32, warn: Endpoint, warn_type: i32,
+        dc: u16, name: String, procs: i32, sysprocs: i32, warn: Endpoint, warn_type: i32,
         nodes: Vec<u16>
     }
     DcEnd = "dcend" { dc: u16 }

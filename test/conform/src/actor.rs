@@ -291,12 +291,11 @@ impl<'c> Actor<'c> {
                 };
                 done(calls.set_priv(*dc, *endpoint, *level, privileges))
             }
-            Act::DcInit { dc, name, procs, tasks, sysprocs, warn, warn_type, nodes } => {
+            Act::DcInit { dc, name, procs, sysprocs, warn, warn_type, nodes } => {
                 let spec = DcSpec {
                     dc: *dc,
                     name: name.clone(),
                     procs: *procs,
-                    tasks: *tasks,
                     sysprocs: *sysprocs,
                     warn: *warn,
                     warn_type: *warn_type,

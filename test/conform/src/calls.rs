@@ -33,8 +33,6 @@ pub struct DcSpec {
     pub name: String,
     /// Slots from zero up.
     pub procs: i32,
-    /// Negative slots.
-    pub tasks: i32,
     /// Tasks and servers together.
     pub sysprocs: i32,
     /// Who is told of ends, or NONE.

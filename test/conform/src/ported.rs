@@ -5,10 +5,9 @@ use crate::word::Range;
 use dvs_abi::{
     Access, Code, DcId, Endpoint, Error, Grant, Level, Message, NodeId, Privileges, Result, Timeout,
 };
-use dvs_ipc::control::{BindKind, DcInfo, DvsInfo, NodeInfo, ProcInfo};
-use dvs_ipc::system::NewDc;
+use dvs_ipc::control::{BindKind, DcInfo, DvsInfo, NodeInfo, ProcInfo, WirePrivileges};
 use dvs_ipc::wait::Wait;
-use dvs_ipc::{Lend, Port, Process, System};
+use dvs_ipc::{DcPlan, Lend, Port, Process, System};
 use std::sync::{Arc, Mutex};
 
 /// Which endpoint an actor holds at present, for whoever cancels its calls.
@@ -33,8 +32,11 @@ impl<W: Wait, F: Fn() -> W> Ported<W, F> {
         self.port.as_ref().ok_or(Error::early(Code::NOTBIND))
     }
 
-    fn system(&self) -> System<'_, W> {
-        System::new(&self.process, &self.home)
+    fn system(&self) -> System<'_, &W> {
+        match &self.port {
+            Some(port) => port.system(),
+            None => self.process.system_in(&self.home),
+        }
     }
 
     fn dc(&self) -> DcId {
@@ -75,14 +77,18 @@ fn lends<'m>(memory: &'m mut [u8], ranges: &[Range]) -> Result<Vec<Lend<'m>>> {
 impl<W: Wait, F: Fn() -> W> Calls for Ported<W, F> {
     fn bind(&mut self, how: &Binding) -> Result<Endpoint> {
         let (dc, ep) = (DcId(how.dc), how.endpoint);
-        let other = how.pid != 0 || matches!(how.kind, BindKind::Remote | BindKind::Backup);
-        if other {
-            return self.system().bind_other(how.kind, dc, ep, how.pid, NodeId(how.node), &how.name);
+        let node = NodeId(how.node);
+        match how.kind {
+            BindKind::Remote => return self.system().bind_remote(dc, &how.name, ep, node),
+            BindKind::Backup => return self.system().bind_standby(dc, how.pid, ep, node),
+            kind if how.pid != 0 => return self.system().bind_process(kind, dc, how.pid, ep),
+            _ if self.port.is_some() => return Err(Error::early(Code::SLOTUSED)),
+            _ => {}
         }
-        if self.port.is_some() {
-            return Err(Error::early(Code::SLOTUSED));
-        }
-        let port = self.system().bind((self.make)(), how.kind, dc, ep, &how.name)?;
+        let port = match how.kind {
+            BindKind::Own => self.process.bind_in((self.make)(), dc, ep)?,
+            kind => self.process.bind_as((self.make)(), kind, dc, ep, node)?,
+        };
         Ok(self.hold(Some(port)))
     }
 
@@ -146,7 +152,7 @@ impl<W: Wait, F: Fn() -> W> Calls for Ported<W, F> {
     }
 
     fn hardware_notify(&mut self, dc: u16, dst: Endpoint) -> Result<()> {
-        self.system().hardware_notify(DcId(dc), dst)
+        self.system().notify_hardware(DcId(dc), dst)
     }
 
     fn grants_of(&mut self, client: Endpoint) -> Vec<Grant> {
@@ -166,32 +172,26 @@ impl<W: Wait, F: Fn() -> W> Calls for Ported<W, F> {
     }
 
     fn wait4bind(&mut self, endpoint: Endpoint, t: Timeout) -> Result<Endpoint> {
-        match &self.port {
-            Some(port) => port.wait4bind(endpoint, t),
-            None if endpoint == Endpoint::SELF => {
-                let port = self.system().wait4bind_self((self.make)(), t)?;
+        match endpoint {
+            Endpoint::SELF if self.port.is_some() => Ok(self.endpoint()),
+            Endpoint::SELF => {
+                let port = self.process.wait_bound((self.make)(), t)?;
                 Ok(self.hold(Some(port)))
             }
-            None => self.system().wait4bind(self.dc(), endpoint, t),
+            e => self.system().wait_bind(self.dc(), e, t),
         }
     }
 
     fn wait4unbind(&mut self, endpoint: Endpoint, t: Timeout) -> Result<()> {
-        match &self.port {
-            Some(port) => port.wait4unbind(endpoint, t),
-            None => self.system().wait4unbind(self.dc(), endpoint, t),
-        }
+        self.system().wait_unbind(self.dc(), endpoint, t)
     }
 
     fn getep(&mut self, pid: u32) -> Result<Endpoint> {
-        self.system().getep(self.dc(), pid)
+        self.system().get_ep(self.dc(), pid)
     }
 
     fn wakeup(&mut self, dc: u16, endpoint: Endpoint) -> Result<()> {
-        match &self.port {
-            Some(port) if port.dc() == DcId(dc) => port.wakeup(endpoint),
-            _ => self.system().wakeup(DcId(dc), endpoint),
-        }
+        self.system().wakeup(DcId(dc), endpoint)
     }
 
     fn proc_info(&mut self, dc: u16, slot: i32) -> Result<ProcInfo> {
@@ -207,30 +207,32 @@ impl<W: Wait, F: Fn() -> W> Calls for Ported<W, F> {
     }
 
     fn node_info(&mut self, node: i32) -> Result<NodeInfo> {
-        self.system().node_info(node)
+        self.system().node_info(u16::try_from(node).ok().map(NodeId))
     }
 
     fn get_priv(&mut self, dc: u16, endpoint: Endpoint) -> Result<Privileges> {
-        self.system().get_priv(DcId(dc), endpoint)
+        self.system().privileges(DcId(dc), endpoint)
     }
 
     fn set_priv(&mut self, dc: u16, endpoint: Endpoint, level: i32, p: Privileges) -> Result<()> {
-        // A level that is none cannot be said in Rust; the library's C side refuses it with the same code.
-        let level = Level::from_i32(level).ok_or(Error::early(Code::BADVALUE))?;
-        self.system().set_priv(DcId(dc), endpoint, Privileges { level, ..p })
+        match Level::from_i32(level) {
+            Some(level) => self.system().set_privileges(DcId(dc), endpoint, Privileges { level, ..p }),
+            None => {
+                let wrong = WirePrivileges { level, ..p.into() };
+                self.system().set_privileges_raw(DcId(dc), endpoint, wrong)
+            }
+        }
     }
 
     fn dc_init(&mut self, spec: &DcSpec) -> Result<()> {
-        let nodes: Vec<NodeId> = spec.nodes.iter().map(|n| NodeId(*n)).collect();
-        self.system().dc_init(&NewDc {
+        self.system().dc_init(&DcPlan {
             dc: DcId(spec.dc),
-            name: &spec.name,
+            name: spec.name.clone(),
             procs: spec.procs,
-            tasks: spec.tasks,
             sysprocs: spec.sysprocs,
             warn: spec.warn,
             warn_type: spec.warn_type,
-            nodes: &nodes,
+            nodes: spec.nodes.iter().map(|n| NodeId(*n)).collect(),
         })
     }
 
@@ -254,7 +256,7 @@ impl<W: Wait, F: Fn() -> W> Calls for Ported<W, F> {
             Move::Commit { node, pid } => {
                 self.system().migrate_commit(dc, endpoint, NodeId(node), pid)?;
                 if pid == 0 && self.port.is_none() && node == self.process.node().0 {
-                    let port = self.system().wait4bind_self((self.make)(), Timeout::Forever)?;
+                    let port = self.process.wait_bound((self.make)(), Timeout::Forever)?;
                     self.hold(Some(port));
                 }
                 Ok(())
@@ -267,8 +269,7 @@ impl<W: Wait, F: Fn() -> W> Calls for Ported<W, F> {
     }
 
     fn exit(&mut self, code: i32) {
-        // A session that cannot be told is gone already.
-        let _ = self.system().exit(code);
+        self.process.exit_code(code);
         self.hold(None);
     }
 }

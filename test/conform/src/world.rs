@@ -471,16 +471,7 @@ pub fn until_ok(p: &Player, act: &Act) -> Seen {
 
 /// A container with the reference system's limits.
 pub fn dc_init(dc: u16, name: &str, nodes: Vec<u16>) -> Act {
-    Act::DcInit {
-        dc,
-        name: name.into(),
-        procs: 221,
-        tasks: 35,
-        sysprocs: 64,
-        warn: Endpoint::NONE,
-        warn_type: 0,
-        nodes,
-    }
+    Act::DcInit { dc, name: name.into(), procs: 221, sysprocs: 64, warn: Endpoint::NONE, warn_type: 0, nodes }
 }
 
 /// A binding of the actor itself.

@@ -239,7 +239,6 @@ pub fn warned_of_an_end(w: &mut World) {
         dc,
         name: "warned".into(),
         procs: 221,
-        tasks: 35,
         sysprocs: 64,
         warn: ep(0),
         warn_type: 77,
