@@ -1,6 +1,9 @@
 //! Where actors live.
 
 pub mod coroutines;
+pub mod forward;
+pub mod line;
+pub mod nodes;
 pub mod threads;
 
 use crate::act::Act;
