@@ -111,6 +111,8 @@ void dvs_detach(dvs_process *);
 int dvs_node(const dvs_process *);
 /* Binds the calling thread; the endpoint. ESLOTUSED, ERANGE, EDCNOTRUN. */
 int dvs_bind(const dvs_process *, uint16_t dc, int32_t endpoint, dvs_port **out);
+/* The same of another kind: 0 plain, 4 replica, 5 user mode. */
+int dvs_bind_as(const dvs_process *, int kind, uint16_t dc, int32_t endpoint, dvs_port **out);
 /* Waits until another process binds this one; the endpoint. */
 int dvs_wait_bound(const dvs_process *, int64_t timeout_us, dvs_port **out);
 /* Ends the binding and closes the handle: everybody that waits for it learns it. */

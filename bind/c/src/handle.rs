@@ -2,6 +2,7 @@
 
 use crate::error::answer;
 use dvs::{Code, DcId, Endpoint, Error, Port, Process, Result, ThreadWait, Timeout};
+use dvs_ipc::control::BindKind;
 use std::ffi::{CStr, c_char};
 use std::path::Path;
 use std::time::Duration;
@@ -127,6 +128,35 @@ pub unsafe extern "C" fn dvs_bind(
     answer(|| {
         // SAFETY: as the caller promises.
         let port = unsafe { get(process) }?.0.bind(DcId(dc), Endpoint::from_raw(endpoint))?;
+        let endpoint = port.endpoint().raw();
+        // SAFETY: as the caller promises.
+        unsafe { give(out, DvsPort(port)) }.map(|()| endpoint)
+    })
+}
+
+/// Binds the calling thread as replica (4) or in user mode (5); see the header.
+///
+/// # Safety
+/// As [`dvs_bind`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dvs_bind_as(
+    process: *const DvsProcess,
+    kind: i32,
+    dc: u16,
+    endpoint: i32,
+    out: *mut *mut DvsPort,
+) -> i32 {
+    answer(|| {
+        let kind = match kind {
+            0 => BindKind::Own,
+            4 => BindKind::Replica,
+            5 => BindKind::UserMode,
+            _ => return Err(Error::from(Code::BINDTYPE)),
+        };
+        // SAFETY: as the caller promises.
+        let process = &unsafe { get(process) }?.0;
+        let home = ThreadWait::new(process.shared().host());
+        let port = process.bind_as(home, kind, DcId(dc), Endpoint::from_raw(endpoint), process.node())?;
         let endpoint = port.endpoint().raw();
         // SAFETY: as the caller promises.
         unsafe { give(out, DvsPort(port)) }.map(|()| endpoint)

@@ -249,9 +249,12 @@ static void ring(void) {
 
 static void bind_me(void) {
     int dc = (int)number("dc"), r;
-    if (endpoint("pid") != 0 || strcmp(word("kind"), "0")) return refused(NOSYS);
+    int kind = (int)number("kind");
+    if (kind == 1 && port) return got_endpoint(dvs_bind_process(port, (uint32_t)number("pid"), endpoint("endpoint")));
+    if (kind != 0 && kind < 4) return refused(NOSYS);
     if (port) return refused(DVS_ESLOTUSED);
-    r = dvs_bind(process, (uint16_t)dc, endpoint("endpoint"), &port);
+    r = kind ? dvs_bind_as(process, kind, (uint16_t)dc, endpoint("endpoint"), &port)
+             : dvs_bind(process, (uint16_t)dc, endpoint("endpoint"), &port);
     if (!port) return failed(r);
     own_dc = dc;
     own = r;

@@ -76,6 +76,10 @@ pub trait Home {
     fn alone(&self) -> bool {
         false
     }
+    /// Whether a message is in its receiver's sight once its sender is seen blocked.
+    fn exact(&self) -> bool {
+        true
+    }
     /// For messages: `threads`, `coroutines`, ….
     fn name(&self) -> &'static str;
     /// Whether it has what a scenario needs.
@@ -386,6 +390,11 @@ impl World {
         p.bind(Endpoint::NONE);
         self.known(p.ep());
         p
+    }
+
+    /// Whether a message is in its receiver's sight once its sender is seen blocked.
+    pub fn exact(&self) -> bool {
+        self.home.exact()
     }
 
     /// Whether all actors share one table, so that the order in which they came is known exactly.

@@ -109,11 +109,7 @@ impl Outside {
                     core.table.iter().filter(|(_, s)| s.dc == DcId(dc)).map(|(ix, _)| ix).collect();
                 for ix in all {
                     shared.interrupt_held(&mut core, ix, Code::DCNOTRUN);
-                    let c = &mut *core;
-                    // One that waited fetches its outcome first; its next call finds no container at the daemon.
-                    if !c.table.slot(ix).is_ready() {
-                        c.table.unbind(ix, false, &mut c.out);
-                    }
+                    core.table.slot_mut(ix).ended = true;
                 }
             }
             Event::Closing => {}

@@ -120,6 +120,8 @@ pub struct Slot {
     pub privileges: Privileges,
     /// While it is moved: it takes nothing and its calls wait.
     pub frozen: bool,
+    /// Its container ended: its calls say so.
+    pub ended: bool,
     pub(super) bound: bool,
     pub(super) phase: Phase,
     pub(super) outcome: Option<Outcome>,
@@ -147,6 +149,7 @@ impl Slot {
             shape,
             privileges,
             frozen: false,
+            ended: false,
             bound: true,
             phase: Phase::Idle,
             outcome: None,

@@ -155,6 +155,10 @@ impl Home for Nodes {
         self.name
     }
 
+    fn exact(&self) -> bool {
+        self.nodes.len() == 1 && self.all_processes()
+    }
+
     fn can(&self, need: Need) -> bool {
         let nodes = self.nodes.len();
         match need {
