@@ -1,8 +1,8 @@
 //! Everything that touches Linux: shared memory, futex, clock, processor, peer memory, sockets, process
 //! descriptors, epoll.
 //!
-//! This crate and `bind/c` are the only ones with `unsafe`; each block says why it is sound. What is offered is
-//! safe, small and by subject:
+//! This crate and `bind/c` are the only ones with `unsafe`; each block says why it is sound. What is offered
+//! is safe, small and by subject:
 //!
 //! | module | what |
 //! |---|---|

@@ -1,4 +1,5 @@
-//! Two real processes over one link: many calls, cancelled calls, copies, and either side killed at any moment.
+//! Two real processes over one link: many calls, cancelled calls, copies, and either side killed at any
+//! moment.
 //!
 //! The test binary starts itself again with the name of a socket in its environment; the second process then
 //! runs [`other_process`] only.

@@ -1,1 +1,36 @@
-//! To be filled.
+//! Stands in for the endpoints of another node: node-to-node sessions with batching, credit and resumption.
+//!
+//! ```text
+//!  router ──▶ Peers ──▶ Node ──▶ Peer (pure)                     one a node
+//!    ▲          │        │        ├─ Session  who is whom, up / broken / dead, when to dial
+//!    │          │        │        └─ Stream x2  Outbox: numbers, credit, what to send again
+//!    │          │        │                      Inbox: what was received, when to acknowledge
+//!    │          │        └─ Conn x2   socket and TLS          one reader and one sender thread each
+//!    └─ Handler ◀─────── reader       decrypt, cut records, deliver frames
+//! ```
+//!
+//! [`peer`], [`session`], [`stream`], [`outbox`] and [`squeeze`] are pure: they take events and the time and
+//! return what to do, and a seeded simulation drives exactly that code through cuts, delays and restarts
+//! (`tests/session.rs`). [`driver`], `conn` and [`tls`] do the input and output with plain threads.
+#![forbid(unsafe_code)]
+
+mod conn;
+mod crypt;
+pub mod driver;
+mod listen;
+mod node;
+pub mod outbox;
+pub mod peer;
+mod reader;
+pub mod records;
+pub mod session;
+pub mod squeeze;
+pub mod stream;
+pub mod tls;
+mod writer;
+
+pub use driver::{Config, Handler, NodeAddress, Peers, StartError, Stats, Wait};
+pub use dvs_wire::{Frame, Grants, StreamClass};
+pub use outbox::SendError;
+pub use session::{DownReason, State, Timing};
+pub use tls::{Fingerprint, NodeKey, Security};

@@ -1,5 +1,5 @@
-//! The doorbell under the model checker: no wake-up is lost. A lost one would leave the owner asleep for good,
-//! which the checker reports as a deadlock. See `loom_lane.rs` for how to run it.
+//! The doorbell under the model checker: no wake-up is lost. A lost one would leave the owner asleep for
+//! good, which the checker reports as a deadlock. See `loom_lane.rs` for how to run it.
 #![cfg(loom)]
 
 use dvs_abi::{Code, Deadline, Kind, Message};
@@ -12,7 +12,8 @@ use loom::sync::{Condvar, Mutex};
 use loom::thread;
 use std::sync::Arc;
 
-/// The kernel's futex: the word is compared and the sleeper queued under the lock a wake takes. Time stands still.
+/// The kernel's futex: the word is compared and the sleeper queued under the lock a wake takes. Time stands
+/// still.
 struct Futex {
     lock: Mutex<()>,
     woken: Condvar,

@@ -27,6 +27,7 @@ mod licences;
 mod links;
 mod promises;
 mod pure;
+mod quotes;
 mod reach;
 mod size;
 mod source;
@@ -85,6 +86,7 @@ fn findings(root: &Path, sources: &[Source], workspace: &Workspace) -> Vec<Findi
         }
         if source.path.ends_with(".md") {
             links::check(root, source, &mut out);
+            quotes::check(source, sources, &mut out);
             chapters::check(source, find("sys/abi/src/error.rs"), &mut out);
         }
     }

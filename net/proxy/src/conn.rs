@@ -1,0 +1,212 @@
+//! One connection: a socket, and TLS around it when configured.
+//!
+//! The socket stays blocking; each call says by a flag whether it waits, so the reader can spin and block
+//! and any caller can try to write without disturbing the other. TLS state is shared by the two directions
+//! under a lock that is never held across a system call.
+
+use crate::crypt::Crypt;
+use crate::records::Records;
+use crate::tls::{Fingerprint, fingerprint};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, sendmsg};
+use std::io::{self, IoSlice};
+use std::net::{Shutdown, TcpStream};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Encrypted bytes read at once.
+const RAW_BYTES: usize = 256 << 10;
+/// How long and how often a refused connection is read before it is closed.
+const FAREWELL_WAIT: Duration = Duration::from_millis(200);
+const FAREWELL_READS: usize = 4;
+
+/// A lock whose holder panicked is still usable: every critical section here leaves whole values.
+pub(crate) fn lock<T: ?Sized>(m: &Mutex<T>) -> MutexGuard<'_, T> {
+    m.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(crate) struct Conn {
+    socket: TcpStream,
+    crypt: Option<Mutex<Crypt>>,
+}
+
+/// Encrypted bytes not yet opened; the reader's.
+#[derive(Default)]
+pub(crate) struct Raw {
+    bytes: Vec<u8>,
+    start: usize,
+    end: usize,
+    /// There may be more in what is here.
+    again: bool,
+}
+
+fn broken(e: impl std::fmt::Display) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, e.to_string())
+}
+
+/// The library's error in words; our own verdict on a certificate stands alone.
+fn explain(e: rustls::Error) -> io::Error {
+    match e {
+        rustls::Error::InvalidCertificate(rustls::CertificateError::Other(why)) => broken(why.0),
+        e => broken(format_args!("TLS: {e}")),
+    }
+}
+
+impl Conn {
+    /// Wraps a connected socket. `wait` is how long a blocking read lasts at most.
+    pub(crate) fn new(socket: TcpStream, crypt: Option<Crypt>, wait: Duration) -> io::Result<Self> {
+        socket.set_nodelay(true)?;
+        socket.set_read_timeout(Some(wait))?;
+        socket.set_write_timeout(Some(wait))?;
+        Ok(Conn { socket, crypt: crypt.map(Mutex::new) })
+    }
+
+    pub(crate) const fn encrypted(&self) -> bool {
+        self.crypt.is_some()
+    }
+
+    /// Ends both directions; a blocked reader or sender returns.
+    pub(crate) fn shutdown(&self) {
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+
+    /// The fingerprint of the other side; nothing without TLS.
+    pub(crate) fn peer(&self) -> io::Result<Option<Fingerprint>> {
+        let Some(crypt) = &self.crypt else { return Ok(None) };
+        let cert = lock(crypt).peer().ok_or_else(|| broken("the other side showed no certificate"))?;
+        fingerprint(&cert).map(Some).map_err(explain)
+    }
+
+    /// Does the TLS handshake; returns encrypted bytes that came along.
+    pub(crate) fn handshake(&self, records: &mut Records, until: Instant) -> io::Result<Raw> {
+        let mut raw = Raw::default();
+        let Some(crypt) = &self.crypt else { return Ok(raw) };
+        loop {
+            let result = self.open(&mut raw, records);
+            let (pending, ready) = {
+                let mut c = lock(crypt);
+                (c.take_pending(), c.ready())
+            };
+            self.write_all(&pending)?; // also the alert that says why
+            if let Err(e) = result {
+                self.farewell();
+                return Err(e);
+            }
+            if ready {
+                return Ok(raw);
+            }
+            self.wait_read(raw.room(), until).map(|n| raw.end += n)?;
+        }
+    }
+
+    fn wait_read(&self, room: &mut [u8], until: Instant) -> io::Result<usize> {
+        loop {
+            match self.receive(room, true)? {
+                Some(n) => return Ok(n),
+                None if Instant::now() >= until => return Err(io::ErrorKind::TimedOut.into()),
+                None => {}
+            }
+        }
+    }
+
+    /// One read; nothing when no byte is there (or came within the wait).
+    fn receive(&self, room: &mut [u8], wait: bool) -> io::Result<Option<usize>> {
+        let flags = if wait { RecvFlags::empty() } else { RecvFlags::DONTWAIT };
+        match recv(&self.socket, room, flags) {
+            Ok((0, _)) => {
+                Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the other side closed the connection"))
+            }
+            Ok((n, _)) => Ok(Some(n)),
+            Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Reads plain bytes into `records`: at least one read's worth, or `false` when none came.
+    pub(crate) fn read(&self, raw: &mut Raw, records: &mut Records, wait: bool) -> io::Result<bool> {
+        if self.crypt.is_none() {
+            let n = self.receive(records.room(), wait)?;
+            records.filled(n.unwrap_or(0));
+            return Ok(n.is_some());
+        }
+        if raw.again {
+            return self.open(raw, records).map(|()| true);
+        }
+        let Some(n) = self.receive(raw.room(), wait)? else { return Ok(false) };
+        raw.end += n;
+        self.open(raw, records)?;
+        Ok(true)
+    }
+
+    fn open(&self, raw: &mut Raw, records: &mut Records) -> io::Result<()> {
+        let Some(crypt) = &self.crypt else { return Ok(()) };
+        let opened = lock(crypt).open(&mut raw.bytes[raw.start..raw.end], records).map_err(explain)?;
+        raw.start += opened.used;
+        raw.again = opened.again;
+        Ok(())
+    }
+
+    /// Encrypts `plain` into `out` from `at` on; copies without TLS. Returns the end.
+    pub(crate) fn seal(&self, plain: &[u8], out: &mut Vec<u8>, at: usize) -> io::Result<usize> {
+        match &self.crypt {
+            Some(crypt) => lock(crypt).seal(plain, out, at).map_err(explain),
+            None => {
+                if out.len() < at + plain.len() {
+                    out.resize(at + plain.len(), 0);
+                }
+                out[at..at + plain.len()].copy_from_slice(plain);
+                Ok(at + plain.len())
+            }
+        }
+    }
+
+    /// One write of two parts; nothing when the socket is full (or stayed full for the wait).
+    pub(crate) fn write(&self, parts: &[IoSlice<'_>; 2], wait: bool) -> io::Result<Option<usize>> {
+        let flags = if wait { SendFlags::NOSIGNAL } else { SendFlags::NOSIGNAL | SendFlags::DONTWAIT };
+        match sendmsg(&self.socket, parts, &mut SendAncillaryBuffer::default(), flags) {
+            Ok(n) => Ok(Some(n)),
+            Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Closes after a last word. A socket closed over unread bytes is reset, and the word would be lost:
+    /// what the other side still sends is read away, within bounds.
+    pub(crate) fn farewell(&self) {
+        let _ = self.socket.shutdown(Shutdown::Write);
+        let _ = self.socket.set_read_timeout(Some(FAREWELL_WAIT));
+        let mut sink = [0; 4096];
+        for _ in 0..FAREWELL_READS {
+            if !matches!(self.receive(&mut sink, true), Ok(Some(_))) {
+                return;
+            }
+        }
+    }
+
+    /// Writes it all or fails; for greetings, which fit any socket buffer.
+    pub(crate) fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match self.write(&[IoSlice::new(bytes), IoSlice::new(&[])], true)? {
+                Some(n) => bytes = &bytes[n..],
+                None => return Err(io::ErrorKind::TimedOut.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Raw {
+    fn room(&mut self) -> &mut [u8] {
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        }
+        if self.bytes.is_empty() {
+            self.bytes.resize(RAW_BYTES, 0);
+        }
+        if self.bytes.len() - self.end < RAW_BYTES / 4 {
+            self.bytes.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
+        &mut self.bytes[self.end..]
+    }
+}

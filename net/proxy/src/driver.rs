@@ -1,0 +1,399 @@
+//! Connections to all other nodes: the part that has sockets, threads and a clock.
+//!
+//! Threads: one listener, one clock, and four a peer (a reader and a sender for messages and for bulk). A
+//! sender thread only works when a socket is full; otherwise whoever sends writes.
+
+use crate::listen::Listener;
+use crate::node::Node;
+use crate::outbox::SendError;
+use crate::peer::Peer;
+use crate::reader;
+use crate::session::{DownReason, State, Timing};
+use crate::tls::{Fingerprint, NodeKey, Security, TlsError};
+use dvs_abi::NodeId;
+use dvs_abi::limits::NODES_MAX;
+use dvs_wire::{Frame, StreamClass, VERSIONS, Versions};
+use rustls::{ClientConfig, ServerConfig};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// Stack of a reader or sender thread; the router's handler runs on a reader.
+const STACK_BYTES: usize = 1 << 20;
+
+/// What the router hears. Called from the threads here; must not block for long, and may send.
+pub trait Handler: Send + Sync + 'static {
+    /// A frame, in the order in which it was sent on its stream.
+    fn frame(&self, node: NodeId, frame: &Frame<'_>);
+    /// All frames that arrived together were delivered. What the handler queued meanwhile is written after
+    /// this.
+    fn batch_end(&self, _node: NodeId) {}
+    /// A new session began; said before its first frame.
+    fn up(&self, node: NodeId);
+    /// The session ended: what was sent and not answered will never be. Said after its last frame, once.
+    fn down(&self, node: NodeId, reason: DownReason);
+    /// The node confirmed frames: who had `WouldBlock` may try again.
+    fn credit(&self, _node: NodeId, _class: StreamClass) {}
+    /// Something for the log; also kept for [`Peers::trouble`].
+    fn trouble(&self, _node: Option<NodeId>, _text: &str) {}
+}
+
+/// Another node.
+#[derive(Clone, Debug)]
+pub struct NodeAddress {
+    /// Its id.
+    pub id: NodeId,
+    /// Where it listens; the lower id dials the higher.
+    pub address: SocketAddr,
+    /// Its key; needed with TLS.
+    pub fingerprint: Option<Fingerprint>,
+}
+
+/// How to start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// This node.
+    pub me: NodeId,
+    /// A random number of this run, never used before.
+    pub boot: u128,
+    /// Where to listen; port 0 takes any, see [`Peers::address`].
+    pub listen: SocketAddr,
+    /// The others.
+    pub nodes: Vec<NodeAddress>,
+    /// TLS or, by explicit configuration, none.
+    pub security: Security,
+    /// Heartbeat and patience.
+    pub timing: Timing,
+    /// Protocol versions to offer; [`VERSIONS`] unless a test says otherwise.
+    pub versions: Versions,
+}
+
+impl Config {
+    /// A configuration with the usual times.
+    pub fn new(
+        me: NodeId,
+        boot: u128,
+        listen: SocketAddr,
+        nodes: Vec<NodeAddress>,
+        security: Security,
+    ) -> Self {
+        Config { me, boot, listen, nodes, security, timing: Timing::default(), versions: VERSIONS }
+    }
+}
+
+/// Why it does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// The node list is wrong.
+    #[error("node list: {0}")]
+    Nodes(String),
+    /// The key is wrong.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// No thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(io::Error),
+}
+
+/// Nanoseconds since the start.
+#[derive(Clone, Copy)]
+pub(crate) struct Clock(Instant);
+
+impl Clock {
+    pub(crate) fn now(self) -> u64 {
+        self.0.elapsed().as_nanos() as u64
+    }
+}
+
+/// TLS configurations, or none.
+pub(crate) struct Keys {
+    own: Option<Arc<NodeKey>>,
+    server: Option<Arc<ServerConfig>>,
+}
+
+impl Keys {
+    pub(crate) fn client(&self, node: &Node) -> io::Result<Option<Arc<ClientConfig>>> {
+        let Some(own) = &self.own else { return Ok(None) };
+        let pinned =
+            node.fingerprint.ok_or_else(|| io::Error::other("the node list has no fingerprint for it"))?;
+        own.client(pinned).map(Some).map_err(io::Error::other)
+    }
+
+    pub(crate) fn server(&self) -> io::Result<Option<Arc<ServerConfig>>> {
+        Ok(self.server.clone())
+    }
+}
+
+/// How long [`Peers::send_wait`] may wait for credit.
+pub type Wait = Duration;
+
+/// Counters of one peer.
+#[derive(Clone, Debug)]
+pub struct Stats {
+    /// The peer.
+    pub node: NodeId,
+    /// Where it stands.
+    pub state: State,
+    /// Smoothed round trip of heartbeats in ns; 0 = unknown.
+    pub rtt_ns: u64,
+    /// Frames received.
+    pub frames_in: u64,
+    /// Batches, bytes and compressed batches sent, over both streams.
+    pub batches_out: u64,
+    /// Bytes of frames sent, before compression.
+    pub bytes_out: u64,
+    /// Batches that were sent compressed.
+    pub compressed_out: u64,
+    /// Connections made, over both streams; two unless something broke.
+    pub connections: u64,
+    /// Frames sent and not confirmed.
+    pub outstanding: u64,
+    /// Drain rate of the bulk connection in bytes a second, once it was full.
+    pub link_rate: Option<f64>,
+}
+
+/// Connections to all other nodes.
+pub struct Peers {
+    nodes: Vec<Arc<Node>>,
+    by_id: [Option<usize>; NODES_MAX],
+    address: SocketAddr,
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Peers {
+    /// Listens, and keeps connecting to every other node.
+    ///
+    /// # Errors
+    /// The address is taken, the node list or the key is wrong.
+    pub fn start(config: Config, handler: Arc<dyn Handler>) -> Result<Peers, StartError> {
+        let listen = |error| StartError::Listen { address: config.listen, error };
+        let socket = TcpListener::bind(config.listen).map_err(listen)?;
+        Self::start_on(socket, config, handler)
+    }
+
+    /// The same on a socket that listens already; `config.listen` is ignored.
+    ///
+    /// # Errors
+    /// As [`Peers::start`].
+    pub fn start_on(
+        socket: TcpListener,
+        config: Config,
+        handler: Arc<dyn Handler>,
+    ) -> Result<Peers, StartError> {
+        let by_id = check(&config)?;
+        let error = |error| StartError::Listen { address: config.listen, error };
+        socket.set_nonblocking(true).map_err(error)?;
+        let address = socket.local_addr().map_err(error)?;
+        let keys = Arc::new(keys(&config)?);
+        let clock = Clock(Instant::now());
+        let nodes: Vec<Arc<Node>> =
+            config.nodes.iter().map(|n| new_node(&config, n, &handler, clock)).collect();
+        let mut peers =
+            Peers { nodes, by_id, address, stop: Arc::new(AtomicBool::new(false)), threads: Vec::new() };
+        for node in peers.nodes.clone() {
+            for class in StreamClass::ALL {
+                let (n, k) = (Arc::clone(&node), Arc::clone(&keys));
+                peers
+                    .spawn(format!("dvs-r{}-{}", class as u8, node.id), move || reader::run(&n, class, &k))?;
+                let n = Arc::clone(&node);
+                peers.spawn(format!("dvs-s{}-{}", class as u8, node.id), move || n.sender(class))?;
+            }
+        }
+        let (nodes, stop) = (peers.nodes.clone(), Arc::clone(&peers.stop));
+        let listener = Listener { socket, nodes, keys, stop, trouble: handler, said: Default::default() };
+        peers.spawn("dvs-listen".to_owned(), move || listener.run())?;
+        let (nodes, stop) = (peers.nodes.clone(), Arc::clone(&peers.stop));
+        let pause = Duration::from_nanos(config.timing.ping_every / 4)
+            .clamp(Duration::from_millis(2), Duration::from_millis(25));
+        peers.spawn("dvs-clock".to_owned(), move || {
+            while !stop.load(Ordering::Acquire) {
+                nodes.iter().for_each(|n| n.tick());
+                std::thread::sleep(pause);
+            }
+        })?;
+        Ok(peers)
+    }
+
+    fn spawn(&mut self, name: String, body: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
+        let thread =
+            Builder::new().name(name).stack_size(STACK_BYTES).spawn(body).map_err(StartError::Thread)?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    fn node(&self, id: NodeId) -> Result<&Arc<Node>, SendError> {
+        let index = self.by_id.get(usize::from(id.0)).copied().flatten();
+        index.and_then(|i| self.nodes.get(i)).ok_or(SendError::Dead)
+    }
+
+    /// The stream a frame belongs on: chunks of copies and their announcements go by bulk, so that they
+    /// stay in order among each other; all else goes by message.
+    pub const fn class_of(frame: &Frame<'_>) -> StreamClass {
+        match frame {
+            Frame::Data { .. } => StreamClass::Bulk,
+            _ => StreamClass::Message,
+        }
+    }
+
+    /// Sends a frame on the stream it belongs on. Never waits.
+    ///
+    /// # Errors
+    /// `WouldBlock` without credit ([`Handler::credit`] tells when to try again), `Dead`, or a frame out of
+    /// bounds.
+    pub fn send(&self, node: NodeId, frame: &Frame<'_>) -> Result<(), SendError> {
+        let class = Self::class_of(frame);
+        let node = self.node(node)?;
+        node.queue(class, frame)?;
+        node.flush(class);
+        Ok(())
+    }
+
+    /// Queues a frame on the message stream without writing it: for several in a row. [`Peers::flush`]
+    /// writes them; what a handler queues is written when its batch ends.
+    ///
+    /// # Errors
+    /// As [`Peers::send`].
+    pub fn queue(&self, node: NodeId, frame: &Frame<'_>) -> Result<(), SendError> {
+        self.node(node)?.queue(Self::class_of(frame), frame)
+    }
+
+    /// Writes what was queued for a node.
+    pub fn flush(&self, node: NodeId) {
+        if let Ok(node) = self.node(node) {
+            StreamClass::ALL.iter().for_each(|c| node.flush(*c));
+        }
+    }
+
+    /// Sends any frame on the bulk stream: what must stay in order with chunks of copies.
+    ///
+    /// # Errors
+    /// As [`Peers::send`].
+    pub fn send_bulk(&self, node: NodeId, frame: &Frame<'_>) -> Result<(), SendError> {
+        let node = self.node(node)?;
+        node.queue(StreamClass::Bulk, frame)?;
+        node.flush(StreamClass::Bulk);
+        Ok(())
+    }
+
+    /// Sends on a stream, waiting for credit at most so long. Not to be called by a handler.
+    ///
+    /// # Errors
+    /// As [`Peers::send`]; `WouldBlock` when the time is over.
+    pub fn send_wait(
+        &self,
+        node: NodeId,
+        class: StreamClass,
+        frame: &Frame<'_>,
+        wait: Wait,
+    ) -> Result<(), SendError> {
+        let node = self.node(node)?;
+        node.queue_wait(class, frame, Instant::now() + wait)?;
+        node.flush(class);
+        Ok(())
+    }
+
+    /// Where a node stands; `Dead` for one that is not in the list.
+    pub fn state(&self, node: NodeId) -> State {
+        self.node(node).map_or(State::Dead, |n| n.state())
+    }
+
+    /// What went wrong last with a node, until its next session.
+    pub fn trouble(&self, node: NodeId) -> Option<String> {
+        self.node(node).ok().and_then(|n| n.trouble())
+    }
+
+    /// Closes the connections with a node; they are made anew and the session goes on. For tests and
+    /// operators.
+    pub fn disconnect(&self, node: NodeId) {
+        if let Ok(node) = self.node(node) {
+            StreamClass::ALL.iter().for_each(|c| node.close(*c));
+        }
+    }
+
+    /// Counters of every peer.
+    pub fn stats(&self) -> Vec<Stats> {
+        self.nodes.iter().map(|n| stats(n)).collect()
+    }
+}
+
+impl Drop for Peers {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        self.nodes.iter().for_each(|n| n.shut());
+        for thread in self.threads.drain(..) {
+            // a handler may hold the last reference: a thread cannot wait for itself
+            if thread.thread().id() != std::thread::current().id() {
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+fn stats(node: &Node) -> Stats {
+    let sent = node.halves.each_ref().map(|h| crate::conn::lock(&h.writer).sent);
+    let link_rate = crate::conn::lock(&node.halves[1].writer).link_rate();
+    let sum = |f: fn(&crate::writer::Sent) -> u64| sent.iter().map(f).sum();
+    let loads = |f: fn(&crate::node::Half) -> u64| node.halves.iter().map(f).sum();
+    let peer = crate::conn::lock(&node.peer);
+    Stats {
+        node: node.id,
+        state: peer.state(),
+        rtt_ns: peer.stream(StreamClass::Message).rtt,
+        frames_in: loads(|h| h.frames_in.load(Ordering::Relaxed)),
+        batches_out: sum(|s| s.batches),
+        bytes_out: sum(|s| s.bytes),
+        compressed_out: sum(|s| s.compressed),
+        connections: loads(|h| h.connections.load(Ordering::Relaxed)),
+        outstanding: StreamClass::ALL.iter().map(|c| peer.stream(*c).out.outstanding()).sum(),
+        link_rate,
+    }
+}
+
+fn new_node(config: &Config, n: &NodeAddress, handler: &Arc<dyn Handler>, clock: Clock) -> Arc<Node> {
+    let peer =
+        Peer::new(config.me, config.boot, n.id, config.timing, clock.now()).with_versions(config.versions);
+    Arc::new(Node::new(peer, n.id, n.address, n.fingerprint, Arc::clone(handler), clock))
+}
+
+fn keys(config: &Config) -> Result<Keys, TlsError> {
+    let Security::Tls(own) = &config.security else { return Ok(Keys { own: None, server: None }) };
+    let pinned: Vec<_> = config.nodes.iter().filter_map(|n| n.fingerprint).collect();
+    Ok(Keys { own: Some(Arc::clone(own)), server: Some(own.server(&pinned)?) })
+}
+
+fn check(config: &Config) -> Result<[Option<usize>; NODES_MAX], StartError> {
+    let mut by_id = [None; NODES_MAX];
+    for (i, node) in config.nodes.iter().enumerate() {
+        let id = node.id;
+        let place = by_id
+            .get_mut(usize::from(id.0))
+            .ok_or_else(|| StartError::Nodes(format!("{id} is above the highest id, n{}", NODES_MAX - 1)))?;
+        if id == config.me {
+            return Err(StartError::Nodes(format!("{id} is this node itself")));
+        }
+        if place.replace(i).is_some() {
+            return Err(StartError::Nodes(format!("{id} is there twice")));
+        }
+        if matches!(config.security, Security::Tls(_)) && node.fingerprint.is_none() {
+            return Err(StartError::Nodes(format!("{id} has no fingerprint, which TLS needs")));
+        }
+    }
+    Ok(by_id)
+}
