@@ -182,10 +182,10 @@ impl World {
 
 fn endpoint() -> impl Strategy<Value = i32> {
     prop_oneof![
-        4 => (0..6i32),
+        4 => 0..6i32,
         1 => Just(Endpoint::NONE.raw()),
         1 => (29..32i32).prop_map(|s| Endpoint::new(1, s).raw()),
-        1 => (29..32i32),
+        1 => 29..32i32,
         1 => any::<i32>(),
     ]
 }
