@@ -3,11 +3,12 @@
 use crate::cli::{Cli, Output, Up};
 use crate::{connect, show};
 use anyhow::{Context, Result, bail};
-use dvsd::admin::AdminRequest;
+use dvsd::admin::{AdminAnswer, AdminRequest};
 use dvsd::client::AdminClient;
 use dvsd::{Config, Daemon, paths};
 use std::io::Read;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -47,7 +48,7 @@ pub fn up(cli: &Cli, up: &Up) -> Result<ExitCode> {
             child.stderr.take().map(|mut e| e.read_to_string(&mut said)).transpose()?;
             bail!("the daemon ended at once ({status}): {}", said.trim());
         }
-        if AdminClient::connect(&paths::admin_socket(&dir)).is_ok() {
+        if answers(&dir, child.id()) {
             show::line(&format!("node {} is up in {}", config.node, dir.display()));
             return Ok(ExitCode::SUCCESS);
         }
@@ -56,6 +57,13 @@ pub fn up(cli: &Cli, up: &Up) -> Result<ExitCode> {
         }
         std::thread::yield_now();
     }
+}
+
+/// Whether the daemon in `dir` is the process `pid` and serves.
+fn answers(dir: &Path, pid: u32) -> bool {
+    let client = AdminClient::connect(&paths::admin_socket(dir));
+    let parts = client.and_then(|mut c| c.all(&AdminRequest::Status)).unwrap_or_default();
+    parts.iter().any(|p| matches!(p, AdminAnswer::Status(s) if s.pid == pid))
 }
 
 /// Stops the daemon and waits until it is gone.
