@@ -19,11 +19,18 @@ use rustix::mm::{MapFlags, ProtFlags, mmap};
 const WORDS: usize = PAYLOAD_BYTES / 8;
 
 /// One direction. Everything in it is atomic, so a peer that writes at any time is no undefined behaviour.
-#[repr(C, align(128))]
+///
+/// The turn stands on a cache line of its own: beside the payload, the waiter that looks at it would take the line
+/// away from the writer in the middle of the message.
+#[repr(C)]
 struct Slot {
-    turn: AtomicU32,
-    words: [AtomicU64; WORDS],
+    turn: Line<AtomicU32>,
+    words: Line<[AtomicU64; WORDS]>,
 }
+
+/// Something on cache lines of its own (two: processors fetch them in pairs).
+#[repr(C, align(128))]
+struct Line<T>(T);
 
 /// The whole shared memory.
 #[repr(C)]
@@ -34,17 +41,17 @@ struct Pair {
 
 impl Slot {
     fn put(&self, payload: &[u64; WORDS], turn: u32) {
-        for (word, value) in self.words.iter().zip(payload) {
+        for (word, value) in self.words.0.iter().zip(payload) {
             word.store(*value, Ordering::Relaxed);
         }
-        self.turn.store(turn, Ordering::Release);
+        self.turn.0.store(turn, Ordering::Release);
     }
 
     fn take(&self, payload: &mut [u64; WORDS], turn: u32, wait: fn()) {
-        while self.turn.load(Ordering::Acquire) != turn {
+        while self.turn.0.load(Ordering::Acquire) != turn {
             wait();
         }
-        for (word, value) in self.words.iter().zip(payload) {
+        for (word, value) in self.words.0.iter().zip(payload) {
             *value = word.load(Ordering::Relaxed);
         }
     }
