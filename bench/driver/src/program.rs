@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
+use rustix::process::{getpid, kill_process_group, pidfd_open, set_child_subreaper, waitpgid};
 
 /// A run that takes longer hangs; the longest sane one takes a few seconds.
 const WATCHDOG: Duration = Duration::from_secs(60);
@@ -30,6 +31,8 @@ impl Programs {
     pub fn beside_this_one() -> Result<Self> {
         let folder = std::env::current_exe()?.parent().context("a program without folder")?.to_path_buf();
         let scratch = std::env::temp_dir().join(format!("dvs-bench-{}", std::process::id()));
+        // What a run leaves behind becomes our child, so that we can end it and know the time it used.
+        set_child_subreaper(Some(getpid()))?;
         create_dir_all(&scratch).with_context(|| format!("scratch folder {}", scratch.display()))?;
         Ok(Programs { folder, scratch })
     }
@@ -79,7 +82,7 @@ impl Drop for Programs {
     }
 }
 
-/// Waits for the program, ends what is left of its group, and tells if it ended by itself in time.
+/// Waits for the program, ends and collects what is left of its group, and tells if it ended by itself in time.
 fn wait_and_sweep(mut child: Child) -> Result<bool> {
     let pid = Pid::from_child(&child);
     let handle = pidfd_open(pid, PidfdFlags::empty())?;
@@ -88,6 +91,7 @@ fn wait_and_sweep(mut child: Child) -> Result<bool> {
     // Not yet waited for, so the number of its group cannot have been given to others.
     let _ = kill_process_group(pid, Signal::KILL);
     child.wait()?;
+    while waitpgid(pid, WaitOptions::empty()).is_ok() {}
     Ok(ended)
 }
 
