@@ -21,8 +21,8 @@ pub enum Side {
 }
 
 impl Side {
-    /// The words before a command that start it on this side: `ip netns exec NAME`, where the caller has named a
-    /// network namespace in `DVS_BENCH_NS_A` or `DVS_BENCH_NS_B`; else none.
+    /// The words before a command that start it on this side: `ip netns exec NAME`, where the caller has
+    /// named a network namespace in `DVS_BENCH_NS_A` or `DVS_BENCH_NS_B`; else none.
     fn prefix(self) -> Vec<String> {
         let variable = match self {
             Side::Here => return Vec::new(),

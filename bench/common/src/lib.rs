@@ -1,7 +1,7 @@
 //! What every measured program shares.
 //!
-//! A measured program prints **one number** per run and ends. Whoever compares (the driver) runs ours and the peer
-//! in turn, so that both see the same machine. A number comes about like this:
+//! A measured program prints **one number** per run and ends. Whoever compares (the driver) runs ours and the
+//! peer in turn, so that both see the same machine. A number comes about like this:
 //!
 //! ```text
 //!             parent (unpinned, waits)
@@ -9,9 +9,9 @@
 //!   serve ADDR ── READY addr ─>        client pingpong|many addr ── number ─>
 //! ```
 //!
-//! Server and clients are processes of their own, started anew for each run: no state survives from one run to
-//! the next, and between two machines (network namespaces) each is started on its side. No process outlives
-//! its parent.
+//! Server and clients are processes of their own, started anew for each run: no state survives from one run
+//! to the next, and between two machines (network namespaces) each is started on its side. No process
+//! outlives its parent.
 #![forbid(unsafe_code)]
 
 mod ask;

@@ -1,6 +1,7 @@
 //! One server against one client, and one server against many.
 //!
-//! `many` counts only what was answered inside one window of the monotonic clock that is the same for all clients:
+//! `many` counts only what was answered inside one window of the monotonic clock that is the same for all
+//! clients:
 //!
 //! ```text
 //!   client 1  connect ── one call ── READY ─┐      ┌ calls ─┃━━ counted ━━┃─> n1
@@ -80,7 +81,8 @@ pub(crate) fn client_many(peer: &Peer, address: &str) -> Result<()> {
         calls += u64::from(now >= from);
     }
     println!("{calls}");
-    // Stay until the parent ends us: a connection that closes is work for the server while others still count.
+    // Stay until the parent ends us: a connection that closes is work for the server while others still
+    // count.
     std::io::stdin().lock().read_line(&mut line)?;
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! Where server and clients run. On the machines we know a wake-up across cores costs 25 times a switch on one
-//! core, so a figure without its placement says nothing.
+//! Where server and clients run. On the machines we know a wake-up across cores costs 25 times a switch on
+//! one core, so a figure without its placement says nothing.
 
 use std::str::FromStr;
 

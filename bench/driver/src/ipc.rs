@@ -8,14 +8,15 @@ const LOCAL: &str = "dvs-bench-local";
 const ZMQ: &str = "dvs-bench-zmq";
 const GRPC: &str = "dvs-bench-grpc";
 
-/// CPU a waiting server may use before we call it measurable, in microseconds a second: a hundredth of a percent,
-/// about one stray wake-up.
+/// CPU a waiting server may use before we call it measurable, in microseconds a second: a hundredth of a
+/// percent, about one stray wake-up.
 const IDLE_US: f64 = 100.0;
 
 /// Every row of `ipc`.
 pub const ROWS: &[Row] = &[
     time("sendrec, unpinned", "unix seqpacket", "pingpong", Peer(LOCAL, "seqpacket pingpong"), 10.0),
-    // The yardstick gets a core a side: unpinned, its two spinners may share one and pass a time slice each way.
+    // The yardstick gets a core a side: unpinned, its two spinners may share one and pass a time slice each
+    // way.
     time(
         "sendrec, unpinned",
         "spinning hand-off",

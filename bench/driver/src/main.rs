@@ -5,9 +5,9 @@
 //!   row 2:  …
 //! ```
 //!
-//! `dvs-bench ipc|net [--json] [--quick] [--only WORD] [--runs N] [--no-quiet]`. The programs it runs stand beside it
-//! and print one number a run; what could not be built has left its reason in `why/PROGRAM`. The exit code
-//! is 0 also when a bar is missed: the table says so.
+//! `dvs-bench ipc|net [--json] [--quick] [--only WORD] [--runs N] [--no-quiet]`. The programs it runs stand
+//! beside it and print one number a run; what could not be built has left its reason in `why/PROGRAM`. The
+//! exit code is 0 also when a bar is missed: the table says so.
 #![forbid(unsafe_code)]
 
 mod ipc;

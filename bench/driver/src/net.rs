@@ -1,5 +1,5 @@
-//! The rows of `net`: two machines (network namespaces joined by a veth pair). Bars from the table "Speed" of the
-//! issue this bench came with.
+//! The rows of `net`: two machines (network namespaces joined by a veth pair). Bars from the table "Speed" of
+//! the issue this bench came with.
 
 use crate::row::Against::{Ours, Peer};
 use crate::row::Better::{Less, More};

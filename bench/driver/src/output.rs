@@ -9,8 +9,8 @@ use crate::turns::{Outcome, Side};
 
 const HEAD: [&str; 9] = ["row", "unit", "ours", "min..max", "peer", "min..max", "ratio", "bar", "held"];
 
-/// One object a row. `ours`, `peer` and `ratio` are null where there is no figure; `bar` and `held` are null where
-/// the row is an aim without a bar.
+/// One object a row. `ours`, `peer` and `ratio` are null where there is no figure; `bar` and `held` are null
+/// where the row is an aim without a bar.
 pub fn json(outcome: &Outcome) -> Value {
     let median = |side: &Side| side.as_ref().ok().map(|s| s.median);
     let spread = |side: &Side| side.as_ref().ok().map(|s| [s.min, s.max]);

@@ -82,7 +82,8 @@ impl Drop for Programs {
     }
 }
 
-/// Waits for the program, ends and collects what is left of its group, and tells if it ended by itself in time.
+/// Waits for the program, ends and collects what is left of its group, and tells if it ended by itself in
+/// time.
 fn wait_and_sweep(mut child: Child) -> Result<bool> {
     let pid = Pid::from_child(&child);
     let handle = pidfd_open(pid, PidfdFlags::empty())?;

@@ -47,8 +47,8 @@ impl Row {
         format!("{} / {}", self.what, self.peer)
     }
 
-    /// How many times better ours is than the peer; larger is better. None without a positive number on the side
-    /// that divides.
+    /// How many times better ours is than the peer; larger is better. None without a positive number on the
+    /// side that divides.
     ///
     /// A time or size that is measured as zero cannot be divided by, so it counts as a millionth of a unit.
     pub fn ratio(&self, ours: f64, peer: f64) -> f64 {

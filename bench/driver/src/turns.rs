@@ -58,7 +58,8 @@ struct Round {
 /// Measures one row.
 ///
 /// # Errors
-/// The machine does not let us run programs at all. A side that cannot run is no error but part of the outcome.
+/// The machine does not let us run programs at all. A side that cannot run is no error but part of the
+/// outcome.
 pub fn measure(row: &Row, programs: &Programs, plan: &Plan) -> Result<Outcome> {
     let (mut no_ours, mut no_peer) = (None, None);
     let mut rounds: Vec<Round> = Vec::new();

@@ -1,4 +1,5 @@
-//! Copies: out of another process by `process_vm_readv`, and inside one process by `memcpy`. In GB/s (10^9 bytes).
+//! Copies: out of another process by `process_vm_readv`, and inside one process by `memcpy`. In GB/s (10^9
+//! bytes).
 #![forbid(unsafe_code)]
 
 use std::hint::black_box;

@@ -1,5 +1,5 @@
-//! Peers on one machine that need nothing but the kernel and small libraries. One number a run, see the contract in
-//! `dvs_bench_common`.
+//! Peers on one machine that need nothing but the kernel and small libraries. One number a run, see the
+//! contract in `dvs_bench_common`.
 
 mod bulk;
 mod pipe;

@@ -20,8 +20,8 @@ const WORDS: usize = PAYLOAD_BYTES / 8;
 
 /// One direction. Everything in it is atomic, so a peer that writes at any time is no undefined behaviour.
 ///
-/// The turn stands on a cache line of its own: beside the payload, the waiter that looks at it would take the line
-/// away from the writer in the middle of the message.
+/// The turn stands on a cache line of its own: beside the payload, the waiter that looks at it would take the
+/// line away from the writer in the middle of the message.
 #[repr(C)]
 struct Slot {
     turn: Line<AtomicU32>,
@@ -62,8 +62,8 @@ fn map(fd: impl AsFd) -> Result<&'static Pair> {
     let (prot, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED | MapFlags::POPULATE);
     // SAFETY: a new mapping at an address the kernel chooses touches no memory of ours.
     let address = unsafe { mmap(std::ptr::null_mut(), size_of::<Pair>(), prot, flags, fd, 0)? };
-    // SAFETY: the mapping is page-aligned, as large as `Pair`, never unmapped, and `Pair` is made of atomics, for
-    // which every bit pattern is a value; it is only ever reached through shared references.
+    // SAFETY: the mapping is page-aligned, as large as `Pair`, never unmapped, and `Pair` is made of atomics,
+    // for which every bit pattern is a value; it is only ever reached through shared references.
     Ok(unsafe { &*address.cast::<Pair>() })
 }
 

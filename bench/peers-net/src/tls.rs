@@ -32,7 +32,8 @@ fn accept(ip: &str) -> Result<ServerStream> {
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_no_client_auth()
         .with_single_cert(vec![made.cert.der().clone()], key.into())?;
-    // Tickets to resume a session would lie unread in the sender's socket, and reset the stream when it closes.
+    // Tickets to resume a session would lie unread in the sender's socket, and reset the stream when it
+    // closes.
     config.send_tls13_tickets = 0;
     let listener = TcpListener::bind((ip, 0))?;
     let mut address = format!("{}/", listener.local_addr()?);

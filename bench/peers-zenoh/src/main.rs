@@ -1,5 +1,5 @@
-//! Zenoh: a queryable and clients that `get` from it, over TCP, without scouting. Each run has processes of its own:
-//! the library's runtime does not survive a second use.
+//! Zenoh: a queryable and clients that `get` from it, over TCP, without scouting. Each run has processes of
+//! its own: the library's runtime does not survive a second use.
 #![forbid(unsafe_code)]
 
 use std::net::TcpListener;
