@@ -89,6 +89,14 @@ impl Child {
         self.inner.id()
     }
 
+    /// Whether it still runs.
+    ///
+    /// # Errors
+    /// Of the system.
+    pub fn lives(&mut self) -> Result<bool> {
+        Ok(self.inner.try_wait()?.is_none())
+    }
+
     /// The next line it says, without the line end.
     ///
     /// # Errors

@@ -14,20 +14,20 @@ const IDLE_US: f64 = 100.0;
 
 /// Every row of `ipc`.
 pub const ROWS: &[Row] = &[
-    time("sendrec, unpinned", "unix seqpacket", "pingpong", Peer(LOCAL, "seqpacket pingpong"), 10.0),
+    time("sendrec, unpinned", "unix seqpacket", "local pingpong", Peer(LOCAL, "seqpacket pingpong"), 10.0),
     // The yardstick gets a core a side: unpinned, its two spinners may share one and pass a time slice each
     // way.
     time(
         "sendrec, unpinned",
         "spinning hand-off",
-        "pingpong",
+        "local pingpong",
         Peer(LOCAL, "spin pingpong --place apart"),
         0.25,
     ),
     time(
         "sendrec, one core",
         "pipe",
-        "pingpong --place same",
+        "local pingpong --place same",
         Peer(LOCAL, "pipe pingpong --place same"),
         1.0,
     ),
@@ -36,7 +36,7 @@ pub const ROWS: &[Row] = &[
         ..time(
             "sendrec, one core",
             "sched_yield floor",
-            "pingpong --place same",
+            "local pingpong --place same",
             Peer(LOCAL, "yield pingpong --place same"),
             1.0,
         )
@@ -44,27 +44,27 @@ pub const ROWS: &[Row] = &[
     rate(
         "1 client",
         "unix seqpacket+epoll",
-        "many --clients 1",
+        "local many --clients 1",
         Peer(LOCAL, "seqpacket-epoll many --clients 1"),
     ),
-    rate("1 client", "ZeroMQ", "many --clients 1", Peer(ZMQ, "zmq-ipc many --clients 1")),
-    rate("1 client", "gRPC", "many --clients 1", Peer(GRPC, "grpc many --clients 1")),
+    rate("1 client", "ZeroMQ", "local many --clients 1", Peer(ZMQ, "zmq-ipc many --clients 1")),
+    rate("1 client", "gRPC", "local many --clients 1", Peer(GRPC, "grpc many --clients 1")),
     rate(
         "8 clients",
         "unix seqpacket+epoll",
-        "many --clients 8",
+        "local many --clients 8",
         Peer(LOCAL, "seqpacket-epoll many --clients 8"),
     ),
-    rate("8 clients", "ZeroMQ", "many --clients 8", Peer(ZMQ, "zmq-ipc many --clients 8")),
-    rate("8 clients", "gRPC", "many --clients 8", Peer(GRPC, "grpc many --clients 8")),
+    rate("8 clients", "ZeroMQ", "local many --clients 8", Peer(ZMQ, "zmq-ipc many --clients 8")),
+    rate("8 clients", "gRPC", "local many --clients 8", Peer(GRPC, "grpc many --clients 8")),
     rate(
         "64 clients",
         "unix seqpacket+epoll",
-        "many --clients 64",
+        "local many --clients 64",
         Peer(LOCAL, "seqpacket-epoll many --clients 64"),
     ),
-    rate("64 clients", "ZeroMQ", "many --clients 64", Peer(ZMQ, "zmq-ipc many --clients 64")),
-    rate("64 clients", "gRPC", "many --clients 64", Peer(GRPC, "grpc many --clients 64")),
+    rate("64 clients", "ZeroMQ", "local many --clients 64", Peer(ZMQ, "zmq-ipc many --clients 64")),
+    rate("64 clients", "gRPC", "local many --clients 64", Peer(GRPC, "grpc many --clients 64")),
     time("two coroutines", "bare switch there and back", "coro", Peer(LOCAL, "coro"), 0.2),
     time("two coroutines", "tokio mpsc+oneshot", "coro", Peer(LOCAL, "tokio"), 3.0),
     copy("vcopy 64 KiB", "process_vm_readv", "vcopy --bytes 65536 --of copy", "vm-read --bytes 65536"),

@@ -10,8 +10,8 @@ const ZMQ: &str = "dvs-bench-zmq";
 const NATS: &str = "dvs-bench-nats";
 const ZENOH: &str = "dvs-bench-zenoh";
 
-const PINGPONG: &str = "remote-pingpong --tls off";
-const MANY: &str = "remote-many --clients 64 --tls off";
+const PINGPONG: &str = "remote pingpong";
+const MANY: &str = "remote many --clients 64";
 
 /// Every row of `net`.
 pub const ROWS: &[Row] = &[
@@ -20,7 +20,7 @@ pub const ROWS: &[Row] = &[
     time("remote sendrec, TLS off", "NATS", PINGPONG, Peer(NATS, "nats pingpong"), 1.0),
     time("remote sendrec, TLS off", "Zenoh get", PINGPONG, Peer(ZENOH, "zenoh pingpong"), 1.0),
     time("remote sendrec, TLS off", "Erlang", PINGPONG, Peer(NET, "erlang"), 1.0),
-    time("remote sendrec, TLS on", "ours, TLS off", "remote-pingpong --tls on", Ours(PINGPONG), 1.0 / 1.3),
+    time("remote sendrec, TLS on", "ours, TLS off", "remote-tls pingpong", Ours(PINGPONG), 1.0 / 1.3),
     rate("64 remote clients", "ZeroMQ", "req/s", MANY, Peer(ZMQ, "zmq-tcp many --clients 64"), 5.0),
     rate("64 remote clients", "NATS", "req/s", MANY, Peer(NATS, "nats many --clients 64"), 5.0),
     rate("bulk, TLS off", "iperf3, one stream", "GB/s", "bulk --tls off", Peer(NET, "iperf3"), 0.6),
