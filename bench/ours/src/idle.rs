@@ -15,8 +15,6 @@ use crate::node::{DC, SERVER, attach, folder, start};
 const SETTLE: Duration = Duration::from_secs(2);
 /// Idle time is watched longer than a batch lasts: little is looked for.
 const WATCH: Duration = Duration::from_secs(3);
-/// Stack of a coroutine that only waits.
-const STACK_BYTES: usize = 32 << 10;
 
 /// CPU microseconds a second of a server whose endpoints all wait, and of its daemon.
 pub fn cpu(ask: &Ask) -> Result<f64> {
@@ -77,21 +75,21 @@ pub fn waiter(ask: &Ask) -> Result<f64> {
     let scheduler = Scheduler::new(&process);
     let clients = ask.endpoints.saturating_sub(1);
     scheduler.spawn(move |co| told(|| wait_for_requests(co, clients)))?;
+    scheduler.run();
+    bail!("every endpoint ended")
+}
+
+/// The server of [`waiter`]: starts the clients and says that it is ready once every one waits.
+fn wait_for_requests(co: &Co<'_>, clients: usize) -> Result<()> {
+    let port = co.bind(DC, SERVER)?;
     for _ in 0..clients {
-        scheduler.spawn_with_stack(STACK_BYTES, |co| {
+        co.spawn(|co| {
             told(|| {
                 let port = co.bind(DC, Endpoint::NONE)?;
                 Ok(port.sendrec(SERVER, &mut Message::new(1), Timeout::Forever)?)
             });
         })?;
     }
-    scheduler.run();
-    bail!("every endpoint ended")
-}
-
-/// The server of [`waiter`]: says that it is ready once every client waits.
-fn wait_for_requests(co: &Co<'_>, clients: usize) -> Result<()> {
-    let port = co.bind(DC, SERVER)?;
     let mut message = Message::default();
     for _ in 0..clients {
         port.receive(Endpoint::ANY, &mut message, Timeout::Forever)?;
