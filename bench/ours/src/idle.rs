@@ -10,7 +10,8 @@ use dvs_bench_common::{Ask, Child, Side, cpu_ns_of, ready};
 
 use crate::node::{DC, SERVER, attach, folder, start};
 
-/// What starting up has left to do is not idleness: each waiter is looked at once for a circle of waits, after
+/// What starting up has left to do is not idleness: each waiter is looked at once for a circle of waits,
+/// after
 /// 200 ms, and ten thousand of them take their time on a busy machine.
 const SETTLE: Duration = Duration::from_secs(2);
 /// Idle time is watched longer than a batch lasts: little is looked for.
@@ -68,8 +69,8 @@ pub fn holder(ask: &Ask) -> Result<f64> {
     Ok(ports.len() as f64)
 }
 
-/// A process whose `--endpoints` all wait: a server for requests, and the others, its clients, for answers that
-/// do not come. Each is a coroutine.
+/// A process whose `--endpoints` all wait: a server for requests, and the others, its clients, for answers
+/// that do not come. Each is a coroutine.
 pub fn waiter(ask: &Ask) -> Result<f64> {
     let process = attach(&ask.of, "bench-waiter")?;
     let scheduler = Scheduler::new(&process);

@@ -12,9 +12,9 @@
 //! | `remote many` | `--clients N` | as `local many`, clients on side A |
 //! | `bulk` | `--tls on\|off` | GB/s of one long copy from side A to side B, process to process |
 //!
-//! All take `--ms N`. Sides A and B are the network namespaces named in `DVS_BENCH_NS_A` and `DVS_BENCH_NS_B`,
-//! else this machine; `DVS_BENCH_ADDR_A` and `DVS_BENCH_ADDR_B` are their addresses; `DVS_BENCH_DIR` is a
-//! scratch folder.
+//! All take `--ms N`. Sides A and B are the network namespaces named in `DVS_BENCH_NS_A` and
+//! `DVS_BENCH_NS_B`, else this machine; `DVS_BENCH_ADDR_A` and `DVS_BENCH_ADDR_B` are their addresses;
+//! `DVS_BENCH_DIR` is a scratch folder.
 #![forbid(unsafe_code)]
 
 mod coro;
