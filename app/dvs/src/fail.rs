@@ -64,7 +64,12 @@ impl From<Error> for Fail {
     fn from(e: Error) -> Self {
         let code = match e.code {
             Code::DVSINIT => 3,
-            Code::NOENT | Code::BADDCID | Code::DCNOTRUN | Code::NOTBIND | Code::BADNODEID | Code::BADPROC => 4,
+            Code::NOENT
+            | Code::BADDCID
+            | Code::DCNOTRUN
+            | Code::NOTBIND
+            | Code::BADNODEID
+            | Code::BADPROC => 4,
             Code::PERM | Code::PRIVILEGES | Code::RSCBUSY | Code::SLOTUSED | Code::DCNODE | Code::BUSY => 5,
             Code::TIMEDOUT => 6,
             _ => 1,
@@ -72,7 +77,9 @@ impl From<Error> for Fail {
         let next = match e.code {
             Code::BADDCID | Code::DCNOTRUN => Some("see the containers with: dvs dc ls".to_string()),
             Code::BADNODEID | Code::NODCNODE => Some("see the nodes with: dvs status".to_string()),
-            Code::NOTBIND | Code::BADPROC | Code::DSTDIED => Some("see the endpoints with: dvs ps".to_string()),
+            Code::NOTBIND | Code::BADPROC | Code::DSTDIED => {
+                Some("see the endpoints with: dvs ps".to_string())
+            }
             _ => None,
         };
         Fail { code, what: e.to_string(), next }

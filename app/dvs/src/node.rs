@@ -1,9 +1,9 @@
 //! Which node is meant, and the way to its daemon.
 
 use crate::fail::{Done, Fail};
-use dvs::{Code, DcId, DcInfo, Endpoint};
-use dvs_linux::paths;
+use dvs::{Code, DcInfo, Endpoint};
 use dvs_ipc::control::{Answer, Request};
+use dvs_linux::paths;
 use dvsd::admin::{AdminAnswer, AdminRequest, Status};
 use dvsd::client::AdminClient;
 use std::path::PathBuf;
@@ -21,6 +21,12 @@ impl Node {
         let name = name.map(str::to_string).unwrap_or_else(only_one);
         let dir = paths::runtime_dir(&name);
         Node { name, dir }
+    }
+
+    /// The node a configuration describes.
+    pub fn of_config(config: &dvsd::Config) -> Node {
+        let dir = config.runtime_dir.clone().unwrap_or_else(|| paths::runtime_dir(&config.node));
+        Node { name: config.node.clone(), dir }
     }
 
     /// Its name.
@@ -134,7 +140,8 @@ fn only_one() -> String {
 
 /// An endpoint as people write it: `3`, `-2`, `29.g14` (generation 14) or the raw number of a later generation.
 pub fn endpoint(text: &str) -> Result<Endpoint, String> {
-    let bad = || format!("{text:?} is no endpoint; write a slot like 3 or -2, or with its generation like 29.g14");
+    let bad =
+        || format!("{text:?} is no endpoint; write a slot like 3 or -2, or with its generation like 29.g14");
     match text.split_once(".g") {
         Some((slot, generation)) => {
             let slot = slot.parse().map_err(|_| bad())?;
@@ -142,11 +149,6 @@ pub fn endpoint(text: &str) -> Result<Endpoint, String> {
         }
         None => text.parse().map(Endpoint::from_raw).map_err(|_| bad()),
     }
-}
-
-/// A container's number as it is shown.
-pub fn dc_id(info: &DcInfo) -> DcId {
-    DcId(info.dc)
 }
 
 #[cfg(test)]

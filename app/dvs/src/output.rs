@@ -24,7 +24,7 @@ pub fn json(value: &impl Serialize) -> Done<()> {
 /// Prints rows under headings; nothing but the headings when there are none.
 pub fn table(headings: &[&str], rows: Vec<Vec<String>>) {
     let mut t = Table::new();
-    t.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    t.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     t.set_header(headings.iter().map(|h| h.to_uppercase()));
     for row in rows {
         t.add_row(row.into_iter().map(|text| {

@@ -84,7 +84,11 @@ impl Dc {
 impl Create {
     fn run(&self, context: &Context) -> Done<()> {
         if self.name.is_empty() || self.name.len() > limits::NAME_BYTES {
-            return Err(Fail::usage(format!("{:?}: a name has 1 to {} bytes", self.name, limits::NAME_BYTES)));
+            return Err(Fail::usage(format!(
+                "{:?}: a name has 1 to {} bytes",
+                self.name,
+                limits::NAME_BYTES
+            )));
         }
         let taken = context.node.containers()?;
         if taken.iter().any(|c| c.name == self.name) {

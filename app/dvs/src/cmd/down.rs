@@ -7,7 +7,9 @@ use dvsd::admin::AdminRequest;
 use std::process::ExitCode;
 
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Example:\n  dvs down --node n1\n\nPrograms attached to the node are told; their calls end with DVSINIT.")]
+#[command(
+    after_help = "Example:\n  dvs down --node n1\n\nPrograms attached to the node are told; their calls end with DVSINIT."
+)]
 pub struct Down {}
 
 impl Down {

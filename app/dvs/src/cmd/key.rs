@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Example:\n  dvs key --config node1.toml\n\nThe fingerprint goes into the node lists of the other nodes.")]
+#[command(
+    after_help = "Example:\n  dvs key --config node1.toml\n\nThe fingerprint goes into the node lists of the other nodes."
+)]
 pub struct Key {
     /// The configuration file
     #[arg(long, value_name = "FILE")]

@@ -25,8 +25,7 @@ impl Kill {
     /// Signals the process; everybody that waits for the endpoint learns its end at once.
     pub fn run(&self, context: &Context) -> Done {
         let dc = context.node.container(&self.dc)?;
-        let request =
-            AdminRequest::Kill { dc: dc.dc, endpoint: self.endpoint.raw(), force: self.force };
+        let request = AdminRequest::Kill { dc: dc.dc, endpoint: self.endpoint.raw(), force: self.force };
         context.node.ask(&request)?;
         say(&format!("signalled endpoint {} of {}", self.endpoint, dc.name));
         Ok(ExitCode::SUCCESS)

@@ -34,8 +34,7 @@ pub struct Context {
 
 /// Runs the sub-command.
 pub fn run(cli: Cli) -> Done {
-    let context =
-        Context { node: Node::find(cli.node.as_deref()), node_named: cli.node, output: cli.output };
+    let context = Context { node: Node::find(cli.node.as_deref()), node_named: cli.node, output: cli.output };
     match cli.command {
         Command::Up(c) => c.run(&context),
         Command::Down(c) => c.run(&context),

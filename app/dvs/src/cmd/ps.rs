@@ -8,7 +8,9 @@ use serde::Serialize;
 use std::process::ExitCode;
 
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:\n  dvs ps shop\n  dvs ps --output json | jq '.[] | select(.state == \"awaiting\")'")]
+#[command(
+    after_help = "Examples:\n  dvs ps shop\n  dvs ps --output json | jq '.[] | select(.state == \"awaiting\")'"
+)]
 pub struct Ps {
     /// Only this container
     dc: Option<String>,

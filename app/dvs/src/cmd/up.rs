@@ -103,7 +103,9 @@ fn wait(node: &Node, child: &mut Child, log: &std::path::Path) -> Done<dvsd::adm
             text.lines().last().unwrap_or("it said nothing").trim_start_matches("dvs: ").to_string()
         };
         if child.try_wait().map_err(Fail::new)?.is_some() {
-            return Err(Fail::new(format!("the daemon ended: {}", tail())).next(format!("see {}", log.display())));
+            return Err(
+                Fail::new(format!("the daemon ended: {}", tail())).next(format!("see {}", log.display()))
+            );
         }
         if start.elapsed() > PATIENCE {
             return Err(Fail::new(format!("the daemon does not answer: {}", tail())));

@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Example:\n  dvs waits shop\n\nAn arrow points from who waits to whom it waits for; circles are marked.")]
+#[command(
+    after_help = "Example:\n  dvs waits shop\n\nAn arrow points from who waits to whom it waits for; circles are marked."
+)]
 pub struct Waits {
     /// Only this container
     dc: Option<String>,
@@ -30,6 +32,8 @@ impl Waits {
                 _ => {}
             }
         }
+        // Who accepts anything waits for nobody in particular.
+        rows.retain(|r| r.peer != dvs::Endpoint::ANY.raw());
         if context.output == Format::Json {
             output::json(&rows)?;
             return Ok(ExitCode::SUCCESS);
@@ -60,7 +64,11 @@ fn draw(rows: &[WaitRow]) -> Vec<String> {
     lines
 }
 
-fn chain(start: (u16, i32), next: &BTreeMap<(u16, i32), &WaitRow>, seen: &mut BTreeSet<(u16, i32)>) -> String {
+fn chain(
+    start: (u16, i32),
+    next: &BTreeMap<(u16, i32), &WaitRow>,
+    seen: &mut BTreeSet<(u16, i32)>,
+) -> String {
     let mut line = format!("dc{} ", start.0);
     let mut at = start;
     let mut path = BTreeSet::new();
