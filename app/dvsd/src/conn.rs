@@ -92,11 +92,4 @@ impl Conn {
         }
         Ok(Wrote::All)
     }
-
-    /// Rings: there is something to read.
-    pub(crate) fn ring(&self) {
-        if let Some(m) = &self.memories {
-            m.ringer.ring_control(&dvs_linux::LinuxHost);
-        }
-    }
 }

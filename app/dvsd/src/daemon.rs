@@ -6,14 +6,15 @@ use crate::conn::{Conn, Fds, Memories, Wrote};
 use crate::desk::{Desk, NodeRecord};
 use crate::log::Log;
 use crate::paths::{self, Runtime};
-use crate::proxy::{Door, FromProxy, ToProxy, Waker};
+use crate::proxy::{CopyEnd, Door, FromProxy, ToProxy, Waker};
 use crate::shared::SharedLinks;
 use crate::watch::{self, Watch};
 use dvs_abi::limits::{NAME_BYTES, SESSIONS_MAX};
 use dvs_abi::{Code, Deadline, Error};
 use dvs_ipc::bell::Ringer;
 use dvs_ipc::control::{self, Answer, Event as Told, FromDaemon, Numbered, ProcInfo, Request, WireError};
-use dvs_kern::node::event::{Attach, Command, Event, PROXY, SessionId};
+use dvs_kern::node::descriptor::Descriptor;
+use dvs_kern::node::event::{Attach, Command, CopySide, Event, PROXY, SessionId};
 use dvs_kern::node::{Node, Waiting};
 use dvs_linux::clock;
 use dvs_linux::epoll::{Event as Ready, Interest, Poller};
@@ -21,8 +22,9 @@ use dvs_linux::memory::Mapping;
 use dvs_linux::pidfd::PidFd;
 use dvs_linux::socket::Listener;
 use rustix::process::Signal;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, ErrorKind};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,6 +43,7 @@ mod token {
     pub(crate) const WATCHED: u64 = 5 << 32;
     pub(crate) const ADMIN: u64 = 6 << 32;
     pub(crate) const WAKER: u64 = 7 << 32;
+    pub(crate) const SIGNALS: u64 = 8 << 32;
     pub(crate) const NUMBER: u64 = u32::MAX as u64;
 }
 
@@ -63,10 +66,10 @@ pub struct Daemon {
     door: Option<Door>,
     waker: Waker,
     stop: Arc<AtomicBool>,
+    signals: Option<OwnedFd>,
     next_session: SessionId,
     later: VecDeque<Event>,
     doomed: Vec<(SessionId, String)>,
-    to_ring: BTreeSet<SessionId>,
     boards_at: u64,
 }
 
@@ -121,10 +124,10 @@ impl Daemon {
             door: None,
             waker,
             stop: Arc::default(),
+            signals: None,
             next_session: PROXY,
             later: VecDeque::new(),
             doomed: Vec::new(),
-            to_ring: BTreeSet::new(),
             boards_at: 0,
         })
     }
@@ -153,6 +156,16 @@ impl Daemon {
     pub fn attach(&mut self, door: Door, fingerprint: String) {
         self.door = Some(door);
         self.fingerprint = fingerprint;
+    }
+
+    /// Ends in order when `signals` (of [`dvs_linux::signal::termination`]) becomes readable.
+    ///
+    /// # Errors
+    /// Of the system: out of descriptors.
+    pub fn end_on(&mut self, signals: OwnedFd) -> io::Result<()> {
+        self.poller.add(&signals, token::SIGNALS, Interest::Read)?;
+        self.signals = Some(signals);
+        Ok(())
     }
 
     /// Serves until it is stopped; then tells every session, and removes what it made.
@@ -198,15 +211,10 @@ impl Daemon {
         }
     }
 
-    /// Drops the sessions that must go and rings those that have something to read.
+    /// Drops the sessions that must go.
     fn settle(&mut self) {
         while let Some((s, why)) = self.doomed.pop() {
             self.drop_session(s, &why);
-        }
-        for s in std::mem::take(&mut self.to_ring) {
-            if let Some(conn) = self.conns.get(&s) {
-                conn.ring();
-            }
         }
     }
 
@@ -236,6 +244,7 @@ impl Daemon {
             }
             token::ADMIN => self.admin_ready(number, r),
             token::WAKER => self.waker.clear(),
+            token::SIGNALS => self.stop.store(true, Ordering::Release),
             _ => {}
         }
     }
@@ -288,7 +297,7 @@ impl Daemon {
         }
     }
 
-    fn on_record(&mut self, s: SessionId, numbered: Numbered, fds: Vec<std::os::fd::OwnedFd>) {
+    fn on_record(&mut self, s: SessionId, numbered: Numbered, fds: Vec<OwnedFd>) {
         let Numbered { id, request } = numbered;
         let Some(conn) = self.conns.get_mut(&s) else { return };
         let (pid, uid) = (conn.peer.pid, conn.peer.uid);
@@ -328,7 +337,6 @@ impl Daemon {
         let Some(conn) = self.conns.remove(&s) else { return };
         let _ = self.poller.remove(&conn.socket);
         let _ = self.poller.remove(&conn.pidfd);
-        self.to_ring.remove(&s);
         if conn.memories.is_some() {
             self.log.add("session", format!("{s}: pid {} is gone: {why}", conn.peer.pid));
             self.feed(Event::Died { session: s, code: None });
@@ -364,6 +372,13 @@ impl Daemon {
             Command::DropLink { link } => self.links.remove(link),
             Command::ResetLane { link, lane } => self.links.reset(link, lane),
             Command::Control { node, record } => self.send_node(node, &NodeRecord::Rules(record)),
+            Command::Copy { session, id, from, to, length } => {
+                let sides = self.copy_end(from).zip(self.copy_end(to));
+                match (sides, &self.door) {
+                    (Some((from, to)), Some(_)) => self.post(ToProxy::Copy { session, id, from, to, length }),
+                    _ => self.answer(session, id, Err(Error::early(Code::SRCDIED).into())),
+                }
+            }
             Command::Signal { pid } => {
                 self.signal(pid, Signal::TERM);
             }
@@ -406,6 +421,8 @@ impl Daemon {
         }
         if s == PROXY {
             self.post(ToProxy::Reply { id, result });
+        } else if id == 0 {
+            // Nobody waits for it.
         } else if self.desk.has(s) {
             self.desk_answer(s, id, result);
         } else {
@@ -432,7 +449,6 @@ impl Daemon {
             }
             Err(e) => self.doomed.push((s, e.to_string())),
         }
-        self.to_ring.insert(s);
     }
 
     fn flush(&mut self, s: SessionId) {
@@ -444,7 +460,6 @@ impl Daemon {
             Ok(Wrote::Waits) => {}
             Err(e) => self.doomed.push((s, e.to_string())),
         }
-        self.to_ring.insert(s);
     }
 
     /// The descriptors that go with a record; `None` when they are not there any more.
@@ -475,6 +490,16 @@ impl Daemon {
     fn proxy_link(&self, attach: Attach) -> Option<(Arc<Mapping>, Ringer)> {
         let memory: Arc<Mapping> = self.links.mapping(attach.link)?;
         Some((memory, self.conns.get(&attach.peer)?.memories.as_ref()?.ringer.clone()))
+    }
+
+    fn copy_end(&self, side: CopySide) -> Option<CopyEnd> {
+        Some(match side {
+            CopySide::Own { pid, address } => CopyEnd::Own { pid, address },
+            CopySide::Here { pid, link, lane, seq, address } => {
+                CopyEnd::Here { pid, memory: self.links.mapping(link)?, lane, seq, address }
+            }
+            CopySide::There { number, lane, seq, address } => CopyEnd::There { number, lane, seq, address },
+        })
     }
 
     fn post(&mut self, message: ToProxy) {
@@ -512,6 +537,9 @@ impl Daemon {
                     let request = Request::FreeLane { link, lane };
                     self.feed(Event::Request { session: PROXY, id: 0, request });
                 }
+                FromProxy::Copied { session, id, result } => {
+                    self.answer(session, id, result.map(|()| Answer::Done).map_err(WireError::from));
+                }
                 FromProxy::Log(text) => self.log.add("node", text),
             }
         }
@@ -531,11 +559,24 @@ impl Daemon {
         let mut waiting: Vec<Waiting> = Vec::new();
         for (dc, container) in self.node.containers() {
             for d in container.descriptors() {
-                let record = d.session.and_then(|s| self.board_record(s, d.board));
-                waiting.extend(record.and_then(|r| r.waiting(dc, d.endpoint.raw())));
+                waiting.extend(self.waiting(dc, d));
             }
         }
         self.feed(Event::Boards(waiting));
+    }
+
+    /// What a bound endpoint waits for. A caller does not run when its request is consumed, so its board goes
+    /// on saying `CALLING`: the lane says more.
+    pub(crate) fn waiting(&self, dc: u16, d: &Descriptor) -> Option<Waiting> {
+        let record = self.board_record(d.session?, d.board)?;
+        let mut w = record.waiting(dc, d.endpoint.raw())?;
+        if w.state == control::board::CALLING
+            && let Some((link, lane)) = self.node.open_lane_of(dc, w.endpoint, w.peer)
+            && self.links.is_consumed(link, lane)
+        {
+            w.state = control::board::AWAITING;
+        }
+        Some(w)
     }
 
     pub(crate) fn add_counters(&self, info: &mut ProcInfo) {

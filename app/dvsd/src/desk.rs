@@ -304,8 +304,7 @@ impl Daemon {
         let mut rows = Vec::new();
         for (n, c) in self.node.containers().filter(|(n, _)| dc.is_none_or(|d| d == *n)) {
             for d in c.descriptors() {
-                let record = d.session.and_then(|s| self.board_record(s, d.board));
-                let Some(w) = record.and_then(|r| r.waiting(n, d.endpoint.raw())) else { continue };
+                let Some(w) = self.waiting(n, d) else { continue };
                 let state = match w.state {
                     board::SENDING => "sending",
                     board::CALLING => "calling",

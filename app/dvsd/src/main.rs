@@ -13,7 +13,12 @@ fn main() -> ExitCode {
         },
         None => Config::default(),
     };
-    match Daemon::new(config, true).and_then(Daemon::run) {
+    let served = dvs_linux::signal::termination().and_then(|signals| {
+        let mut daemon = Daemon::new(config, true)?;
+        daemon.end_on(signals)?;
+        daemon.run()
+    });
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => fail(&e),
     }

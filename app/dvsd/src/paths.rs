@@ -6,6 +6,9 @@
 //!   session   programs connect here (DVS_SOCKET names it for those started by `dvs run`)
 //!   admin     the command line connects here
 //! ```
+//! Beside the nodes' folders, `dvsd.sock` leads to the session socket of the first node started: programs find it
+//! there when nobody told them another.
+//!
 //! The folder is the user's alone (mode 0700): who may enter it may use the node.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -14,6 +17,9 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt}
 use std::path::{Path, PathBuf};
 
 pub use dvs_linux::paths::{SOCKET_VARIABLE, admin_socket, base_dir, runtime_dir, session_socket, uid};
+
+/// Leads to the session socket of the first node, in [`base_dir`].
+pub const DEFAULT_SOCKET: &str = "dvsd.sock";
 
 /// Longest path of a Unix socket, with room for its end.
 const SOCKET_PATH_MAX: usize = 107;
@@ -66,6 +72,12 @@ impl Runtime {
                 std::fs::remove_file(&socket)?;
             }
         }
+        let default = base_dir().join(DEFAULT_SOCKET);
+        if dir.parent() == default.parent() && !default.exists() {
+            // A link that leads nowhere is of a daemon that was killed.
+            let _ = std::fs::remove_file(&default);
+            std::os::unix::fs::symlink(session_socket(dir), &default)?;
+        }
         Ok(Runtime { dir: dir.into(), _lock: lock })
     }
 
@@ -78,6 +90,10 @@ impl Runtime {
 impl Drop for Runtime {
     /// Leaves nothing behind: the lock is released after the files are gone.
     fn drop(&mut self) {
+        let default = base_dir().join(DEFAULT_SOCKET);
+        if std::fs::read_link(&default).is_ok_and(|to| to == session_socket(&self.dir)) {
+            let _ = std::fs::remove_file(&default);
+        }
         for file in ["session", "admin", "lock"] {
             let _ = std::fs::remove_file(self.dir.join(file));
         }

@@ -9,9 +9,10 @@
 //! ```
 //! Without a proxy (a one-node system) what is meant for it is dropped.
 
-use dvs_abi::{Endpoint, NodeId};
+use dvs_abi::{Endpoint, Error, NodeId};
 use dvs_ipc::bell::Ringer;
 use dvs_ipc::control::{Answer, Event, WireError};
+use dvs_kern::node::event::SessionId;
 use dvs_linux::memory::Mapping;
 use rustix::event::{EventfdFlags, eventfd};
 use std::io;
@@ -32,8 +33,23 @@ pub enum ToProxy {
     Control { node: u16, bytes: Vec<u8> },
     /// Tell `to` (on `node`) that `from` ended, by a call in its name.
     Warn { dc: u16, from: Endpoint, to: Endpoint, node: NodeId, mtype: i32, code: i32 },
+    /// Move `length` bytes for a session; answered by [`FromProxy::Copied`]. What was lent is checked by the
+    /// proxy against the lanes, before each chunk.
+    Copy { session: SessionId, id: u64, from: CopyEnd, to: CopyEnd, length: u64 },
     /// End.
     Stop,
+}
+
+/// One side of a copy.
+#[derive(Clone)]
+#[allow(missing_docs)]
+pub enum CopyEnd {
+    /// Memory of the process that asks.
+    Own { pid: u32, address: u64 },
+    /// Memory lent by a caller of this node; its lane is in `memory`.
+    Here { pid: u32, memory: Arc<Mapping>, lane: u8, seq: u64, address: u64 },
+    /// Memory lent by a caller of another node, whose lane is in the proxy's link `number`.
+    There { number: u16, lane: u8, seq: u64, address: u64 },
 }
 
 /// What the proxy tells the daemon.
@@ -50,6 +66,8 @@ pub enum FromProxy {
     Open { id: u64, node: u16, dc: u16, from: i32, to: i32, remaining: u64 },
     /// A closed lane was forgotten.
     Free { link: u16, lane: u8 },
+    /// A copy ended.
+    Copied { session: SessionId, id: u64, result: Result<(), Error> },
     /// Worth a line in the log.
     Log(String),
 }

@@ -1,6 +1,7 @@
 //! The memories of links: made here, handed to both sides, cleared between two uses of a lane.
 
 use dvs_ipc::host::Memory;
+use dvs_ipc::lane::Phase;
 use dvs_ipc::link::{LINK_BYTES, Link};
 use dvs_kern::node::link::LinkKey;
 use dvs_linux::memory::Mapping;
@@ -43,6 +44,15 @@ impl SharedLinks {
     /// Forgets a link; its memory goes when both sides have unmapped it.
     pub(crate) fn remove(&mut self, link: LinkKey) {
         self.table.remove(&link);
+    }
+
+    /// Whether the callee has taken the request in a lane and not answered it yet.
+    pub(crate) fn is_consumed(&self, link: LinkKey, lane: u8) -> bool {
+        let Some(shared) = self.table.get(&link) else { return false };
+        let lane = Link::new(shared.mapping.words()).and_then(|l| l.lane(lane as usize));
+        lane.is_some_and(|l| {
+            matches!(l.state().phase(), Some(Phase::Taken | Phase::Copying | Phase::Leaving))
+        })
     }
 
     /// Clears a lane that neither side uses any more.

@@ -12,6 +12,7 @@
 //! | [`peer`] | copying between address spaces |
 //! | [`socket`] | Unix SEQPACKET records with descriptors and the peer's credentials |
 //! | [`pidfd`] | learning of a process's end without races |
+//! | [`signal`] | being asked to end |
 //! | [`epoll`], [`ready`] | waiting for descriptors |
 //! | [`channel`] | the control socket of a session |
 //! | [`paths`] | where a node's sockets are |
@@ -29,6 +30,7 @@ pub mod paths;
 pub mod peer;
 pub mod pidfd;
 pub mod ready;
+pub mod signal;
 pub mod socket;
 
 use dvs_abi::{Code, Deadline};

@@ -25,7 +25,7 @@ pub const VERSION: u16 = 1;
 /// A request with its number; the reply carries the same number.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
 pub struct Numbered {
-    /// Chosen by the session, not zero.
+    /// Chosen by the session; zero when it does not want the reply.
     pub id: u64,
     /// What is asked.
     pub request: Request,
@@ -65,8 +65,8 @@ pub enum Request {
     FreeLane { link: u16, lane: u8 },
     /// Tell me (`Event::Gone`) when `endpoint` ends; fails with SRCDIED if it is not bound. Not repeated.
     Watch { dc: u16, endpoint: i32 },
-    /// Waits until `endpoint` is bound anywhere (SELF: until somebody binds this process, in any container if
-    /// `dc` is `u16::MAX`; answered `Bound`).
+    /// Waits until `endpoint` is bound anywhere (SELF: until somebody binds this process, in whatever container;
+    /// answered `Bound`).
     WaitBind { dc: u16, endpoint: i32, remaining: u64, board: u32 },
     /// Waits until `endpoint` is free or another generation's.
     WaitUnbind { dc: u16, endpoint: i32, remaining: u64 },
@@ -278,7 +278,8 @@ pub enum Event {
     /// from what was outstanding), its node was lost (`NOTCONN`), it moved (`MIGRATE`: open a new lane and
     /// repeat what was not consumed) or rights were withdrawn (`TRAPDENIED`).
     LaneClosed { link: u16, lane: u8, code: i32 },
-    /// The link is gone with its peer; every lane in it was closed before.
+    /// The link is gone with its peer. It comes when the session has freed every lane in it; only then is its
+    /// number used again.
     LinkClosed { link: u16 },
     /// A watched endpoint ended.
     Gone { dc: u16, endpoint: i32 },

@@ -50,9 +50,11 @@ impl Shared {
         {
             let mut lanes = o.lanes();
             for k in lanes.keys() {
-                lanes.with_lane(k, |l| l.close());
+                // Each side ends its own calls: closing the lanes of those who call here would tell them that this
+                // process died, before they hear of the daemon.
                 if let Some(Use::Out { closed, .. }) = lanes.get_mut(k) {
                     *closed = Some(Code::DVSINIT);
+                    lanes.with_lane(k, |l| l.close());
                 }
             }
         }

@@ -121,11 +121,14 @@ impl Node {
         pid: u32,
     ) -> Result<(), Error> {
         let node = if ask.is_far() { NodeId(ask.node) } else { self.config.me };
-        let mut d = self.blank(ask.dc, endpoint, ask.kind, node, &ask.name)?;
+        let program = session.and_then(|n| self.sessions.get(&n)).map(|x| x.name.clone());
+        let name = if ask.name.is_empty() { program.unwrap_or_default() } else { ask.name.clone() };
+        let mut d = self.blank(ask.dc, endpoint, ask.kind, node, &name)?;
         d.pid = pid;
         d.session = session;
         d.board = ask.board;
-        d.claimed = session == Some(s) && d.is_local();
+        d.own = session == Some(s);
+        d.claimed = d.own && d.is_local();
         d.declared = ask.kind == BindKind::Remote;
         if ask.kind == BindKind::Replica {
             d.instances = 1 << self.config.me.0;
@@ -159,6 +162,7 @@ impl Node {
             pid: 0,
             session: None,
             claimed: false,
+            own: false,
             board: 0,
             name: short(name),
             privileges: Privileges::at_bind(endpoint.slot(), config.tasks, config.sysprocs),
@@ -249,13 +253,13 @@ impl Node {
     }
 
     /// Marks the first endpoint bound in `session` by somebody else as known to it.
-    pub(crate) fn claim(&mut self, session: SessionId, dc: u16, board: u32) -> Option<Place> {
+    pub(crate) fn claim(&mut self, session: SessionId, board: u32) -> Option<Place> {
         let places: Vec<Place> = self.sessions.get(&session)?.endpoints.iter().copied().collect();
         for place in places {
             let Some(d) = self.dcs.get_mut(&place.0).and_then(|c| c.bound_mut(place.1.slot())) else {
                 continue;
             };
-            if d.is_local() && !d.claimed && (dc == u16::MAX || dc == place.0) {
+            if d.is_local() && !d.claimed {
                 d.claimed = true;
                 d.board = board;
                 self.reconsider(place.0, place.1.slot());

@@ -14,7 +14,7 @@ use dvs_abi::{Code, Endpoint, Error};
 use std::collections::BTreeSet;
 
 impl Node {
-    /// Creates a container. An empty node list means this node.
+    /// Creates a container on this node and those listed.
     pub(crate) fn dc_init(&mut self, dc: u16, mut config: DcConfig, nodes: &[u16]) -> Result<Outcome, Error> {
         if dc as usize >= DCS_MAX {
             return Err(Code::BADDCID.into());
@@ -27,7 +27,7 @@ impl Node {
             return Err(Code::RSCBUSY.into());
         }
         let me = [self.config.me.0];
-        for node in if nodes.is_empty() { &me[..] } else { nodes } {
+        for node in me.iter().chain(nodes) {
             if *node as usize >= NODES_MAX || self.config.position(*node).is_none() {
                 return Err(Code::BADNODEID.into());
             }

@@ -21,6 +21,8 @@ pub struct Descriptor {
     pub session: Option<SessionId>,
     /// Its session knows that it is bound and may use it.
     pub claimed: bool,
+    /// Its session bound it itself (and so knows of it even while it is a standby).
+    pub own: bool,
     /// Record of the session's board it keeps its state in.
     pub board: u32,
     /// Name of the program.

@@ -138,6 +138,13 @@ impl Node {
             }
             Record::Unbound { dc, endpoint } => self.lose(dc, ep(endpoint), node, End::Unbound),
             Record::Resync => self.sync(node),
+            Record::Notice { dc, source, endpoint, value } => {
+                let local = self.dc(dc).and_then(|c| c.find(ep(endpoint)));
+                if local.is_ok_and(|d| d.is_local()) {
+                    // Nobody hears of a failure: a notification promises nothing.
+                    let _ = self.deliver_notice(dc, ep(source), ep(endpoint), value, self.now);
+                }
+            }
             Record::Migrate { dc, endpoint, step } => self.migrate_record(dc, ep(endpoint), step),
             Record::Probe { dc, chain, next } => self.probe(dc, chain, next),
             Record::Victim { dc, endpoint, call, cycle } => self.victim(dc, endpoint, call, cycle),

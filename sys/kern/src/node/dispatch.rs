@@ -67,7 +67,7 @@ impl Node {
             Request::FreeLane { link, lane } => self.free_lane(s, link, lane),
             Request::Watch { dc, endpoint } => self.watch(s, dc, ep(endpoint)),
             Request::WaitBind { dc, endpoint, remaining, board } => match ep(endpoint) {
-                Endpoint::SELF => self.wait_own(s, id, dc, board, remaining),
+                Endpoint::SELF => self.wait_own(s, id, board, remaining),
                 endpoint => self.wait_bind(s, id, dc, endpoint, remaining),
             },
             Request::WaitUnbind { dc, endpoint, remaining } => {
@@ -79,6 +79,16 @@ impl Node {
             }
             Request::Wakeup { dc, endpoint } => self.wakeup(dc, ep(endpoint)),
             Request::HardwareNotify { dc, endpoint } => self.hardware_notify(dc, ep(endpoint)),
+            Request::Notice { dc, source, from, endpoint, value, timestamp } => {
+                let ends = [ep(source), ep(from), ep(endpoint)];
+                self.notice(s, dc, ends, value, timestamp)
+            }
+            Request::Copy { from, to, length } => {
+                let sides = [self.copy_side(s, from)?, self.copy_side(s, to)?];
+                let [from, to] = sides;
+                self.out.push(Command::Copy { session: s, id, from, to, length });
+                Ok(Outcome::Later)
+            }
             Request::MigrateStart { dc, endpoint } => self.migrate_start(dc, ep(endpoint)),
             Request::MigrateRollback { dc, endpoint } => self.migrate_rollback(dc, ep(endpoint)),
             Request::MigrateCommit { dc, endpoint, node, pid } => {
@@ -162,24 +172,12 @@ impl Node {
         &mut self,
         s: SessionId,
         id: u64,
-        dc: u16,
         board: u32,
         remaining: u64,
     ) -> Result<Outcome, Error> {
-        let outcome = self.park(s, id, dc, None, WaitFor::Own { board }, remaining);
-        // What is bound already is found even when nothing may be waited for.
-        match outcome {
-            Ok(_) => self.offer(s),
-            Err(_) => {
-                if let Some(endpoint) = self.claim(s, dc, board) {
-                    return self.bound_answer(dc_of(endpoint), endpoint.1).map(Outcome::Answer);
-                }
-            }
+        match self.claim(s, board) {
+            Some((dc, endpoint)) => self.bound_answer(dc, endpoint).map(Outcome::Answer),
+            None => self.park(s, id, 0, None, WaitFor::Own { board }, remaining),
         }
-        outcome
     }
-}
-
-fn dc_of(place: super::Place) -> u16 {
-    place.0
 }

@@ -49,6 +49,18 @@ pub struct Attach {
     pub peer: SessionId,
 }
 
+/// One side of a copy, as the proxy finds it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum CopySide {
+    /// Memory of the process that asks.
+    Own { pid: u32, address: u64 },
+    /// Memory lent by a caller of this node: the grants of request `seq` in its lane say what may be touched.
+    Here { pid: u32, link: LinkKey, lane: u8, seq: u64, address: u64 },
+    /// Memory lent by a caller of another node. `number` = what the proxy calls the link.
+    There { number: u16, lane: u8, seq: u64, address: u64 },
+}
+
 /// Something to be done. The order is part of the meaning.
 #[derive(Clone, PartialEq, Debug)]
 #[allow(missing_docs)]
@@ -65,6 +77,8 @@ pub enum Command {
     ResetLane { link: LinkKey, lane: u8 },
     /// Tell a node.
     Control { node: u16, record: Record },
+    /// Move bytes where at least one side is on another node; the driver answers the request.
+    Copy { session: SessionId, id: u64, from: CopySide, to: CopySide, length: u64 },
     /// Ask a process to end (SIGTERM).
     Signal { pid: u32 },
     /// Say [`Event::PidGone`] when this process ends or if there is none.

@@ -242,35 +242,41 @@ impl Node {
             return Ok(Outcome::Silent);
         };
         self.close_lane_but(key, number, Code::DSTDIED, Some(s));
-        let Some(link) = self.links.get_mut(&key) else { return Ok(Outcome::Silent) };
-        let (side, sides) = (link.side_of(s), link.sides);
-        let Some(lane) = link.lane_mut(number) else { return Ok(Outcome::Silent) };
-        lane.freed[side] = true;
-        if lane.freed == [true; 2] {
-            link.set_lane(number, None);
-            self.out.push(Command::ResetLane { link: key, lane: number });
-            self.uncount(sides, 1);
+        let Some(side) = self.links.get(&key).map(|l| l.side_of(s)) else { return Ok(Outcome::Silent) };
+        self.freed(key, number, side);
+        let over = self.links.get(&key).is_some_and(|l| l.gone && l.lanes().next().is_none());
+        if over {
+            self.forget_link(key);
         }
         Ok(Outcome::Silent)
     }
 
-    fn uncount(&mut self, sides: [SessionId; 2], lanes: usize) {
+    /// One side has forgotten a lane (or is gone). When both have, its number is free again.
+    fn freed(&mut self, key: LinkKey, number: u8, side: usize) {
+        let Some(link) = self.links.get_mut(&key) else { return };
+        let (gone, sides) = (link.gone, link.sides);
+        let Some(lane) = link.lane_mut(number) else { return };
+        lane.freed[side] = true;
+        if lane.freed != [true; 2] {
+            return;
+        }
+        link.set_lane(number, None);
         for s in sides {
             if let Some(session) = self.sessions.get_mut(&s) {
-                session.lanes = session.lanes.saturating_sub(lanes);
+                session.lanes = session.lanes.saturating_sub(1);
             }
+        }
+        if !gone {
+            self.out.push(Command::ResetLane { link: key, lane: number });
         }
     }
 
-    /// A link ends because `dead` did.
+    /// A link ends because its side `dead` did. The other side keeps its memory and its number until it has
+    /// freed every lane: a call through it may have an outcome that is still to be collected.
     pub(crate) fn drop_link(&mut self, key: LinkKey, dead: SessionId) {
-        let Some(link) = self.links.get(&key) else { return };
+        let Some(link) = self.links.get_mut(&key) else { return };
+        let (side, again) = (link.side_of(dead), std::mem::replace(&mut link.gone, true));
         let lanes: Vec<u8> = link.lanes().map(|(n, _)| n).collect();
-        for lane in &lanes {
-            self.close_lane_but(key, *lane, Code::DSTDIED, Some(dead));
-        }
-        let Some(link) = self.links.remove(&key) else { return };
-        self.uncount(link.sides, lanes.len());
         let pair = (link.sides[0].min(link.sides[1]), link.sides[0].max(link.sides[1]));
         if let Some(links) = self.pairs.get_mut(&pair) {
             links.retain(|l| *l != key);
@@ -278,12 +284,23 @@ impl Node {
                 self.pairs.remove(&pair);
             }
         }
+        for lane in lanes {
+            self.close_lane_but(key, lane, Code::DSTDIED, Some(dead));
+            self.freed(key, lane, side);
+        }
+        if again || self.links.get(&key).is_some_and(|l| l.lanes().next().is_none()) {
+            self.forget_link(key);
+        }
+    }
+
+    /// Nobody uses a link any more.
+    fn forget_link(&mut self, key: LinkKey) {
+        let Some(link) = self.links.remove(&key) else { return };
         for (s, mine) in link.sides.into_iter().zip(link.numbers) {
             if let Some(session) = self.sessions.get_mut(&s) {
                 session.links.remove(&mine);
-                if s != dead {
-                    self.tell(s, Told::LinkClosed { link: mine });
-                }
+                session.lanes = session.lanes.saturating_sub(link.lanes().count());
+                self.tell(s, Told::LinkClosed { link: mine });
             }
         }
         self.out.push(Command::DropLink { link: key });
@@ -297,6 +314,7 @@ impl Node {
             self.close_lane(key, lane, Code::NOMEM);
         }
         self.drop_link(key, SessionId::MAX);
+        self.forget_link(key);
     }
 
     pub(crate) fn proxy_open(&mut self, id: u64, node: u16, dc: u16, from: i32, to: i32, remaining: u64) {

@@ -29,13 +29,15 @@ pub struct Link {
     pub sides: [SessionId; 2],
     /// The number each of them knows it by (and is rung with).
     pub numbers: [u16; 2],
+    /// One of the two has ended; no further lane comes in.
+    pub gone: bool,
     lanes: Vec<Option<Lane>>,
 }
 
 impl Link {
     /// A link without lanes.
     pub fn new(sides: [SessionId; 2], numbers: [u16; 2]) -> Self {
-        Link { sides, numbers, lanes: vec![None; LINK_LANES_MAX] }
+        Link { sides, numbers, gone: false, lanes: vec![None; LINK_LANES_MAX] }
     }
 
     /// Which side a session is.

@@ -198,7 +198,7 @@ impl Node {
             d.node = me;
             d.pid = pid;
             d.session = session;
-            d.claimed = false;
+            d.claimed = standby && d.own;
             d.moving = false;
             d.moved = false;
             d.asked = false;

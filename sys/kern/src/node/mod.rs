@@ -156,6 +156,11 @@ impl Node {
         self.sessions.iter().map(|(n, s)| (*n, s))
     }
 
+    /// The open lane of a caller to a callee.
+    pub fn open_lane_of(&self, dc: u16, from: i32, to: i32) -> Option<(LinkKey, u8)> {
+        self.open.get(&(dc, from, to)).copied()
+    }
+
     /// How many links and how many open lanes there are.
     pub fn lane_counts(&self) -> (usize, usize) {
         (self.links.len(), self.open.len())

@@ -48,6 +48,8 @@ pub enum Record {
     Unbound { dc: u16, endpoint: i32 },
     /// Say everything again: a record came about a container that is not known here.
     Resync,
+    /// A notification for `endpoint`, which lives on the node that gets this, in the name of `source`.
+    Notice { dc: u16, source: i32, endpoint: i32, value: u64 },
     /// A step of a move.
     Migrate { dc: u16, endpoint: i32, step: MoveStep },
     /// The last hop of `chain` waits for `next`, which lives on the node that gets this.

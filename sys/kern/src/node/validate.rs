@@ -70,10 +70,15 @@ impl Node {
         for (key, link) in &self.links {
             let mut open = 0;
             for (side, s) in link.sides.iter().enumerate() {
-                let session = self.sessions.get(s).ok_or(format!("{key:?} has a dead side"))?;
+                let Some(session) = self.sessions.get(s) else {
+                    ensure!(link.gone, "{key:?} has a dead side");
+                    continue;
+                };
                 let known = session.links.get(&link.numbers[side]) == Some(key);
                 ensure!(known, "session {s} does not know {key:?}");
             }
+            ensure!(!link.gone || link.lanes().next().is_some(), "{key:?} is gone and still here");
+            ensure!(!link.gone || link.lanes().all(|(_, l)| !l.open), "{key:?} is gone with an open lane");
             for (n, lane) in link.lanes().filter(|(_, l)| l.open) {
                 open += 1;
                 let place = self.open.get(&(lane.dc, lane.from, lane.to));

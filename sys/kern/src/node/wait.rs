@@ -81,7 +81,8 @@ impl Node {
         what: WaitFor,
         remaining: u64,
     ) -> Result<Outcome, Error> {
-        if remaining == 0 {
+        // Number 0 means that nobody waits for the answer.
+        if remaining == 0 || id == 0 {
             let lane = matches!(what, WaitFor::Lane { .. } | WaitFor::ProxyLane { .. });
             return Err(if lane { Code::AGAIN } else { Code::TIMEDOUT }.into());
         }
@@ -227,10 +228,10 @@ impl Node {
             let Some(s) = self.sessions.get(&session) else { return };
             let own = s.waits.values().find_map(|id| {
                 let w = self.waits.table.get(id)?;
-                if let WaitFor::Own { board } = w.what { Some((*id, w.dc, board)) } else { None }
+                if let WaitFor::Own { board } = w.what { Some((*id, board)) } else { None }
             });
-            let Some((wait, dc, board)) = own else { return };
-            let Some((dc, endpoint)): Option<Place> = self.claim(session, dc, board) else { return };
+            let Some((wait, board)) = own else { return };
+            let Some((dc, endpoint)): Option<Place> = self.claim(session, board) else { return };
             let answer = self.bound_answer(dc, endpoint).map(Outcome::Answer);
             self.finish(wait, answer);
         }
