@@ -1,9 +1,9 @@
 //! Mutual TLS 1.3 by node keys: no authority, each node knows the others' keys by their fingerprints.
 //!
-//! A node makes an Ed25519 key and a self-signed certificate at its first start. Its **fingerprint** is the BLAKE3
-//! hash of the public key (the certificate's SubjectPublicKeyInfo), so a certificate can be made anew for the same
-//! key. A peer is accepted when its certificate's key has the fingerprint of the node list *and* its signature over
-//! the handshake verifies; names, dates and issuers mean nothing.
+//! A node makes an Ed25519 key and a self-signed certificate at its first start. Its **fingerprint** is the
+//! BLAKE3 hash of the public key (the certificate's SubjectPublicKeyInfo), so a certificate can be made
+//! anew for the same key. A peer is accepted when its certificate's key has the fingerprint of the node
+//! list *and* its signature over the handshake verifies; names, dates and issuers mean nothing.
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls13_signature};
