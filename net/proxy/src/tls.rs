@@ -80,7 +80,8 @@ pub enum TlsError {
     },
     /// A file does not hold what it should.
     #[error(
-        "{path}: {what}; remove {CERT_FILE} and {KEY_FILE} to make a new key, and tell the other nodes its fingerprint"
+        "{path}: {what}; remove {CERT_FILE} and {KEY_FILE} to make a new key, \
+         and tell the other nodes its fingerprint"
     )]
     Content {
         /// The file.
@@ -232,7 +233,10 @@ pub enum Security {
 
 /// A certificate whose key is in no list.
 #[derive(Debug, thiserror::Error)]
-#[error("the other side's key has the fingerprint {got}, which is not the one in the node list ({})", list(.allowed))]
+#[error(
+    "the other side's key has the fingerprint {got}, which is not the one in the node list ({})",
+    list(.allowed)
+)]
 struct NotPinned {
     got: Fingerprint,
     allowed: Vec<Fingerprint>,

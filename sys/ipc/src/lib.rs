@@ -14,6 +14,8 @@
 //! | [`host`], [`sync`] | what is asked of the operating system |
 #![forbid(unsafe_code)]
 
+#[cfg(not(loom))]
+mod alone;
 pub mod bell;
 #[cfg(not(loom))]
 pub mod copy;

@@ -56,6 +56,11 @@ impl Process {
         System { process: self, home: ThreadWait::new(self.shared().host()), caller: Endpoint::NONE }
     }
 
+    /// The system, for a caller that is not bound and waits in `home`.
+    pub fn system_in<W: Wait>(&self, home: W) -> System<'_, W> {
+        System { process: self, home, caller: Endpoint::NONE }
+    }
+
     /// Waits until somebody binds this process (a parent by [`System::bind_process`]) and takes the endpoint.
     ///
     /// # Errors
@@ -64,12 +69,13 @@ impl Process {
         let now = self.shared().host().now();
         let until = Deadline::after(now, timeout);
         let request = |board| Request::WaitBind {
-            dc: 0,
+            dc: u16::MAX, // any container
             endpoint: Endpoint::SELF.raw(),
             remaining: until.remaining(now),
             board,
         };
-        bind_by(self, home, request, until)
+        // The daemon knows when the time is over, and whether there is something at once.
+        bind_by(self, home, request, Deadline::NEVER)
     }
 
     /// Binds an endpoint of this process in a special way: as backup of a primary on `node`, as replica, in user mode.
@@ -123,7 +129,8 @@ impl<W: Wait> System<'_, W> {
     fn until(&self, timeout: Timeout) -> (Deadline, u64) {
         let now = self.process.shared().host().now();
         let until = Deadline::after(now, timeout);
-        (until.max(Deadline::from_ns(1)), until.remaining(now))
+        // Without time the daemon answers at once; the answer itself must be waited for.
+        (if timeout == Timeout::Now { Deadline::NEVER } else { until }, until.remaining(now))
     }
 
     /// Binds another process of this node.
@@ -140,6 +147,15 @@ impl<W: Wait> System<'_, W> {
     /// `BADNODEID`, `NODCNODE`, `NOPROXY`, `SLOTUSED`, `NAMESIZE`.
     pub fn bind_remote(&self, dc: DcId, name: &str, endpoint: Endpoint, node: NodeId) -> Result<Endpoint> {
         self.bind(BindKind::Remote, dc, 0, endpoint, node, name)
+    }
+
+    /// Makes a process of this node (pid 0: the caller's) the standby of a primary on `node`. It takes the endpoint
+    /// with [`Process::wait_bound`], which returns when the standby has been promoted.
+    ///
+    /// # Errors
+    /// `BADNODEID`, `NODCNODE`, `SLOTUSED`, `BADPID`.
+    pub fn bind_standby(&self, dc: DcId, pid: u32, endpoint: Endpoint, node: NodeId) -> Result<Endpoint> {
+        self.bind(BindKind::Backup, dc, pid, endpoint, node, "")
     }
 
     fn bind(
@@ -226,12 +242,15 @@ impl<W: Wait> System<'_, W> {
         if endpoint == self.caller {
             return Err(Error::early(Code::BADPROC).at(endpoint));
         }
+        if self.process.is_alone() {
+            return self.process.own_wakeup(dc, endpoint);
+        }
         let mut core = self.process.shared().lock();
         if let Some(ix) = core.table.find(dc, endpoint) {
             let c = &mut *core;
             let done = c.table.wakeup(ix, &mut c.out);
             core.release();
-            return done.map_err(|c| Error::early(c).at(endpoint));
+            return done.map_err(|c| Error::new(c, dvs_abi::Effect::Yes).at(endpoint));
         }
         drop(core);
         self.done(Request::Wakeup { dc: dc.0, endpoint: endpoint.raw() })
@@ -242,6 +261,9 @@ impl<W: Wait> System<'_, W> {
     /// # Errors
     /// `BADPROC` (no such slot), `BADDCID`, `DCNOTRUN`.
     pub fn proc_info(&self, dc: DcId, slot: i32) -> Result<ProcInfo> {
+        if self.process.is_alone() {
+            return self.process.own_info(dc, slot);
+        }
         match self.ask(Request::ProcInfo { dc: dc.0, slot })? {
             Answer::Proc(p) => Ok(p),
             _ => Err(Error::early(Code::BADREQUEST)),
@@ -286,6 +308,9 @@ impl<W: Wait> System<'_, W> {
     /// # Errors
     /// `BADPROC`, `DSTDIED`, `BADDCID`, `DCNOTRUN`.
     pub fn privileges(&self, dc: DcId, endpoint: Endpoint) -> Result<Privileges> {
+        if self.process.is_alone() {
+            return self.process.own_privileges(dc, endpoint);
+        }
         match self.ask(Request::GetPriv { dc: dc.0, endpoint: endpoint.raw() })? {
             Answer::Privileges(p) => p.privileges().ok_or(Error::early(Code::BADREQUEST)),
             _ => Err(Error::early(Code::BADREQUEST)),
@@ -297,6 +322,9 @@ impl<W: Wait> System<'_, W> {
     /// # Errors
     /// As [`System::privileges`]; `BADVALUE` for a level, `BADPROC` for a warn endpoint there is not.
     pub fn set_privileges(&self, dc: DcId, endpoint: Endpoint, privileges: Privileges) -> Result<()> {
+        if self.process.is_alone() {
+            return self.process.set_own_privileges(dc, endpoint, privileges);
+        }
         self.set_privileges_raw(dc, endpoint, privileges.into())
     }
 
@@ -337,6 +365,9 @@ impl<W: Wait> System<'_, W> {
     /// # Errors
     /// `TRAPDENIED`, `DSTDIED`, `RMTPROC`, `MIGRATE`, `OVERRUN`.
     pub fn notify_hardware(&self, dc: DcId, endpoint: Endpoint) -> Result<()> {
+        if self.process.is_alone() {
+            return self.process.own_hardware_notice(dc, endpoint);
+        }
         self.done(Request::HardwareNotify { dc: dc.0, endpoint: endpoint.raw() })
     }
 

@@ -1,0 +1,81 @@
+//! Every waiting sender is served before any is served twice; one sender's messages stay in order.
+
+use crate::act::Act;
+use crate::say::{any, msg, notify, send};
+use crate::world::{Player, Site, World};
+use dvs_abi::{Endpoint, Timeout};
+
+/// The order of one sender's numbered messages, from every site at once.
+pub fn order_is_kept(w: &mut World) {
+    let s = w.bound("server", Site::A, 10);
+    let senders: Vec<Player> = [Site::A, Site::B, Site::C]
+        .into_iter()
+        .enumerate()
+        .map(|(i, site)| w.bound("sender", site, 11 + i as i32))
+        .collect();
+    let draining = s.start(Act::Drain { count: 900, t: Timeout::Forever });
+    let posts: Vec<_> =
+        senders.iter().map(|p| p.start(Act::Post { dst: s.ep(), count: 300, t: Timeout::Forever })).collect();
+    posts.into_iter().for_each(|p| {
+        p.wait().ok();
+    });
+    draining.wait().ok();
+}
+
+/// With every sender in the queue, each is served once before one is served again.
+pub fn nobody_twice(w: &mut World) {
+    let s = w.bound("server", Site::A, 10);
+    let senders: Vec<Player> =
+        (0..4).map(|i| w.bound("sender", [Site::A, Site::B, Site::C][i as usize % 3], 11 + i)).collect();
+    let posts: Vec<_> =
+        senders.iter().map(|p| p.start(Act::Post { dst: s.ep(), count: 5, t: Timeout::Forever })).collect();
+    for round in 0..5 {
+        let mut served = Vec::new();
+        // All four are waiting again (the proof), so the next four receives serve four senders.
+        senders.iter().for_each(|p| p.sending());
+        for _ in 0..4 {
+            served.push(s.run(any()).got().source);
+        }
+        served.sort();
+        let mut all: Vec<Endpoint> = senders.iter().map(|p| p.ep()).collect();
+        all.sort();
+        assert_eq!(served, all, "round {round}");
+    }
+    posts.into_iter().for_each(|p| {
+        p.wait().ok();
+    });
+}
+
+/// A sender that floods does not keep another one waiting for more than one turn.
+pub fn flood_does_not_starve(w: &mut World) {
+    let s = w.bound("server", Site::A, 10);
+    let loud = w.bound("loud", Site::A, 11);
+    let quiet = w.bound("quiet", Site::B, 12);
+    let posting = loud.start(Act::Post { dst: s.ep(), count: 50, t: Timeout::Forever });
+    let sent = quiet.start(send(s.ep(), msg(1, b"")));
+    loud.sending();
+    quiet.sending();
+    let first = s.run(any()).got().source;
+    let second = s.run(any()).got().source;
+    assert!(first == quiet.ep() || second == quiet.ep(), "{first} and {second} before the quiet one");
+    sent.wait().ok();
+    for _ in 0..49 {
+        s.run(any()).from(loud.ep(), 3);
+    }
+    posting.wait().ok();
+}
+
+/// Notifications come first, but messages are not starved by them: one notification a source at a time.
+pub fn notifications_do_not_starve(w: &mut World) {
+    let s = w.bound("server", Site::A, 10);
+    let n = w.bound("notifier", Site::A, 9);
+    let c = w.bound("client", Site::B, 12);
+    let sent = c.start(send(s.ep(), msg(1, b"")));
+    c.sending();
+    for _ in 0..100 {
+        n.run(notify(s.ep())).ok();
+    }
+    s.run(any()).from(n.ep(), 0x1009);
+    s.run(any()).from(c.ep(), 1);
+    sent.wait().ok();
+}
