@@ -284,11 +284,12 @@ impl Player {
         self.until("sending", |rts, _| rts & rts::SENDING != 0);
     }
 
-    /// Returns once its request is provably consumed and it awaits the answer of `dst`.
+    /// Returns once it is provably blocked in a call to `dst`. That the request was consumed is proven by the
+    /// receive that took it: what a caller shows of itself changes only when it runs again.
     #[track_caller]
     pub fn awaiting(&self, dst: Endpoint) {
-        self.until("awaiting an answer", |rts, seen| {
-            rts & (rts::RECEIVING | rts::SENDING) == rts::RECEIVING && seen.fact::<Endpoint>("getfrom") == dst
+        self.until("in a call", |rts, seen| {
+            rts & rts::RECEIVING != 0 && seen.fact::<Endpoint>("getfrom") == dst
         });
     }
 
@@ -385,6 +386,11 @@ impl World {
         p.bind(Endpoint::NONE);
         self.known(p.ep());
         p
+    }
+
+    /// Whether all actors share one table, so that the order in which they came is known exactly.
+    pub fn one_table(&self) -> bool {
+        self.home.alone()
     }
 
     /// Makes a container on every node.

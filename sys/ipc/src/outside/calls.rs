@@ -62,10 +62,12 @@ pub(crate) fn exchange<W: Wait>(
 }
 
 fn open_lane<W: Wait>(port: &Port<W>, o: &Outside, dst: Endpoint, until: Deadline) -> Result<()> {
-    let remaining = if until == Deadline::NOW { u64::MAX } else { until.remaining(port.now()) };
+    // Without time the daemon still opens the lane if it can at once; only its answer is waited for.
+    let remaining = if until == Deadline::NOW { 0 } else { until.remaining(port.now()) };
     let request =
         Request::OpenLane { dc: port.dc().0, from: port.endpoint().raw(), to: dst.raw(), remaining };
-    let answer = ask(port.process(), port.home(), request, until.max(Deadline::from_ns(1)))?;
+    let wait = if until == Deadline::NOW { Deadline::NEVER } else { until };
+    let answer = ask(port.process(), port.home(), request, wait)?;
     let Answer::Lane { link, lane, remote, .. } = answer else {
         return Err(Error::early(Code::BADREQUEST).at(dst));
     };

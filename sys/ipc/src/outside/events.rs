@@ -109,6 +109,11 @@ impl Outside {
                     core.table.iter().filter(|(_, s)| s.dc == DcId(dc)).map(|(ix, _)| ix).collect();
                 for ix in all {
                     shared.interrupt_held(&mut core, ix, Code::DCNOTRUN);
+                    let c = &mut *core;
+                    // One that waited fetches its outcome first; its next call finds no container at the daemon.
+                    if !c.table.slot(ix).is_ready() {
+                        c.table.unbind(ix, false, &mut c.out);
+                    }
                 }
             }
             Event::Closing => {}
@@ -153,7 +158,15 @@ impl Outside {
                     return;
                 }
             }
-            Some(Use::In { ix, from, .. }) => core.table.lane_closed(ix, from, k),
+            Some(Use::In { ix, from, .. }) => {
+                core.table.lane_closed(ix, from, k);
+                if code == Code::DSTDIED {
+                    // Its pending notifications end with it (facts §2.10), and who receives from it alone learns it.
+                    let dc = core.table.slot(ix).dc;
+                    let c = &mut **core;
+                    c.table.gone(dc, from, &mut c.out);
+                }
+            }
             Some(Use::Dead) | None => {}
         }
         lanes.remove(k);

@@ -7,7 +7,7 @@ use super::wait::WaitFor;
 use super::{Node, Place};
 use crate::control::{Answer, BindKind, Event as Told};
 use dvs_abi::limits::{NAME_BYTES, NODE_ENDPOINTS_MAX, SESSION_ENDPOINTS_MAX};
-use dvs_abi::{Code, Endpoint, Error, NodeId, Privileges};
+use dvs_abi::{Code, Effect, Endpoint, Error, NodeId, Privileges};
 use std::collections::BTreeSet;
 
 /// What `Request::Bind` asks.
@@ -308,7 +308,8 @@ impl Node {
             self.out.push(Command::Signal { pid });
         }
         if !bound {
-            return Err(Error::early(Code::AGAIN).at(endpoint));
+            // It was asked all the same.
+            return Err(Error::new(Code::AGAIN, Effect::Unknown).at(endpoint));
         }
         self.park(s, id, dc, Some(endpoint.slot()), WaitFor::Unbind { endpoint }, remaining)
     }

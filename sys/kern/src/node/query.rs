@@ -2,6 +2,7 @@
 
 use super::Node;
 use super::descriptor::Descriptor;
+use super::wait::WaitFor;
 use crate::control::{BindKind, DcInfo, DvsInfo, NodeInfo, ProcInfo, board};
 use dvs_abi::limits::{COPY_BYTES_MAX, DCS_MAX, NODES_MAX, PROCS_MAX, SYSPROCS_MAX, TASKS_MAX};
 use dvs_abi::{Code, Endpoint};
@@ -13,6 +14,7 @@ mod rts {
     pub const RECEIVING: u32 = 1 << 3;
     pub const MIGRATE: u32 = 1 << 11;
     pub const REMOTE: u32 = 1 << 12;
+    pub const WAITMIGR: u32 = 1 << 15;
     pub const RMTOPER: u32 = 1 << 13;
 }
 
@@ -64,6 +66,10 @@ impl Node {
             info.rts_flags |= rts::MIGRATE;
         }
         self.add_wait(&mut info);
+        let held = |w: &super::wait::Wait| matches!(w.what, WaitFor::Lane { from, .. } if from == d.endpoint);
+        if self.waits.table.values().any(|w| w.dc == dc && held(w)) {
+            info.rts_flags |= rts::WAITMIGR;
+        }
         Ok(info)
     }
 

@@ -71,7 +71,7 @@ macro_rules! each_scenario {
                 getep_elsewhere [32] [Processes];
                 parent_exits [33] [];
                 unbound_by_another [34] [Daemon, OneNode];
-                unbound_by_nobody [35] [Daemon, OneNode];
+                unbound_by_nobody [35] [Processes, OneNode];
                 queued_sender_learns [36] [];
                 awaited_source_learns [37] [];
                 queued_call_learns [39] [];

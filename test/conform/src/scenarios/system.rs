@@ -129,7 +129,13 @@ pub fn daemon_stops(w: &mut World) {
     let told = [Code::SHUTDOWN, Code::DCNOTRUN, Code::DVSINIT, Code::NOSYS, Code::SRCDIED];
     called.wait().err_in(&told);
     got.wait().err_in(&told);
-    s.run(send(c.ep(), msg(1, b""))).err_in(&[Code::NOTBIND, Code::DVSINIT, Code::NOSYS, Code::SHUTDOWN]);
+    s.run(send(c.ep(), msg(1, b""))).err_in(&[
+        Code::NOTBIND,
+        Code::DVSINIT,
+        Code::NOSYS,
+        Code::SHUTDOWN,
+        Code::PROCSTS,
+    ]);
 }
 
 /// 12: connected nodes say so; a cut takes both halves away, healing brings them back.

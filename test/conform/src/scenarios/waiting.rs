@@ -86,7 +86,7 @@ pub fn wakeup_a_receiver(w: &mut World) {
 pub fn wakeup_is_kept(w: &mut World) {
     let s = w.bound("busy", Site::A, 10);
     let waker = w.bound("waker", Site::A, 11);
-    waker.run(Act::Wakeup { dc: DC, endpoint: s.ep() }).err_of(Code::PROCRUN, Fault::Caller, Effect::Yes);
+    waker.run(Act::Wakeup { dc: DC, endpoint: s.ep() }).err(Code::PROCRUN);
     s.run(any()).err(Code::WOKENUP);
     s.run(poll()).err(Code::AGAIN);
 }
@@ -97,7 +97,7 @@ pub fn wakeup_wrongly(w: &mut World) {
     s.run(Act::Wakeup { dc: DC, endpoint: ep(20) }).err(Code::DSTDIED);
     s.run(Act::Wakeup { dc: DC, endpoint: s.ep() }).err(Code::BADPROC);
     s.run(Act::Wakeup { dc: DC, endpoint: ep(16_000) }).err(Code::RANGE);
-    s.run(Act::Wakeup { dc: 31, endpoint: ep(20) }).err_in(&[Code::BADDCID, Code::DCNOTRUN]);
+    s.run(Act::Wakeup { dc: 31, endpoint: ep(20) }).err_in(&[Code::BADDCID, Code::DCNOTRUN, Code::DSTDIED]);
 }
 
 /// 52: wakeup of a remote process.
