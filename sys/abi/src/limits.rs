@@ -72,6 +72,13 @@ pub const BULK_FRAME_BYTES_MAX: usize = COPY_CHUNK_BYTES + 4096;
 pub const CREDIT_FRAMES: u32 = 4096;
 /// Bytes that may be in flight to a peer node on the bulk stream.
 pub const CREDIT_BULK_BYTES: u64 = 8 << 20;
+/// Frames that wait for credit to a node: an answer a call of theirs, a cancellation a call of ours, and control
+/// records.
+pub const ROUTE_HELD_MAX: usize = 4 * SESSION_LANES_MAX;
+/// Pairs of a caller elsewhere and a callee here that a daemon remembers: as many as its proxy has lanes.
+pub const ROUTE_PAIRS_MAX: usize = SESSION_LINKS_MAX * LINK_LANES_MAX;
+/// Calls of one pair that wait for the lane: those whose caller left, and the one it is in.
+pub const ROUTE_QUEUE_MAX: usize = 8;
 /// One control record (session or administration socket).
 pub const CONTROL_BYTES_MAX: usize = 64 << 10;
 
