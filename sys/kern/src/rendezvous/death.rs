@@ -58,7 +58,7 @@ impl Rendezvous {
             }
         }
         let late = Error::new(Code::SRCDIED, Effect::Unknown).at(endpoint);
-        for (_, client) in clients {
+        for (_, client) in clients.into_iter() {
             match client {
                 Client::Local(c) if self.slots[c as usize].phase == Phase::Awaiting(endpoint) => {
                     self.end(c, Outcome::Failed(late.clone()), out);

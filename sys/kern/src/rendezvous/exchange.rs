@@ -37,7 +37,7 @@ impl Rendezvous {
             return Ok(Step::Done(()));
         }
         if self.slots[dst as usize].accepts(source) {
-            self.slots[dst as usize].mailbox = *message;
+            *self.slots[dst as usize].mailbox = *message;
             self.end(dst, Outcome::Message, out);
             return Ok(if kind == Kind::Send {
                 Step::Done(())
@@ -220,7 +220,7 @@ impl Rendezvous {
         let outcome = match self.receive_now(me, filter, &mut into, out) {
             Ok(None) => return,
             Ok(Some(Received::Message)) => {
-                self.slots[me as usize].mailbox = into;
+                *self.slots[me as usize].mailbox = into;
                 Outcome::Message
             }
             Ok(Some(Received::InLane(lane, seq))) => Outcome::FromLane(lane, seq),
@@ -237,7 +237,7 @@ impl Rendezvous {
         if s.phase != Phase::Awaiting(mine) || s.outcome.is_some() {
             return false;
         }
-        s.mailbox = *message;
+        *s.mailbox = *message;
         let source = s.endpoint;
         self.slots[me as usize].clients.remove(&source);
         self.end(dst, Outcome::Message, out);
@@ -277,7 +277,7 @@ impl Rendezvous {
         m.set_route(source, to);
         m.set_kind(Kind::Request);
         if self.slots[dst as usize].accepts(source) {
-            self.slots[dst as usize].mailbox = m;
+            *self.slots[dst as usize].mailbox = m;
             self.end(dst, Outcome::Message, out);
             self.await_answer(client, dst);
         } else {
@@ -310,7 +310,7 @@ impl Rendezvous {
         if s.phase != Phase::Awaiting(mine) || s.outcome.is_some() {
             return Err(Code::PROCSTS);
         }
-        s.mailbox = *message;
+        *s.mailbox = *message;
         let source = s.endpoint;
         self.slots[me as usize].clients.remove(&source);
         self.end(client, Outcome::Redirect(dst), out);

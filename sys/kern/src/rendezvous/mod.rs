@@ -27,6 +27,7 @@
 //! Source: facts §2.6–2.11, §10; seL4 and MINIX 3 for the queue discipline.
 
 mod chain;
+mod clients;
 mod death;
 mod exchange;
 mod notice;
@@ -90,6 +91,13 @@ pub enum Outcome {
     Repeat,
     /// The call failed.
     Failed(Error),
+}
+
+impl Outcome {
+    /// Whether a message comes with it.
+    pub const fn has_message(&self) -> bool {
+        matches!(self, Outcome::Message | Outcome::Redirect(_))
+    }
 }
 
 /// Limits of a container that decide which slots exist and which are system slots.
@@ -248,8 +256,20 @@ impl Rendezvous {
     pub fn finish(&mut self, me: Ix, into: &mut Message) -> Option<Outcome> {
         let s = &mut self.slots[me as usize];
         let outcome = s.outcome.take()?;
-        if matches!(outcome, Outcome::Message | Outcome::Redirect(_)) {
-            *into = s.mailbox;
+        if outcome.has_message() {
+            *into = *s.mailbox;
+        }
+        Some(outcome)
+    }
+
+    /// As [`Rendezvous::finish`], but the message changes hands in its box instead of being copied, for a driver
+    /// that keeps it until the endpoint's home runs.
+    #[inline]
+    pub fn finish_boxed(&mut self, me: Ix, into: &mut Box<Message>) -> Option<Outcome> {
+        let s = &mut self.slots[me as usize];
+        let outcome = s.outcome.take()?;
+        if outcome.has_message() {
+            std::mem::swap(into, &mut s.mailbox);
         }
         Some(outcome)
     }

@@ -1,9 +1,9 @@
 //! One endpoint of this process.
 
+use super::clients::Clients;
 use super::{Ix, LaneKey, Outcome, Party, Shape};
 use dvs_abi::{Code, DcId, Endpoint, Grant, Kind, Message, Privileges};
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::{BTreeMap, VecDeque};
 
 /// What an endpoint is doing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -81,32 +81,6 @@ pub(super) struct Notice {
     pub timestamp: u64,
 }
 
-/// Callers that are owed an answer. Endpoints are given out by the system, not chosen by an attacker who could make
-/// them collide, so one multiplication is hash enough.
-pub(super) type Clients = HashMap<Endpoint, Client, BuildHasherDefault<EndpointHasher>>;
-
-/// Hashes the 32 bits of an endpoint.
-#[derive(Default)]
-pub(super) struct EndpointHasher(u64);
-
-impl Hasher for EndpointHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for b in bytes {
-            self.write_i32(i32::from(*b));
-        }
-    }
-
-    fn write_i32(&mut self, n: i32) {
-        // Fibonacci hashing: the high bits, which the table uses for its tags, depend on all of `n`.
-        self.0 = (self.0.rotate_left(5) ^ n as u32 as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.0 ^= self.0 >> 32;
-    }
-}
-
 /// One endpoint of this process.
 #[derive(Debug)]
 pub struct Slot {
@@ -126,7 +100,8 @@ pub struct Slot {
     /// Own request while it waits in a queue, or whose answer is awaited (for its grants).
     pub(super) request: Message,
     pub(super) grants: Vec<Grant>,
-    pub(super) mailbox: Message,
+    /// What is delivered; boxed so that it changes hands without being copied.
+    pub(super) mailbox: Box<Message>,
     pub(super) queue: VecDeque<Entry>,
     pub(super) notices: BTreeMap<i32, Notice>,
     pub(super) clients: Clients,
@@ -152,7 +127,7 @@ impl Slot {
             outcome: None,
             request: Message::default(),
             grants: Vec::new(),
-            mailbox: Message::default(),
+            mailbox: Box::default(),
             queue: VecDeque::new(),
             notices: BTreeMap::new(),
             clients: Clients::default(),
