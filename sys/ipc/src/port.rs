@@ -269,6 +269,9 @@ impl<W: Wait> Port<W> {
             .map_or(Deadline::NEVER, |_| Deadline::from_ns(self.now().saturating_add(DEADLOCK_CHECK_NS)));
         loop {
             let why = self.home.wait(self.shared(), until.min(soon));
+            if let Some(outcome) = self.home.collect(self.ix, m) {
+                return Ok(outcome);
+            }
             let mut core = self.shared().lock();
             if let Some(outcome) = core.table.finish(self.ix, m) {
                 core.release();
@@ -361,8 +364,10 @@ impl<W: Wait> Port<W> {
                 }
                 Step::Wait => {
                     core.release();
-                    if let Filter::From(src) = filter {
-                        outside::watch(self, src)?;
+                    if let Filter::From(src) = filter
+                        && let Err(e) = outside::watch(self, src)
+                    {
+                        return self.stop_receiving(m, e);
                     }
                     match self.wait_outcome(m, until)? {
                         Outcome::Message | Outcome::Done => Received::Message,
@@ -380,6 +385,24 @@ impl<W: Wait> Port<W> {
                 self.note_served(m);
                 return Ok(());
             }
+        }
+    }
+
+    /// A receive that cannot be told of its source's end does not wait, but keeps what has come already.
+    #[cold]
+    fn stop_receiving(&self, m: &mut Message, why: Error) -> Result<()> {
+        let mut core = self.shared().lock();
+        // What it returns is the same error again, or nothing when the end has come already.
+        let _ = core.table.give_up(self.ix, why.code, None);
+        let outcome = self.home.collect(self.ix, m).or_else(|| core.table.finish(self.ix, m));
+        drop(core);
+        match outcome {
+            Some(Outcome::Message) => {
+                self.note_served(m);
+                Ok(())
+            }
+            Some(Outcome::Failed(e)) => Err(e),
+            _ => Err(why),
         }
     }
 

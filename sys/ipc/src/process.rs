@@ -78,15 +78,41 @@ impl Held<'_> {
     /// Carries out what the table said and lets go of the lock.
     #[inline]
     pub fn release(mut self) {
-        if self.core.out.is_empty() {
-            return;
+        let core = &mut *self.core;
+        match core.out[..] {
+            [] => {}
+            // Nearly always: one call ends the wait of one other.
+            [Cmd::Wake(ix)] => {
+                core.out.clear();
+                match core.wakers[ix as usize].deliver(&mut core.table, ix) {
+                    Kick::No => {}
+                    kick => self.end_sleep(ix, kick),
+                }
+            }
+            _ => self.carry_out(),
         }
+    }
+
+    #[cold]
+    fn end_sleep(self, ix: Ix, kick: Kick) {
+        let shared = self.shared;
+        if kick == Kick::Polls {
+            drop(self);
+            return shared.nudge();
+        }
+        let wake = self.core.wakers[ix as usize].clone();
+        drop(self);
+        wake.kick();
+    }
+
+    #[cold]
+    fn carry_out(mut self) {
         let mut kicks: Vec<Arc<dyn Wake>> = Vec::new();
         let mut rings = false;
         let core = &mut *self.core;
         for cmd in core.out.drain(..) {
             match cmd {
-                Cmd::Wake(ix) => match core.wakers[ix as usize].set() {
+                Cmd::Wake(ix) => match core.wakers[ix as usize].deliver(&mut core.table, ix) {
                     Kick::No => {}
                     Kick::Sleeps => kicks.push(core.wakers[ix as usize].clone()),
                     Kick::Polls => rings = true,
@@ -110,6 +136,7 @@ impl Held<'_> {
 }
 
 impl Shared {
+    #[inline]
     pub(crate) fn lock(&self) -> Held<'_> {
         // A panic while the lock is held is a bug of this crate; the table stays consistent call by call, so
         // the other endpoints go on.
