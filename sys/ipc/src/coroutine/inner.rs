@@ -244,7 +244,8 @@ impl Inner {
         if self.fire_timers(shared.host().now()) {
             return;
         }
-        let due = self.timers.borrow().peek().map_or(Deadline::NEVER, |Reverse((t, ..))| Deadline::from_ns(*t));
+        let due =
+            self.timers.borrow().peek().map_or(Deadline::NEVER, |Reverse((t, ..))| Deadline::from_ns(*t));
         match shared.take_polling() {
             Some(turn) => {
                 if self.ready.announce(true) {
