@@ -10,7 +10,7 @@ use dvs_abi::limits::{COPY_GRACE_NS, DEADLOCK_CHECK_NS, GRANTS_PER_CALL};
 use dvs_abi::{
     Access, Call, Code, DcId, Deadline, Effect, Endpoint, Error, Grant, Kind, Message, Result, Timeout,
 };
-use dvs_kern::rendezvous::{Client, Filter, Ix, Outcome, Received, Step, Target};
+use dvs_kern::rendezvous::{Client, Filter, Ix, Outcome, Plain, Received, Step, Target};
 use std::cell::Cell;
 
 /// Memory lent to the callee for the time of one call.
@@ -72,11 +72,52 @@ pub struct Port<W: Wait = ThreadWait> {
     board: u32,
     /// Deadline of the request received last and not answered: calls made meanwhile inherit it.
     serving: Cell<(Endpoint, Deadline)>,
+    sends: Cell<Checked>,
+    receives: Cell<Checked>,
+    replies: Cell<Checked>,
+    /// How the wait that [`Port::wait_plain`] began has ended, until somebody looks what came of it.
+    why: Cell<Option<Why>>,
+}
+
+/// What the checks of the last call of a kind found. Programs call the same few peers again and again: as long as nothing
+/// was bound, unbound or changed in the table meanwhile, the checks would find the same.
+#[derive(Clone, Copy)]
+struct Checked {
+    /// [`Rendezvous::stamp`](dvs_kern::rendezvous::Rendezvous::stamp) then; zero for never.
+    stamp: u64,
+    call: Call,
+    peer: Endpoint,
+    ix: Ix,
+}
+
+impl Checked {
+    const NOTHING: Checked = Checked { stamp: 0, call: Call::Send, peer: Endpoint::NONE, ix: 0 };
+
+    fn new(core: &Held<'_>, call: Call, peer: Endpoint, ix: Ix) -> Self {
+        Checked { stamp: core.table.stamp(), call, peer, ix }
+    }
+
+    #[inline]
+    fn known(self, core: &Held<'_>, call: Call, peer: Endpoint) -> Option<Ix> {
+        (self.stamp == core.table.stamp() && self.peer == peer && self.call == call).then_some(self.ix)
+    }
 }
 
 impl<W: Wait> Port<W> {
     pub(crate) fn new(process: Process, ix: Ix, dc: DcId, endpoint: Endpoint, home: W, board: u32) -> Self {
-        Port { process, ix, dc, endpoint, home, board, serving: Cell::new((Endpoint::NONE, Deadline::NEVER)) }
+        Port {
+            process,
+            ix,
+            dc,
+            endpoint,
+            home,
+            board,
+            serving: Cell::new((Endpoint::NONE, Deadline::NEVER)),
+            sends: Cell::new(Checked::NOTHING),
+            receives: Cell::new(Checked::NOTHING),
+            replies: Cell::new(Checked::NOTHING),
+            why: Cell::new(None),
+        }
     }
 
     /// Its identifier.
@@ -186,8 +227,11 @@ impl<W: Wait> Port<W> {
         let mut dst = dst;
         let mut deadline = None;
         loop {
-            let mut core = self.enter(call)?;
-            let target = core.table.target(self.ix, dst).map_err(|c| Error::early(c).at(dst))?;
+            let mut core = self.look();
+            let target = match self.sends.get().known(&core, call, dst) {
+                Some(ix) => Target::Here(ix),
+                None => self.find_target(&core, call, dst)?,
+            };
             // The clock is read only when the call is about to wait or the deadline has to travel.
             let until = *deadline.get_or_insert_with(|| self.deadline(timeout));
             m.set_route(self.endpoint, dst);
@@ -204,6 +248,9 @@ impl<W: Wait> Port<W> {
                         }
                         Step::Wait => {
                             core.release();
+                            if self.wait_plain(m, until).is_some() {
+                                return Ok(());
+                            }
                             self.await_end(dst, m, until)?
                         }
                     }
@@ -218,12 +265,35 @@ impl<W: Wait> Port<W> {
         }
     }
 
-    /// Takes the lock, after what rang outside was looked at, and checks that the caller may use `call`.
-    fn enter(&self, call: Call) -> Result<Held<'_>> {
+    /// Takes the lock, after what rang outside was looked at.
+    #[inline]
+    fn look(&self) -> Held<'_> {
         let mut core = self.shared().lock();
         if let Some(o) = self.shared().outside() {
             o.look(&mut core);
         }
+        core
+    }
+
+    /// The same, and checks that the caller may use `call`.
+    fn enter(&self, call: Call) -> Result<Held<'_>> {
+        let core = self.look();
+        self.check(&core, call)?;
+        Ok(core)
+    }
+
+    #[cold]
+    fn find_target(&self, core: &Held<'_>, call: Call, dst: Endpoint) -> Result<Target> {
+        self.check(core, call)?;
+        let target = core.table.target(self.ix, dst).map_err(|c| Error::early(c).at(dst))?;
+        if let Target::Here(ix) = target {
+            self.sends.set(Checked::new(core, call, dst, ix));
+        }
+        Ok(target)
+    }
+
+    /// Checks that the caller may use `call`.
+    fn check(&self, core: &Held<'_>, call: Call) -> Result<()> {
         let s = core.table.slot(self.ix);
         if s.endpoint != self.endpoint || !s.is_bound() {
             return Err(Error::early(Code::NOTBIND));
@@ -232,7 +302,7 @@ impl<W: Wait> Port<W> {
             return Err(Error::early(Code::TRAPDENIED));
         }
         s.may(call)?;
-        Ok(core)
+        Ok(())
     }
 
     /// Waits until the call in which this endpoint is has ended.
@@ -245,6 +315,21 @@ impl<W: Wait> Port<W> {
             Outcome::LaneProgress => outside::collect(self, dst, m),
             Outcome::FromLane(..) => Err(Error::early(Code::BADREQUEST).at(dst)),
         }
+    }
+
+    /// The ordinary end of an ordinary wait: without a deadline, brought by a neighbour. `None`: it is over or not, see
+    /// [`Port::wait_outcome`].
+    #[inline]
+    fn wait_plain(&self, m: &mut Message, until: Deadline) -> Option<Plain> {
+        if until != Deadline::NEVER || self.shared().outside().is_some() {
+            return None;
+        }
+        let why = self.home.wait(self.shared(), until);
+        let plain = self.home.collect(self.ix, m);
+        if plain.is_none() {
+            self.why.set(Some(why));
+        }
+        plain
     }
 
     /// Waits for the outcome of the present wait; leaves it at the deadline.
@@ -268,9 +353,9 @@ impl<W: Wait> Port<W> {
         let mut soon = check
             .map_or(Deadline::NEVER, |_| Deadline::from_ns(self.now().saturating_add(DEADLOCK_CHECK_NS)));
         loop {
-            let why = self.home.wait(self.shared(), until.min(soon));
-            if let Some(outcome) = self.home.collect(self.ix, m) {
-                return Ok(outcome);
+            let why = self.why.take().unwrap_or_else(|| self.home.wait(self.shared(), until.min(soon)));
+            if let Some(plain) = self.home.collect(self.ix, m) {
+                return Ok(plain.into());
             }
             let mut core = self.shared().lock();
             if let Some(outcome) = core.table.finish(self.ix, m) {
@@ -351,9 +436,10 @@ impl<W: Wait> Port<W> {
     fn take(&self, call: Call, filter: Filter, m: &mut Message, timeout: Timeout) -> Result<()> {
         let mut until = None;
         loop {
-            let mut core = self.enter(call)?;
-            if let Filter::From(src) = filter {
-                self.check_source(&core, src)?;
+            let mut core = self.look();
+            let src = filter.source();
+            if self.receives.get().known(&core, call, src).is_none() {
+                self.check_receive(&core, call, filter)?;
             }
             let until = *until.get_or_insert_with(|| self.receive_deadline(timeout));
             let c = &mut *core;
@@ -368,6 +454,10 @@ impl<W: Wait> Port<W> {
                         && let Err(e) = outside::watch(self, src)
                     {
                         return self.stop_receiving(m, e);
+                    }
+                    if self.wait_plain(m, until).is_some() {
+                        self.note_served(m);
+                        return Ok(());
                     }
                     match self.wait_outcome(m, until)? {
                         Outcome::Message | Outcome::Done => Received::Message,
@@ -394,7 +484,8 @@ impl<W: Wait> Port<W> {
         let mut core = self.shared().lock();
         // What it returns is the same error again, or nothing when the end has come already.
         let _ = core.table.give_up(self.ix, why.code, None);
-        let outcome = self.home.collect(self.ix, m).or_else(|| core.table.finish(self.ix, m));
+        let outcome =
+            self.home.collect(self.ix, m).map(Outcome::from).or_else(|| core.table.finish(self.ix, m));
         drop(core);
         match outcome {
             Some(Outcome::Message) => {
@@ -413,6 +504,16 @@ impl<W: Wait> Port<W> {
             Timeout::Forever => Deadline::NEVER,
             t => Deadline::after(self.now(), t),
         }
+    }
+
+    #[cold]
+    fn check_receive(&self, core: &Held<'_>, call: Call, filter: Filter) -> Result<()> {
+        self.check(core, call)?;
+        if let Filter::From(src) = filter {
+            self.check_source(core, src)?;
+        }
+        self.receives.set(Checked::new(core, call, filter.source(), self.ix));
+        Ok(())
     }
 
     fn check_source(&self, core: &Held<'_>, src: Endpoint) -> Result<()> {
@@ -440,11 +541,14 @@ impl<W: Wait> Port<W> {
     /// # Errors
     /// `PROCSTS`: it does not wait for this endpoint's answer (any more); nothing happens. `TRAPDENIED` for a user process.
     pub fn reply(&self, dst: Endpoint, m: &mut Message, timeout: Timeout) -> Result<()> {
-        let mut core = self.enter(Call::Reply)?;
-        self.check_destination(&core, dst)?;
+        let mut core = self.look();
+        let to = match self.replies.get().known(&core, Call::Reply, dst) {
+            Some(ix) => Some(ix),
+            None => self.find_client(&core, dst)?,
+        };
         m.set_route(self.endpoint, dst);
         m.set_kind(Kind::Reply);
-        let done = match core.table.find(self.dc, dst) {
+        let done = match to {
             Some(ix) => {
                 let c = &mut *core;
                 let done = c.table.reply(self.ix, ix, m, &mut c.out);
@@ -457,6 +561,17 @@ impl<W: Wait> Port<W> {
             self.detach();
         }
         done
+    }
+
+    #[cold]
+    fn find_client(&self, core: &Held<'_>, dst: Endpoint) -> Result<Option<Ix>> {
+        self.check(core, Call::Reply)?;
+        self.check_destination(core, dst)?;
+        let found = core.table.find(self.dc, dst);
+        if let Some(ix) = found {
+            self.replies.set(Checked::new(core, Call::Reply, dst, ix));
+        }
+        Ok(found)
     }
 
     fn check_destination(&self, core: &Held<'_>, dst: Endpoint) -> Result<()> {

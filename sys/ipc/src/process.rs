@@ -117,9 +117,9 @@ impl Held<'_> {
                     Kick::Sleeps => kicks.push(core.wakers[ix as usize].clone()),
                     Kick::Polls => rings = true,
                 },
-                Cmd::Refuse(lane, seq, error) => {
+                Cmd::Refuse(lane, seq, code, effect) => {
                     if let Some(outside) = &self.shared.outside {
-                        outside.refuse(lane, seq, &error);
+                        outside.refuse(lane, seq, &Error::new(code, effect));
                     }
                 }
             }

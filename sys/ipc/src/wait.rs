@@ -9,7 +9,7 @@ use crate::host::{Host, Wake as FutexWake};
 use crate::process::Shared;
 use crate::sync::{AtomicU64, Ordering};
 use dvs_abi::{Deadline, Message};
-use dvs_kern::rendezvous::{Ix, Outcome, Rendezvous};
+use dvs_kern::rendezvous::{Ix, Plain, Rendezvous};
 use std::sync::Arc;
 
 /// Why a wait returned.
@@ -32,7 +32,7 @@ pub trait Wait {
 
     /// The end of the wait of `ix` if [`Wake::deliver`] brought it here; it is then not looked for in the table. A message
     /// is copied to `into`.
-    fn collect(&self, ix: Ix, into: &mut Message) -> Option<Outcome> {
+    fn collect(&self, ix: Ix, into: &mut Message) -> Option<Plain> {
         let _ = (ix, into);
         None
     }
@@ -42,11 +42,13 @@ pub trait Wait {
 }
 
 impl<T: Wait + ?Sized> Wait for &T {
+    #[inline]
     fn wait(&self, process: &Shared, deadline: Deadline) -> Why {
         (**self).wait(process, deadline)
     }
 
-    fn collect(&self, ix: Ix, into: &mut Message) -> Option<Outcome> {
+    #[inline]
+    fn collect(&self, ix: Ix, into: &mut Message) -> Option<Plain> {
         (**self).collect(ix, into)
     }
 

@@ -7,7 +7,7 @@ use crate::process::{Process, Shared};
 use crate::wait::{Wait, Wake, Why};
 use corosensei::Yielder;
 use dvs_abi::{Deadline, Message, Result};
-use dvs_kern::rendezvous::{Ix, Outcome};
+use dvs_kern::rendezvous::{Ix, Plain};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -91,13 +91,13 @@ impl Wait for Co<'_> {
     }
 
     #[inline]
-    fn collect(&self, ix: Ix, into: &mut Message) -> Option<Outcome> {
-        let mail = &mut *self.task.mail.borrow_mut();
-        let (_, outcome) = mail.outcome.take_if(|(for_ix, _)| *for_ix == ix)?;
-        if outcome.has_message() {
-            *into = *mail.message;
+    fn collect(&self, ix: Ix, into: &mut Message) -> Option<Plain> {
+        let (_, plain) = self.task.mail.get().filter(|(of, _)| *of == ix)?;
+        self.task.mail.set(None);
+        if plain == Plain::Message {
+            *into = **self.task.message.borrow();
         }
-        Some(outcome)
+        Some(plain)
     }
 
     fn waker(&self) -> Arc<dyn Wake> {

@@ -144,10 +144,11 @@ impl Inner {
     pub fn deliver(&self, id: usize, table: &mut Rendezvous, ix: Ix) {
         let tasks = self.tasks.borrow();
         let Some(task) = tasks.get(id) else { return };
-        let mail = &mut *task.mail.borrow_mut();
         // Earlier mail that was not fetched would be lost: then this one stays in the table, where it is looked for.
-        if mail.outcome.is_none() {
-            mail.outcome = table.finish_boxed(ix, &mut mail.message).map(|o| (ix, o));
+        if task.mail.get().is_none()
+            && let Some(plain) = table.finish_plain(ix, &mut task.message.borrow_mut())
+        {
+            task.mail.set(Some((ix, plain)));
         }
         self.wake(task);
     }

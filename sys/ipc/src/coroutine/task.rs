@@ -3,7 +3,7 @@
 use super::ready::Flag;
 use corosensei::Coroutine;
 use dvs_abi::Message;
-use dvs_kern::rendezvous::{Ix, Outcome};
+use dvs_kern::rendezvous::{Ix, Plain};
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
@@ -21,12 +21,6 @@ pub(super) enum State {
     InNest,
 }
 
-/// The end of a wait, brought by another coroutine of the same thread.
-pub(super) struct Mail {
-    pub outcome: Option<(Ix, Outcome)>,
-    pub message: Box<Message>,
-}
-
 /// One coroutine.
 pub(super) struct Task {
     pub id: usize,
@@ -39,7 +33,10 @@ pub(super) struct Task {
     pub due: Cell<u64>,
     /// Time of its entry among the timers; `u64::MAX` for none. Never later than `due`.
     pub armed: Cell<u64>,
-    pub mail: RefCell<Mail>,
+    /// The end of the wait of an endpoint, brought by another coroutine of the same thread, and the message if there is
+    /// one.
+    pub mail: Cell<Option<(Ix, Plain)>>,
+    pub message: RefCell<Box<Message>>,
     /// What other threads see of it.
     pub flag: Arc<Flag>,
 }
@@ -54,7 +51,8 @@ impl Task {
             nested: Cell::new(false),
             due: Cell::new(u64::MAX),
             armed: Cell::new(u64::MAX),
-            mail: RefCell::new(Mail { outcome: None, message: Box::default() }),
+            mail: Cell::new(None),
+            message: RefCell::default(),
             flag,
         }
     }

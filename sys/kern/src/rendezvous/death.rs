@@ -43,6 +43,7 @@ impl Rendezvous {
             *place = 0;
         }
         self.bound -= 1;
+        self.changes += 1;
         self.free.push(ix);
         self.leave_everything(ix, dc, endpoint, phase);
         let early = if moved { Code::MIGRATE } else { Code::DSTDIED };
@@ -53,7 +54,7 @@ impl Rendezvous {
                     self.end(sender, Outcome::Failed(Error::early(Code::DSTDIED).at(endpoint)), out);
                 }
                 Party::Lane(lane, seq) => {
-                    out.push(Cmd::Refuse(lane, seq, Error::early(early).at(endpoint)));
+                    out.push(Cmd::Refuse(lane, seq, early, Effect::No));
                 }
             }
         }
@@ -64,7 +65,7 @@ impl Rendezvous {
                     self.end(c, Outcome::Failed(late.clone()), out);
                 }
                 Client::Local(_) => {}
-                Client::Lane(lane, seq) => out.push(Cmd::Refuse(lane, seq, late.clone())),
+                Client::Lane(lane, seq) => out.push(Cmd::Refuse(lane, seq, late.code, late.effect)),
             }
         }
         for w in watchers {

@@ -1,7 +1,7 @@
 //! Sending, receiving, answering, relaying, giving up.
 
 use super::slot::Entry;
-use super::{Client, Cmd, Filter, Ix, LaneKey, Outcome, Party, Phase, Rendezvous, Step};
+use super::{Client, Cmd, Filter, Ix, LaneKey, Outcome, Party, Phase, Rendezvous, Slot, Step};
 use dvs_abi::{Code, Effect, Endpoint, Error, Grant, Kind, Message};
 
 /// What a receive found.
@@ -36,16 +36,17 @@ impl Rendezvous {
         if kind == Kind::Send && self.answer_local(me, dst, message, out) {
             return Ok(Step::Done(()));
         }
-        if self.slots[dst as usize].accepts(source) {
-            *self.slots[dst as usize].mailbox = *message;
-            self.end(dst, Outcome::Message, out);
-            return Ok(if kind == Kind::Send {
-                Step::Done(())
-            } else {
-                self.lend(me, grants);
-                self.await_answer(me, dst);
-                Step::Wait
-            });
+        let d = &mut self.slots[dst as usize];
+        if d.accepts(source) {
+            *d.mailbox = *message;
+            d.end(Outcome::Message);
+            out.push(Cmd::Wake(dst));
+            if kind == Kind::Send {
+                return Ok(Step::Done(()));
+            }
+            d.clients.insert(source, Client::Local(me));
+            self.lend(me, grants).phase = Phase::Awaiting(to);
+            return Ok(Step::Wait);
         }
         if !block {
             return Err(Error::early(Code::AGAIN).at(to));
@@ -53,18 +54,21 @@ impl Rendezvous {
         if let Some(cycle) = self.circle(me, to) {
             return Err(Error::deadlock(cycle).at(to));
         }
-        self.lend(me, grants);
-        let s = &mut self.slots[me as usize];
+        let s = self.lend(me, grants);
         s.request = *message;
         s.phase = if kind == Kind::Send { Phase::Sending(to) } else { Phase::Calling(to) };
         self.slots[dst as usize].queue.push_back(Entry { source, party: Party::Local(me), kind });
         Ok(Step::Wait)
     }
 
-    fn lend(&mut self, me: Ix, grants: &[Grant]) {
+    #[inline]
+    fn lend(&mut self, me: Ix, grants: &[Grant]) -> &mut Slot {
         let s = &mut self.slots[me as usize];
         s.grants.clear();
-        s.grants.extend_from_slice(grants);
+        if !grants.is_empty() {
+            s.grants.extend_from_slice(grants);
+        }
+        s
     }
 
     fn await_answer(&mut self, caller: Ix, callee: Ix) {
@@ -239,8 +243,9 @@ impl Rendezvous {
         }
         *s.mailbox = *message;
         let source = s.endpoint;
+        s.end(Outcome::Message);
+        out.push(Cmd::Wake(dst));
         self.slots[me as usize].clients.remove(&source);
-        self.end(dst, Outcome::Message, out);
         true
     }
 

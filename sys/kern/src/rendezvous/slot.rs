@@ -2,7 +2,7 @@
 
 use super::clients::Clients;
 use super::{Ix, LaneKey, Outcome, Party, Shape};
-use dvs_abi::{Code, DcId, Endpoint, Grant, Kind, Message, Privileges};
+use dvs_abi::{Code, DcId, Endpoint, Error, Grant, Kind, Message, Privileges};
 use std::collections::{BTreeMap, VecDeque};
 
 /// What an endpoint is doing.
@@ -44,6 +44,14 @@ pub enum Filter {
 }
 
 impl Filter {
+    /// The one source it takes, or `ANY`.
+    pub const fn source(self) -> Endpoint {
+        match self {
+            Filter::Any | Filter::Requests => Endpoint::ANY,
+            Filter::From(e) => e,
+        }
+    }
+
     pub(super) fn takes(self, source: Endpoint) -> bool {
         match self {
             Filter::Any | Filter::Requests => true,
@@ -81,6 +89,19 @@ pub(super) struct Notice {
     pub timestamp: u64,
 }
 
+/// An [`Outcome`] as it lies in the table: small and plain, so that handing it on costs nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Ended {
+    Done,
+    Message,
+    FromLane(LaneKey, u64),
+    LaneProgress,
+    Redirect(Endpoint),
+    Repeat,
+    /// The error lies beside it.
+    Failed,
+}
+
 /// One endpoint of this process.
 #[derive(Debug)]
 pub struct Slot {
@@ -96,7 +117,9 @@ pub struct Slot {
     pub frozen: bool,
     pub(super) bound: bool,
     pub(super) phase: Phase,
-    pub(super) outcome: Option<Outcome>,
+    pub(super) outcome: Option<Ended>,
+    /// The error of [`Ended::Failed`].
+    pub(super) failure: Option<Box<Error>>,
     /// Own request while it waits in a queue, or whose answer is awaited (for its grants).
     pub(super) request: Message,
     pub(super) grants: Vec<Grant>,
@@ -125,6 +148,7 @@ impl Slot {
             bound: true,
             phase: Phase::Idle,
             outcome: None,
+            failure: None,
             request: Message::default(),
             grants: Vec::new(),
             mailbox: Box::default(),
@@ -173,6 +197,39 @@ impl Slot {
         &self.grants
     }
 
+    /// Ends the wait.
+    #[inline]
+    pub(super) fn end(&mut self, outcome: Outcome) {
+        debug_assert!(self.outcome.is_none(), "two ends of one wait");
+        self.phase = Phase::Idle;
+        self.outcome = Some(match outcome {
+            Outcome::Done => Ended::Done,
+            Outcome::Message => Ended::Message,
+            Outcome::FromLane(lane, seq) => Ended::FromLane(lane, seq),
+            Outcome::LaneProgress => Ended::LaneProgress,
+            Outcome::Redirect(to) => Ended::Redirect(to),
+            Outcome::Repeat => Ended::Repeat,
+            Outcome::Failed(e) => {
+                self.failure = Some(Box::new(e));
+                Ended::Failed
+            }
+        });
+    }
+
+    /// Takes the outcome.
+    pub(super) fn take_outcome(&mut self) -> Option<Outcome> {
+        Some(match self.outcome.take()? {
+            Ended::Done => Outcome::Done,
+            Ended::Message => Outcome::Message,
+            Ended::FromLane(lane, seq) => Outcome::FromLane(lane, seq),
+            Ended::LaneProgress => Outcome::LaneProgress,
+            Ended::Redirect(to) => Outcome::Redirect(to),
+            Ended::Repeat => Outcome::Repeat,
+            Ended::Failed => Outcome::Failed(self.failure.take().map_or(Error::early(Code::IO), |e| *e)),
+        })
+    }
+
+    #[inline]
     pub(super) fn accepts(&self, source: Endpoint) -> bool {
         !self.frozen && matches!(self.phase, Phase::Receiving(f) if f.takes(source))
     }
