@@ -215,6 +215,9 @@ impl<W: Wait> Port<W> {
         self.exchange(Call::Sendrec, Kind::Request, dst, m, &grants[..n], timeout)
     }
 
+    /// The straight way of a call: a known destination that waits in a receive, and an answer brought by a neighbour.
+    /// Whatever is different goes the long way.
+    #[inline]
     fn exchange(
         &self,
         call: Call,
@@ -224,45 +227,85 @@ impl<W: Wait> Port<W> {
         grants: &[Grant],
         timeout: Timeout,
     ) -> Result<()> {
-        let mut dst = dst;
-        let mut deadline = None;
+        let mut core = self.look();
+        let until = self.deadline(timeout);
+        if kind == Kind::Request
+            && let Some(ix) = self.sends.get().known(&core, call, dst)
+        {
+            self.address(&mut core, kind, dst, m, until);
+            let c = &mut *core;
+            if c.table.call_waiting(self.ix, ix, m, grants, &mut c.out) {
+                core.release();
+                return match self.wait_plain(m, until) {
+                    Some(_) => Ok(()),
+                    None => self.go_on(self.await_end(dst, m, until), call, kind, dst, m, grants, until),
+                };
+            }
+        }
+        let attempt = self.attempt(core, call, kind, dst, m, grants, until);
+        self.go_on(attempt, call, kind, dst, m, grants, until)
+    }
+
+    /// Attempts until the call is over.
+    #[cold]
+    #[allow(clippy::too_many_arguments)]
+    fn go_on(
+        &self,
+        mut attempt: Result<Attempt>,
+        call: Call,
+        kind: Kind,
+        mut dst: Endpoint,
+        m: &mut Message,
+        grants: &[Grant],
+        until: Deadline,
+    ) -> Result<()> {
         loop {
-            let mut core = self.look();
-            let target = match self.sends.get().known(&core, call, dst) {
-                Some(ix) => Target::Here(ix),
-                None => self.find_target(&core, call, dst)?,
-            };
-            // The clock is read only when the call is about to wait or the deadline has to travel.
-            let until = *deadline.get_or_insert_with(|| self.deadline(timeout));
-            m.set_route(self.endpoint, dst);
-            m.set_kind(kind);
-            m.set_call(core.next_call());
-            m.set_deadline(until);
-            let attempt = match target {
-                Target::Here(ix) => {
-                    let c = &mut *core;
-                    match c.table.send(self.ix, ix, m, grants, until != Deadline::NOW, &mut c.out)? {
-                        Step::Done(()) => {
-                            core.release();
-                            return Ok(());
-                        }
-                        Step::Wait => {
-                            core.release();
-                            if self.wait_plain(m, until).is_some() {
-                                return Ok(());
-                            }
-                            self.await_end(dst, m, until)?
-                        }
-                    }
-                }
-                Target::Elsewhere => outside::exchange(self, core, kind, dst, m, grants, until)?,
-            };
-            match attempt {
+            match attempt? {
                 Attempt::Over => return Ok(()),
                 Attempt::Repeat => {}
                 Attempt::Redirected(to) => dst = to,
             }
+            attempt = self.attempt(self.look(), call, kind, dst, m, grants, until);
         }
+    }
+
+    /// One attempt of a call, of whatever kind and wherever its destination is.
+    #[allow(clippy::too_many_arguments)]
+    fn attempt(
+        &self,
+        mut core: Held<'_>,
+        call: Call,
+        kind: Kind,
+        dst: Endpoint,
+        m: &mut Message,
+        grants: &[Grant],
+        until: Deadline,
+    ) -> Result<Attempt> {
+        let target = match self.sends.get().known(&core, call, dst) {
+            Some(ix) => Target::Here(ix),
+            None => self.find_target(&core, call, dst)?,
+        };
+        self.address(&mut core, kind, dst, m, until);
+        let Target::Here(ix) = target else {
+            return outside::exchange(self, core, kind, dst, m, grants, until);
+        };
+        let c = &mut *core;
+        let step = c.table.send(self.ix, ix, m, grants, until != Deadline::NOW, &mut c.out)?;
+        core.release();
+        match step {
+            Step::Done(()) => Ok(Attempt::Over),
+            Step::Wait if self.wait_plain(m, until).is_some() => Ok(Attempt::Over),
+            Step::Wait => self.await_end(dst, m, until),
+        }
+    }
+
+    /// Writes what the system writes into a message that is sent.
+    #[inline]
+    fn address(&self, core: &mut Held<'_>, kind: Kind, dst: Endpoint, m: &mut Message, until: Deadline) {
+        m.set_route(self.endpoint, dst);
+        m.set_kind(kind);
+        m.set_call(core.next_call());
+        m.set_deadline(until);
     }
 
     /// Takes the lock, after what rang outside was looked at.
@@ -433,37 +476,85 @@ impl<W: Wait> Port<W> {
         self.take(Call::Rcvrqst, Filter::Requests, m, timeout)
     }
 
+    /// The straight way of a receive: nothing is there, and a neighbour brings a message. Whatever is different goes
+    /// the long way.
+    #[inline]
     fn take(&self, call: Call, filter: Filter, m: &mut Message, timeout: Timeout) -> Result<()> {
-        let mut until = None;
+        let mut core = self.look();
+        let until = self.receive_deadline(timeout);
+        if self.receives.get().known(&core, call, filter.source()).is_some()
+            && until != Deadline::NOW
+            && core.table.waits_for_any(self.ix, filter)
+        {
+            drop(core);
+            return match self.wait_plain(m, until) {
+                Some(_) => {
+                    self.note_served(m);
+                    Ok(())
+                }
+                None => self.take_more(self.wait_outcome(m, until), call, filter, m, until),
+            };
+        }
+        self.take_long(core, call, filter, m, until)
+    }
+
+    /// What a wait for a message came to; if it came to nothing, receives again.
+    #[cold]
+    fn take_more(
+        &self,
+        outcome: Result<Outcome>,
+        call: Call,
+        filter: Filter,
+        m: &mut Message,
+        until: Deadline,
+    ) -> Result<()> {
+        let complete = match outcome? {
+            Outcome::Message | Outcome::Done => true,
+            Outcome::FromLane(lane, seq) => outside::take(self, lane, seq, m),
+            Outcome::Failed(e) => return Err(e),
+            _ => false,
+        };
+        if complete {
+            self.note_served(m);
+            return Ok(());
+        }
+        self.take_long(self.look(), call, filter, m, until)
+    }
+
+    fn take_long<'a>(
+        &'a self,
+        mut core: Held<'a>,
+        call: Call,
+        filter: Filter,
+        m: &mut Message,
+        until: Deadline,
+    ) -> Result<()> {
         loop {
-            let mut core = self.look();
-            let src = filter.source();
-            if self.receives.get().known(&core, call, src).is_none() {
+            if self.receives.get().known(&core, call, filter.source()).is_none() {
                 self.check_receive(&core, call, filter)?;
             }
-            let until = *until.get_or_insert_with(|| self.receive_deadline(timeout));
             let c = &mut *core;
-            let found = match c.table.receive(self.ix, filter, m, until != Deadline::NOW, &mut c.out)? {
-                Step::Done(found) => {
-                    core.release();
-                    found
-                }
+            let step = c.table.receive(self.ix, filter, m, until != Deadline::NOW, &mut c.out)?;
+            core.release();
+            let found = match step {
+                Step::Done(found) => found,
                 Step::Wait => {
-                    core.release();
                     if let Filter::From(src) = filter
                         && let Err(e) = outside::watch(self, src)
                     {
                         return self.stop_receiving(m, e);
                     }
-                    if self.wait_plain(m, until).is_some() {
-                        self.note_served(m);
-                        return Ok(());
-                    }
-                    match self.wait_outcome(m, until)? {
-                        Outcome::Message | Outcome::Done => Received::Message,
-                        Outcome::FromLane(lane, seq) => Received::InLane(lane, seq),
-                        Outcome::Failed(e) => return Err(e),
-                        _ => continue,
+                    match self.wait_plain(m, until) {
+                        Some(_) => Received::Message,
+                        None => match self.wait_outcome(m, until)? {
+                            Outcome::Message | Outcome::Done => Received::Message,
+                            Outcome::FromLane(lane, seq) => Received::InLane(lane, seq),
+                            Outcome::Failed(e) => return Err(e),
+                            _ => {
+                                core = self.look();
+                                continue;
+                            }
+                        },
                     }
                 }
             };
@@ -475,6 +566,7 @@ impl<W: Wait> Port<W> {
                 self.note_served(m);
                 return Ok(());
             }
+            core = self.look();
         }
     }
 

@@ -36,17 +36,14 @@ impl Rendezvous {
         if kind == Kind::Send && self.answer_local(me, dst, message, out) {
             return Ok(Step::Done(()));
         }
-        let d = &mut self.slots[dst as usize];
-        if d.accepts(source) {
-            *d.mailbox = *message;
-            d.end(Outcome::Message);
-            out.push(Cmd::Wake(dst));
-            if kind == Kind::Send {
-                return Ok(Step::Done(()));
-            }
-            d.clients.insert(source, Client::Local(me));
-            self.lend(me, grants).phase = Phase::Awaiting(to);
+        if kind == Kind::Request && self.call_waiting(me, dst, message, grants, out) {
             return Ok(Step::Wait);
+        }
+        let d = &mut self.slots[dst as usize];
+        if kind != Kind::Request && d.accepts(source) {
+            *d.mailbox = *message;
+            self.end(dst, Outcome::Message, out);
+            return Ok(Step::Done(()));
         }
         if !block {
             return Err(Error::early(Code::AGAIN).at(to));
@@ -59,6 +56,47 @@ impl Rendezvous {
         s.phase = if kind == Kind::Send { Phase::Sending(to) } else { Phase::Calling(to) };
         self.slots[dst as usize].queue.push_back(Entry { source, party: Party::Local(me), kind });
         Ok(Step::Wait)
+    }
+
+    /// The commonest case of [`Rendezvous::send`] alone: a request to an endpoint that waits for it. False, and nothing
+    /// done, in every other.
+    #[inline]
+    pub fn call_waiting(
+        &mut self,
+        me: Ix,
+        dst: Ix,
+        request: &Message,
+        grants: &[Grant],
+        out: &mut Vec<Cmd>,
+    ) -> bool {
+        let source = self.slots[me as usize].endpoint;
+        let d = &mut self.slots[dst as usize];
+        if !d.accepts(source) {
+            return false;
+        }
+        *d.mailbox = *request;
+        d.end(Outcome::Message);
+        d.clients.insert(source, Client::Local(me));
+        let to = d.endpoint;
+        out.push(Cmd::Wake(dst));
+        self.lend(me, grants).phase = Phase::Awaiting(to);
+        true
+    }
+
+    /// The commonest case of [`Rendezvous::receive`] alone: from anybody, and nothing is there. False, and nothing done, in
+    /// every other.
+    #[inline]
+    pub fn waits_for_any(&mut self, me: Ix, filter: Filter) -> bool {
+        let s = &mut self.slots[me as usize];
+        let straight = !matches!(filter, Filter::From(_))
+            && !s.woken
+            && !s.frozen
+            && s.notices.is_empty()
+            && s.queue.is_empty();
+        if straight {
+            s.phase = Phase::Receiving(filter);
+        }
+        straight
     }
 
     #[inline]
