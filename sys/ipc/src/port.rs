@@ -233,9 +233,8 @@ impl<W: Wait> Port<W> {
             && let Some(ix) = self.sends.get().known(&core, call, dst)
         {
             self.address(&mut core, kind, dst, m, until);
-            let c = &mut *core;
-            if c.table.call_waiting(self.ix, ix, m, grants, &mut c.out) {
-                core.release();
+            if core.table.call_waiting(self.ix, ix, m, grants) {
+                core.release_waking(ix);
                 return match self.wait_plain(m, until) {
                     Some(_) => Ok(()),
                     None => self.go_on(self.await_end(dst, m, until), call, kind, dst, m, grants, until),
@@ -642,10 +641,13 @@ impl<W: Wait> Port<W> {
         m.set_kind(Kind::Reply);
         let done = match to {
             Some(ix) => {
-                let c = &mut *core;
-                let done = c.table.reply(self.ix, ix, m, &mut c.out);
-                core.release();
-                done.map_err(|c| Error::early(c).at(dst))
+                if core.table.answer(self.ix, ix, m) {
+                    core.release_waking(ix);
+                    Ok(())
+                } else {
+                    core.release();
+                    Err(Error::early(Code::PROCSTS).at(dst))
+                }
             }
             None => outside::reply(self, core, dst, m, timeout),
         };

@@ -81,15 +81,26 @@ impl Held<'_> {
         let core = &mut *self.core;
         match core.out[..] {
             [] => {}
-            // Nearly always: one call ends the wait of one other.
             [Cmd::Wake(ix)] => {
                 core.out.clear();
-                match core.wakers[ix as usize].deliver(&mut core.table, ix) {
-                    Kick::No => {}
-                    kick => self.end_sleep(ix, kick),
-                }
+                self.release_waking(ix);
             }
             _ => self.carry_out(),
+        }
+    }
+
+    /// The same when the table ended the wait of one endpoint and said so otherwise: nearly always, one call ends the
+    /// wait of one other.
+    #[inline]
+    pub fn release_waking(mut self, ix: Ix) {
+        let core = &mut *self.core;
+        if !core.out.is_empty() {
+            core.out.push(Cmd::Wake(ix));
+            return self.carry_out();
+        }
+        match core.wakers[ix as usize].deliver(&mut core.table, ix) {
+            Kick::No => {}
+            kick => self.end_sleep(ix, kick),
         }
     }
 

@@ -33,10 +33,12 @@ impl Rendezvous {
         let kind = message.kind().unwrap_or_default();
         let source = self.slots[me as usize].endpoint;
         let to = self.slots[dst as usize].endpoint;
-        if kind == Kind::Send && self.answer_local(me, dst, message, out) {
+        if kind == Kind::Send && self.answer(me, dst, message) {
+            out.push(Cmd::Wake(dst));
             return Ok(Step::Done(()));
         }
-        if kind == Kind::Request && self.call_waiting(me, dst, message, grants, out) {
+        if kind == Kind::Request && self.call_waiting(me, dst, message, grants) {
+            out.push(Cmd::Wake(dst));
             return Ok(Step::Wait);
         }
         let d = &mut self.slots[dst as usize];
@@ -59,16 +61,9 @@ impl Rendezvous {
     }
 
     /// The commonest case of [`Rendezvous::send`] alone: a request to an endpoint that waits for it. False, and nothing
-    /// done, in every other.
+    /// done, in every other. The driver wakes the endpoint, as after [`Cmd::Wake`].
     #[inline]
-    pub fn call_waiting(
-        &mut self,
-        me: Ix,
-        dst: Ix,
-        request: &Message,
-        grants: &[Grant],
-        out: &mut Vec<Cmd>,
-    ) -> bool {
+    pub fn call_waiting(&mut self, me: Ix, dst: Ix, request: &Message, grants: &[Grant]) -> bool {
         let source = self.slots[me as usize].endpoint;
         let d = &mut self.slots[dst as usize];
         if !d.accepts(source) {
@@ -78,7 +73,6 @@ impl Rendezvous {
         d.end(Outcome::Message);
         d.clients.insert(source, Client::Local(me));
         let to = d.endpoint;
-        out.push(Cmd::Wake(dst));
         self.lend(me, grants).phase = Phase::Awaiting(to);
         true
     }
@@ -271,18 +265,17 @@ impl Rendezvous {
         self.end(me, outcome, out);
     }
 
-    /// Answers a caller of this process, if it awaits `me`'s answer.
+    /// Answers a caller of this process if it awaits `me`'s answer; then the driver wakes it, as after [`Cmd::Wake`].
     #[inline]
-    fn answer_local(&mut self, me: Ix, dst: Ix, message: &Message, out: &mut Vec<Cmd>) -> bool {
+    pub fn answer(&mut self, me: Ix, dst: Ix, message: &Message) -> bool {
         let mine = self.slots[me as usize].endpoint;
         let s = &mut self.slots[dst as usize];
         if s.phase != Phase::Awaiting(mine) || s.outcome.is_some() {
             return false;
         }
         *s.mailbox = *message;
-        let source = s.endpoint;
         s.end(Outcome::Message);
-        out.push(Cmd::Wake(dst));
+        let source = s.endpoint;
         self.slots[me as usize].clients.remove(&source);
         true
     }
@@ -293,7 +286,11 @@ impl Rendezvous {
     /// `PROCSTS` when it does not await `me`'s answer.
     #[inline]
     pub fn reply(&mut self, me: Ix, dst: Ix, message: &Message, out: &mut Vec<Cmd>) -> Result<(), Code> {
-        if self.answer_local(me, dst, message, out) { Ok(()) } else { Err(Code::PROCSTS) }
+        if !self.answer(me, dst, message) {
+            return Err(Code::PROCSTS);
+        }
+        out.push(Cmd::Wake(dst));
+        Ok(())
     }
 
     /// Hands the consumed request of a local `client` to `dst` of this process: `dst` sees `client` as the source and
