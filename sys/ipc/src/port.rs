@@ -232,9 +232,11 @@ impl<W: Wait> Port<W> {
         if kind == Kind::Request
             && let Some(ix) = self.sends.get().known(&core, call, dst)
         {
-            self.address(&mut core, kind, dst, m, until);
-            if core.table.call_waiting(self.ix, ix, m, grants) {
+            let header = |call| move |m: &mut Message| self.address(call, kind, dst, m, until);
+            let number = core.next_call();
+            if core.table.call_waiting(self.ix, ix, m, grants, header(number)) {
                 core.release_waking(ix);
+                header(number)(m);
                 return match self.wait_plain(m, until) {
                     Some(_) => Ok(()),
                     None => self.go_on(self.await_end(dst, m, until), call, kind, dst, m, grants, until),
@@ -284,7 +286,7 @@ impl<W: Wait> Port<W> {
             Some(ix) => Target::Here(ix),
             None => self.find_target(&core, call, dst)?,
         };
-        self.address(&mut core, kind, dst, m, until);
+        self.address(core.next_call(), kind, dst, m, until);
         let Target::Here(ix) = target else {
             return outside::exchange(self, core, kind, dst, m, grants, until);
         };
@@ -300,10 +302,10 @@ impl<W: Wait> Port<W> {
 
     /// Writes what the system writes into a message that is sent.
     #[inline]
-    fn address(&self, core: &mut Held<'_>, kind: Kind, dst: Endpoint, m: &mut Message, until: Deadline) {
+    fn address(&self, call: u64, kind: Kind, dst: Endpoint, m: &mut Message, until: Deadline) {
         m.set_route(self.endpoint, dst);
         m.set_kind(kind);
-        m.set_call(core.next_call());
+        m.set_call(call);
         m.set_deadline(until);
     }
 
@@ -637,19 +639,25 @@ impl<W: Wait> Port<W> {
             Some(ix) => Some(ix),
             None => self.find_client(&core, dst)?,
         };
-        m.set_route(self.endpoint, dst);
-        m.set_kind(Kind::Reply);
+        let header = |m: &mut Message| {
+            m.set_route(self.endpoint, dst);
+            m.set_kind(Kind::Reply);
+        };
         let done = match to {
             Some(ix) => {
-                if core.table.answer(self.ix, ix, m) {
+                if core.table.answer(self.ix, ix, m, header) {
                     core.release_waking(ix);
+                    header(m);
                     Ok(())
                 } else {
                     core.release();
                     Err(Error::early(Code::PROCSTS).at(dst))
                 }
             }
-            None => outside::reply(self, core, dst, m, timeout),
+            None => {
+                header(m);
+                outside::reply(self, core, dst, m, timeout)
+            }
         };
         if self.serving.get().0 == dst {
             self.detach();

@@ -92,8 +92,10 @@ impl Wait for Co<'_> {
 
     #[inline]
     fn collect(&self, ix: Ix, into: &mut Message) -> Option<Plain> {
-        let (_, plain) = self.task.mail.get().filter(|(of, _)| *of == ix)?;
-        self.task.mail.set(None);
+        if self.task.mail_for.get() != ix {
+            return None;
+        }
+        let plain = self.task.mail.take()?;
         if plain == Plain::Message {
             *into = **self.task.message.borrow();
         }

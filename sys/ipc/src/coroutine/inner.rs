@@ -148,7 +148,8 @@ impl Inner {
         if task.mail.get().is_none()
             && let Some(plain) = table.finish_plain(ix, &mut task.message.borrow_mut())
         {
-            task.mail.set(Some((ix, plain)));
+            task.mail.set(Some(plain));
+            task.mail_for.set(ix);
         }
         self.wake(task);
     }

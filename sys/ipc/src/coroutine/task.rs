@@ -35,7 +35,8 @@ pub(super) struct Task {
     pub armed: Cell<u64>,
     /// The end of the wait of an endpoint, brought by another coroutine of the same thread, and the message if there is
     /// one.
-    pub mail: Cell<Option<(Ix, Plain)>>,
+    pub mail: Cell<Option<Plain>>,
+    pub mail_for: Cell<Ix>,
     pub message: RefCell<Box<Message>>,
     /// What other threads see of it.
     pub flag: Arc<Flag>,
@@ -52,6 +53,7 @@ impl Task {
             due: Cell::new(u64::MAX),
             armed: Cell::new(u64::MAX),
             mail: Cell::new(None),
+            mail_for: Cell::new(0),
             message: RefCell::default(),
             flag,
         }

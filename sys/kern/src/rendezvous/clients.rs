@@ -10,58 +10,73 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// The callers of one endpoint whose requests were consumed and not answered.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Clients {
-    first: Option<(Endpoint, Client)>,
+    /// `NONE` when there is none.
+    first: Endpoint,
+    /// What belongs to `first`. (Two fields, not an `Option` of a pair: that would be put together on the stack in
+    /// small pieces and copied in a large one, for which the processor has to wait.)
+    client: Client,
     rest: HashMap<Endpoint, Client, BuildHasherDefault<EndpointHasher>>,
+}
+
+impl Default for Clients {
+    fn default() -> Self {
+        Clients { first: Endpoint::NONE, client: Client::Local(0), rest: HashMap::default() }
+    }
 }
 
 impl Clients {
     /// Enters a caller; an earlier request of the same caller is replaced.
     #[inline]
     pub fn insert(&mut self, source: Endpoint, client: Client) {
-        match &mut self.first {
-            Some((e, _)) if *e != source => {
-                self.rest.insert(source, client);
-            }
-            // Somebody may be in the map and nowhere else.
-            None if !self.rest.is_empty() && self.rest.contains_key(&source) => {
-                self.rest.insert(source, client);
-            }
-            first => *first = Some((source, client)),
+        if self.first == source || (self.first == Endpoint::NONE && self.rest.is_empty()) {
+            self.first = source;
+            self.client = client;
+        } else {
+            self.insert_more(source, client);
+        }
+    }
+
+    #[cold]
+    fn insert_more(&mut self, source: Endpoint, client: Client) {
+        // It may be in the map and nowhere else.
+        if self.first == Endpoint::NONE && !self.rest.contains_key(&source) {
+            self.first = source;
+            self.client = client;
+        } else {
+            self.rest.insert(source, client);
         }
     }
 
     /// Forgets a caller.
     #[inline]
     pub fn remove(&mut self, source: &Endpoint) -> Option<Client> {
-        match self.first {
-            Some((e, client)) if e == *source => {
-                self.first = None;
-                Some(client)
-            }
-            _ if self.rest.is_empty() => None,
-            _ => self.rest.remove(source),
+        if self.first == *source && *source != Endpoint::NONE {
+            self.first = Endpoint::NONE;
+            return Some(self.client);
         }
+        if self.rest.is_empty() { None } else { self.rest.remove(source) }
     }
 
     /// The caller with this endpoint.
     #[inline]
     pub fn get(&self, source: &Endpoint) -> Option<&Client> {
-        match &self.first {
-            Some((e, client)) if e == source => Some(client),
-            _ => self.rest.get(source),
+        if self.first == *source && *source != Endpoint::NONE {
+            return Some(&self.client);
         }
+        self.rest.get(source)
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.rest.len() + usize::from(self.first.is_some())
+        self.rest.len() + usize::from(self.first != Endpoint::NONE)
     }
 
     /// All of them, in no order.
     pub fn into_iter(self) -> impl Iterator<Item = (Endpoint, Client)> {
-        self.first.into_iter().chain(self.rest)
+        let first = (self.first != Endpoint::NONE).then_some((self.first, self.client));
+        first.into_iter().chain(self.rest)
     }
 }
 

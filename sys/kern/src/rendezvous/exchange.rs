@@ -33,11 +33,11 @@ impl Rendezvous {
         let kind = message.kind().unwrap_or_default();
         let source = self.slots[me as usize].endpoint;
         let to = self.slots[dst as usize].endpoint;
-        if kind == Kind::Send && self.answer(me, dst, message) {
+        if kind == Kind::Send && self.answer(me, dst, message, |_| {}) {
             out.push(Cmd::Wake(dst));
             return Ok(Step::Done(()));
         }
-        if kind == Kind::Request && self.call_waiting(me, dst, message, grants) {
+        if kind == Kind::Request && self.call_waiting(me, dst, message, grants, |_| {}) {
             out.push(Cmd::Wake(dst));
             return Ok(Step::Wait);
         }
@@ -62,14 +62,25 @@ impl Rendezvous {
 
     /// The commonest case of [`Rendezvous::send`] alone: a request to an endpoint that waits for it. False, and nothing
     /// done, in every other. The driver wakes the endpoint, as after [`Cmd::Wake`].
+    ///
+    /// `address` writes the header of what is delivered: after the copy, as a copy of words just written would wait for
+    /// them.
     #[inline]
-    pub fn call_waiting(&mut self, me: Ix, dst: Ix, request: &Message, grants: &[Grant]) -> bool {
+    pub fn call_waiting(
+        &mut self,
+        me: Ix,
+        dst: Ix,
+        request: &Message,
+        grants: &[Grant],
+        address: impl FnOnce(&mut Message),
+    ) -> bool {
         let source = self.slots[me as usize].endpoint;
         let d = &mut self.slots[dst as usize];
         if !d.accepts(source) {
             return false;
         }
         *d.mailbox = *request;
+        address(&mut d.mailbox);
         d.end(Outcome::Message);
         d.clients.insert(source, Client::Local(me));
         let to = d.endpoint;
@@ -266,14 +277,16 @@ impl Rendezvous {
     }
 
     /// Answers a caller of this process if it awaits `me`'s answer; then the driver wakes it, as after [`Cmd::Wake`].
+    /// `address` as with [`Rendezvous::call_waiting`].
     #[inline]
-    pub fn answer(&mut self, me: Ix, dst: Ix, message: &Message) -> bool {
+    pub fn answer(&mut self, me: Ix, dst: Ix, message: &Message, address: impl FnOnce(&mut Message)) -> bool {
         let mine = self.slots[me as usize].endpoint;
         let s = &mut self.slots[dst as usize];
         if s.phase != Phase::Awaiting(mine) || s.outcome.is_some() {
             return false;
         }
         *s.mailbox = *message;
+        address(&mut s.mailbox);
         s.end(Outcome::Message);
         let source = s.endpoint;
         self.slots[me as usize].clients.remove(&source);
@@ -286,7 +299,7 @@ impl Rendezvous {
     /// `PROCSTS` when it does not await `me`'s answer.
     #[inline]
     pub fn reply(&mut self, me: Ix, dst: Ix, message: &Message, out: &mut Vec<Cmd>) -> Result<(), Code> {
-        if !self.answer(me, dst, message) {
+        if !self.answer(me, dst, message, |_| {}) {
             return Err(Code::PROCSTS);
         }
         out.push(Cmd::Wake(dst));
