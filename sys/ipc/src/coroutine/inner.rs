@@ -27,7 +27,7 @@ pub(super) fn on_this_thread<T>(number: u64, f: impl FnOnce(&Inner) -> T) -> Opt
     // A thread that is ending has no scheduler any more.
     RUNNING
         .try_with(|running| match &*running.borrow() {
-            Some(inner) if inner.ready.number == number => Some(f(inner)),
+            Some(inner) if inner.number == number => Some(f(inner)),
             _ => None,
         })
         .unwrap_or(None)
@@ -46,6 +46,8 @@ impl Drop for Outer {
 pub(super) struct Inner {
     pub process: Process,
     pub ready: Arc<Ready>,
+    /// That of `ready`.
+    number: u64,
     tasks: RefCell<Vec<Rc<Task>>>,
     free: RefCell<Vec<usize>>,
     queue: RefCell<VecDeque<Rc<Task>>>,
@@ -61,9 +63,11 @@ pub(super) struct Inner {
 
 impl Inner {
     pub fn new(process: &Process) -> Self {
+        let ready = Arc::new(Ready::new(process.shared().host().clone()));
         Inner {
             process: process.clone(),
-            ready: Arc::new(Ready::new(process.shared().host().clone())),
+            number: ready.number,
+            ready,
             tasks: RefCell::new(Vec::new()),
             free: RefCell::new(Vec::new()),
             queue: RefCell::new(VecDeque::new()),

@@ -82,6 +82,8 @@ impl Ready {
 /// The waking side of one coroutine.
 pub(super) struct Flag {
     id: usize,
+    /// That of `ready`.
+    number: u64,
     ready: Arc<Ready>,
     /// Stands in the queue of [`Ready`].
     queued: AtomicU64,
@@ -89,7 +91,7 @@ pub(super) struct Flag {
 
 impl Flag {
     pub fn new(id: usize, ready: Arc<Ready>) -> Self {
-        Flag { id, ready, queued: AtomicU64::new(0) }
+        Flag { id, number: ready.number, ready, queued: AtomicU64::new(0) }
     }
 
     /// It was taken out of the queue of [`Ready`]. Whoever wakes it from now on enters it again.
@@ -113,14 +115,14 @@ impl Flag {
 
 impl Wake for Flag {
     fn set(&self) -> Kick {
-        match inner::on_this_thread(self.ready.number, |inner| inner.wake_id(self.id)) {
+        match inner::on_this_thread(self.number, |inner| inner.wake_id(self.id)) {
             Some(()) => Kick::No,
             None => self.set_from_afar(),
         }
     }
 
     fn deliver(&self, table: &mut Rendezvous, ix: Ix) -> Kick {
-        match inner::on_this_thread(self.ready.number, |inner| inner.deliver(self.id, table, ix)) {
+        match inner::on_this_thread(self.number, |inner| inner.deliver(self.id, table, ix)) {
             Some(()) => Kick::No,
             None => self.set_from_afar(),
         }
