@@ -342,7 +342,7 @@ impl Copier {
         let length = (meta.size - offset).min(FILES_BLOCK_BYTES as u64);
         let part = if let Act::Blocks { part } = step.act { part } else { 0 };
         let mut done = (|| {
-            if offset + length <= part && self.is_there(source, target, (&from, &to), job.block)? {
+            if part > 0 && offset + length <= part && self.is_there(source, target, (&from, &to), job.block)? {
                 self.resumed.fetch_add(length, Ordering::Relaxed);
             } else {
                 let into = &mut buffer[..length as usize];

@@ -63,6 +63,17 @@ fn a_tree_arrives_with_all_that_is_in_it() {
     assert_eq!(listing(&from.path().join("src")), listing(&to.path().join("dst/src")));
 }
 
+/// Ends servers that wait for requests, also when an assertion fails.
+struct EndsServers(dvs::Process, [Endpoint; 2]);
+
+impl Drop for EndsServers {
+    fn drop(&mut self) {
+        for at in self.1 {
+            self.0.interrupt(DC, at, Code::SHUTDOWN);
+        }
+    }
+}
+
 #[test]
 fn coroutines_serve_and_copy_too() {
     let (from, to) = folders();
@@ -80,14 +91,12 @@ fn coroutines_serve_and_copy_too() {
     }
     scheduler
         .spawn_with_stack(1 << 20, move |co| {
+            let _ends = EndsServers(co.process().clone(), [slot(10), slot(11)]);
             let bind = || co.bind(DC, Endpoint::NONE).unwrap();
             let (source, target) = (Client::new(bind(), slot(10), "a"), Client::new(bind(), slot(11), "b"));
             assert!(!source.hello().unwrap());
             let report = copy_once(&source, b"src", &target, b"dst", &CHECK).unwrap();
             assert_eq!((report.files, report.failed, report.checked), (8, 0, 8));
-            for at in [slot(10), slot(11)] {
-                assert!(co.process().interrupt(DC, at, Code::SHUTDOWN));
-            }
         })
         .unwrap();
     assert_eq!(scheduler.run(), 0, "no coroutine panicked");
