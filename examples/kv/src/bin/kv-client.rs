@@ -1,4 +1,4 @@
-//! `kv-client --server 20 --seconds 5 --json`: one request after another, and what they took.
+//! `dvs run shop -- kv-client --server 20 --seconds 5 --json`: one request after another, and what they took.
 //!
 //! When the server ends, the error is counted, the client waits until the endpoint is bound again, and goes on.
 #![forbid(unsafe_code)]
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 #[derive(Parser)]
 struct Arguments {
     /// Number of the container.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, env = "DVS_DC", default_value_t = 0)]
     dc: u16,
     /// Endpoint of the server.
     #[arg(long, default_value_t = 20, allow_negative_numbers = true)]
