@@ -135,7 +135,8 @@ impl Case {
 
     fn place(&mut self, e: &Entry, by: &Entry) {
         let next = (e.server + 1) % self.servers as u32;
-        let right = if e.call == RELAY && self.servers > 1 { by.server == next } else { by.server == e.server };
+        let right =
+            if e.call == RELAY && self.servers > 1 { by.server == next } else { by.server == e.server };
         if !right || e.call != by.call {
             self.wrong(&format!("consumed by server {} as {}", by.server, by.call), e);
         }

@@ -96,6 +96,16 @@ impl Node {
         measure::held(self.pid())
     }
 
+    /// How many descriptors it holds when nobody asks it anything: the fewest of many looks, since the connection of
+    /// the last who asked may be there still.
+    pub fn settled_fds(&self) -> usize {
+        let look = |_| {
+            std::thread::yield_now();
+            self.held().fds
+        };
+        (0..500).map(look).min().unwrap_or(0)
+    }
+
     /// What it says of itself.
     ///
     /// # Panics

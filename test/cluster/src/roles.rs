@@ -65,7 +65,7 @@ pub(crate) fn say(line: &str) {
 
 /// Ends with [`NO_DAEMON`] if that is what the error says; panics else.
 fn give_up(what: &str, e: &Error) -> ! {
-    if e.code == Code::DVSINIT {
+    if matches!(e.code, Code::DVSINIT | Code::DCNOTRUN) {
         std::process::exit(NO_DAEMON);
     }
     panic!("{what}: {e}");
@@ -111,14 +111,7 @@ pub fn serve(socket: &Path, number: usize, count: usize, journal: &Path) {
     }
 }
 
-fn one(
-    port: &Port,
-    m: &mut Message,
-    number: usize,
-    count: usize,
-    journal: &mut Journal,
-    buffer: &mut [u8],
-) {
+fn one(port: &Port, m: &mut Message, number: usize, count: usize, journal: &mut Journal, buffer: &mut [u8]) {
     let (client, call) = (m.source(), m.mtype() as u32);
     if !(SEND..=HOLD).contains(&call) || m.kind() == Some(dvs::Kind::Notify) {
         return; // a flood, or somebody's nonsense

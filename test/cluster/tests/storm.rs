@@ -135,7 +135,10 @@ impl Storm {
 
 fn report(what: &str, seed: u64, kills: u64, started: u64, v: &Verdict) {
     let seconds = (clock::now() - started) as f64 / 1e9;
-    println!("{what}: seed {seed}, {kills} kills in {seconds:.1} s, {} calls, {} consumed", v.calls, v.consumed);
+    println!(
+        "{what}: seed {seed}, {kills} kills in {seconds:.1} s, {} calls, {} consumed",
+        v.calls, v.consumed
+    );
     println!("  open {}, not noted {}, latest {} ms", v.open, v.unnoted, v.late_ns / 1_000_000);
     println!("  errors {:?}", v.errors);
 }
@@ -174,7 +177,7 @@ fn killed_clients_and_servers_leave_nothing_and_lose_nothing() {
     let fresh = Node::start(DAEMON);
     fresh.make_dc();
     fresh.wait_empty();
-    assert_eq!(storm.node.held().fds, fresh.held().fds, "descriptors were left");
+    assert_eq!(storm.node.settled_fds(), fresh.settled_fds(), "descriptors were left");
     assert_eq!(measure::zombies_of(storm.node.pid()) + measure::zombies_of(std::process::id()), 0);
     let now = measure::held(std::process::id());
     assert_eq!((now.memfds, now.mapped), (own.memfds, own.mapped));

@@ -31,7 +31,7 @@ fn run(words: &[&str]) -> Option<()> {
                 slot: word(1)?.parse().ok(),
                 servers: number(2)?,
                 burst: 64,
-                pause: Duration::from_millis(30),
+                pause: Duration::from_millis(8),
             };
             roles::call(socket, &plan, &PathBuf::from(word(3)?));
         }
