@@ -1,24 +1,22 @@
-//! The command line: `dvs COMMAND`. One module a command; `dvs help COMMAND` has examples.
+//! The command line: one program for everything a person does with the system.
 //!
-//! Exit codes: 0 done, 1 it failed (the message says what to do), 2 the command line is wrong, 3 no daemon
-//! runs there, 4 part of the answer is missing (a node was silent). `dvs run` ends with the program's code.
+//! A sub-command is a module of [`cmd`]; its help, its arguments and what it prints stand there together. What it
+//! asks, it asks of the daemon of one node over that node's administration socket; the daemon asks the others.
 #![forbid(unsafe_code)]
 
 mod cli;
 mod cmd;
-mod connect;
-mod show;
+mod fail;
+mod node;
+mod output;
 
 use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
-    match cmd::run(&cli) {
+    match cmd::run(cli) {
         Ok(code) => code,
-        Err(e) => {
-            eprintln!("dvs: {e:#}");
-            ExitCode::from(connect::exit_code(&e))
-        }
+        Err(f) => f.report(),
     }
 }

@@ -15,6 +15,21 @@ use std::path::{Path, PathBuf};
 
 pub use dvs_linux::paths::{SOCKET_VARIABLE, admin_socket, base_dir, runtime_dir, session_socket, uid};
 
+/// Leads to the session socket of the first node, in [`base_dir`].
+pub const DEFAULT_SOCKET: &str = "dvsd.sock";
+
+/// Where a node keeps what outlives its runs, above all its key: `/var/lib/dvs/NODE` for root, `dvs/NODE` below
+/// `$XDG_DATA_HOME` or `~/.local/share` for others.
+pub fn data_dir(node: &str) -> PathBuf {
+    let base = match (uid(), std::env::var_os("XDG_DATA_HOME"), std::env::var_os("HOME")) {
+        (0, ..) => PathBuf::from("/var/lib"),
+        (_, Some(data), _) => data.into(),
+        (_, None, Some(home)) => Path::new(&home).join(".local/share"),
+        _ => base_dir(),
+    };
+    base.join("dvs").join(node)
+}
+
 /// Longest path of a Unix socket, with room for its end.
 const SOCKET_PATH_MAX: usize = 107;
 

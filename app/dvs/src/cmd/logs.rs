@@ -1,37 +1,45 @@
-//! `dvs logs`: what happened on the node.
+//! `dvs logs`
 
-use crate::cli::{Cli, Output};
-use crate::{connect, show};
-use anyhow::Result;
+use super::Context;
+use crate::fail::Done;
+use crate::output::{Format, say};
 use dvsd::admin::{AdminAnswer, AdminRequest};
-use dvsd::log::LogEvent;
 use std::process::ExitCode;
 use std::time::{Duration, UNIX_EPOCH};
 
-/// A year: for as long as somebody looks.
-const LONG: Duration = Duration::from_secs(365 * 24 * 3600);
-
-/// Prints events, one a line.
-pub fn run(cli: &Cli, follow: bool) -> Result<ExitCode> {
-    let mut client = connect::client(cli)?;
-    if follow {
-        client.set_deadline(LONG);
-    }
-    client.ask(&AdminRequest::Logs { since: 0, follow }, |part| {
-        if let AdminAnswer::Events(events) = part {
-            for e in events {
-                print(cli.output, &e);
-            }
-        }
-        true
-    })?;
-    Ok(ExitCode::SUCCESS)
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:\n  dvs logs --follow\n  dvs logs session\n  dvs logs --output json")]
+pub struct Logs {
+    /// Only events about this: daemon, session, dc, node, or the name of a program
+    subject: Option<String>,
+    /// Go on with what happens from now on
+    #[arg(long, short)]
+    follow: bool,
 }
 
-fn print(output: Output, e: &LogEvent) {
-    let time = humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(e.unix_ms));
-    match output {
-        Output::Table => show::line(&format!("{time}  {}: {}", e.subject, e.text)),
-        Output::Json => show::line(&serde_json::to_string(e).unwrap_or_default()),
+impl Logs {
+    /// Prints the events, oldest first.
+    pub fn run(&self, context: &Context) -> Done {
+        let mut client = context.node.connect()?;
+        if self.follow {
+            client.set_deadline(Duration::from_secs(365 * 24 * 3600));
+        }
+        let json = context.output == Format::Json;
+        client.ask(&AdminRequest::Logs { since: 0, follow: self.follow }, |part| {
+            if let AdminAnswer::Events(events) = part {
+                for e in events.iter().filter(|e| self.subject.as_ref().is_none_or(|s| *s == e.subject)) {
+                    match serde_json::to_string(e) {
+                        Ok(line) if json => say(&line),
+                        _ => {
+                            let at = UNIX_EPOCH + Duration::from_millis(e.unix_ms);
+                            let at = humantime::format_rfc3339_millis(at);
+                            say(&format!("{at} {}: {}", e.subject, e.text));
+                        }
+                    }
+                }
+            }
+            true
+        })?;
+        Ok(ExitCode::SUCCESS)
     }
 }

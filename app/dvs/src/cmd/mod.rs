@@ -1,47 +1,55 @@
-//! The commands, a module each.
+//! One module a sub-command.
 
-mod dc;
-mod docs;
-mod kill;
-mod logs;
-mod node;
-mod ping;
-mod ps;
-mod run;
-mod waits;
+pub mod completions;
+pub mod daemon;
+pub mod dc;
+pub mod down;
+pub mod key;
+pub mod kill;
+pub mod logs;
+pub mod man;
+pub mod ping;
+pub mod ps;
+pub mod run;
+pub mod status;
+pub mod top;
+pub mod up;
+pub mod waits;
 
 use crate::cli::{Cli, Command};
-use anyhow::Result;
-use std::process::ExitCode;
+use crate::fail::Done;
+use crate::node::Node;
+use crate::output::Format;
 
-/// A node was silent.
-const PARTIAL: u8 = 4;
-
-/// Does what was typed.
-pub fn run(cli: &Cli) -> Result<ExitCode> {
-    match &cli.command {
-        Command::Up(up) => node::up(cli, up),
-        Command::Down => node::down(cli),
-        Command::Status => node::status(cli),
-        Command::Dc(command) => dc::run(cli, command),
-        Command::Run(run) => run::run(cli, run),
-        Command::Ps { dc } => ps::run(cli, dc.as_ref()),
-        Command::Waits { dc } => waits::run(cli, dc.as_ref()),
-        Command::Ping { target, count } => ping::run(cli, target, *count),
-        Command::Top { dc, every, count } => ps::top(cli, dc.as_ref(), *every, *count),
-        Command::Kill { dc, endpoint, force } => kill::run(cli, dc, endpoint, *force),
-        Command::Logs { follow } => logs::run(cli, *follow),
-        Command::Completions { shell } => docs::completions(*shell),
-        Command::Man { dir } => docs::man(dir),
-    }
+/// What every sub-command is given.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The node whose daemon is asked.
+    pub node: Node,
+    /// The name that was asked for, if one was.
+    pub node_named: Option<String>,
+    /// What to print.
+    pub output: Format,
 }
 
-/// Says which nodes did not answer; the exit code that goes with it.
-fn silent(nodes: &[u16]) -> ExitCode {
-    if nodes.is_empty() {
-        return ExitCode::SUCCESS;
+/// Runs the sub-command.
+pub fn run(cli: Cli) -> Done {
+    let context = Context { node: Node::find(cli.node.as_deref()), node_named: cli.node, output: cli.output };
+    match cli.command {
+        Command::Up(c) => c.run(&context),
+        Command::Down(c) => c.run(&context),
+        Command::Status(c) => c.run(&context),
+        Command::Dc(c) => c.run(&context),
+        Command::Run(c) => c.run(&context),
+        Command::Ps(c) => c.run(&context),
+        Command::Waits(c) => c.run(&context),
+        Command::Ping(c) => c.run(&context),
+        Command::Top(c) => c.run(&context),
+        Command::Kill(c) => c.run(&context),
+        Command::Logs(c) => c.run(&context),
+        Command::Key(c) => c.run(&context),
+        Command::Completions(c) => c.run(),
+        Command::Man(c) => c.run(),
+        Command::Daemon(c) => c.run(),
     }
-    let names: Vec<String> = nodes.iter().map(u16::to_string).collect();
-    eprintln!("dvs: no answer from node {}; what is shown is without it", names.join(", "));
-    ExitCode::from(PARTIAL)
 }

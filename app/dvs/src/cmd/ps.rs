@@ -1,94 +1,123 @@
-//! `dvs ps` and `dvs top`: endpoints over all nodes.
+//! `dvs ps`
 
-use super::silent;
-use crate::cli::{Cli, Output};
-use crate::{connect, show};
-use anyhow::Result;
-use dvs_abi::Endpoint;
+use super::Context;
+use crate::fail::Done;
+use crate::output::{self, Format, endpoint, span};
 use dvsd::admin::{AdminAnswer, AdminRequest, ProcRow};
-use std::collections::HashMap;
+use serde::Serialize;
 use std::process::ExitCode;
-use std::time::Duration;
 
-const HEAD: [&str; 11] =
-    ["dc", "endpoint", "node", "pid", "name", "kind", "state", "peer", "waits", "sent", "copies"];
-
-/// Lists them.
-pub fn run(cli: &Cli, dc: Option<&String>) -> Result<ExitCode> {
-    let (rows, quiet) = collect(cli, connect::number(cli, dc)?)?;
-    show::print(cli.output, &HEAD, rows.iter().map(cells).collect(), &rows);
-    Ok(silent(&quiet))
+#[derive(clap::Args, Debug)]
+#[command(
+    after_help = "Examples:\n  dvs ps shop\n  dvs ps --output json | jq '.[] | select(.state == \"awaiting\")'"
+)]
+pub struct Ps {
+    /// Only this container
+    dc: Option<String>,
+    /// Also what each node has registered of the others
+    #[arg(long)]
+    all: bool,
 }
 
-/// Lists the busiest, again and again.
-pub fn top(cli: &Cli, dc: Option<&String>, every: u64, count: u64) -> Result<ExitCode> {
-    let dc = connect::number(cli, dc)?;
-    let sent = |r: &ProcRow| r.info.sent_local + r.info.sent_remote;
-    let mut before: HashMap<(u16, i32, u16), u64> = HashMap::new();
-    let mut looks = 0;
-    loop {
-        let (mut rows, quiet) = collect(cli, dc)?;
-        let key = |r: &ProcRow| (r.info.dc, r.info.endpoint, r.reporter);
-        let rate = |r: &ProcRow| sent(r).saturating_sub(*before.get(&key(r)).unwrap_or(&sent(r)));
-        rows.sort_by_key(|r| std::cmp::Reverse(rate(r)));
-        let line = |r: &ProcRow| {
-            let mut cells = cells(r);
-            cells.push((rate(r) / every.max(1)).to_string());
-            cells
+/// One endpoint as it is shown.
+#[derive(Serialize, Debug)]
+pub struct Row {
+    pub dc: u16,
+    pub endpoint: String,
+    pub raw: i32,
+    pub name: String,
+    pub node: i32,
+    pub pid: i32,
+    pub kind: String,
+    pub state: &'static str,
+    pub peer: String,
+    pub waiting_ns: u64,
+    pub sent_local: u64,
+    pub sent_remote: u64,
+    pub copies_local: u64,
+    pub copies_remote: u64,
+}
+
+const REMOTE: u32 = 1 << 12;
+
+impl Row {
+    fn new(row: &ProcRow) -> Row {
+        let i = &row.info;
+        let none = dvs::Endpoint::NONE.raw();
+        let (state, peer) = match (i.rts_flags >> 2 & 1 == 1, i.rts_flags >> 3 & 1 == 1) {
+            (true, true) => ("calling", i.sendto),
+            (true, false) => ("sending", i.sendto),
+            (false, true) if i.getfrom == dvs::Endpoint::ANY.raw() => ("receiving", i.getfrom),
+            (false, true) => ("awaiting", i.getfrom),
+            _ if i.rts_flags & REMOTE != 0 => ("remote", none),
+            _ if i.rts_flags & 1 << 11 != 0 => ("moving", none),
+            _ => ("running", none),
         };
-        let head: Vec<&str> = HEAD.into_iter().chain(["sent/s"]).collect();
-        if show::decorated() && cli.output == Output::Table {
-            show::line("\x1b[2J\x1b[H");
+        Row {
+            dc: i.dc,
+            endpoint: endpoint(i.endpoint),
+            raw: i.endpoint,
+            name: i.name.clone(),
+            node: i.node,
+            pid: i.pid,
+            kind: format!("{:?}", row.kind).to_lowercase(),
+            state,
+            peer: endpoint(peer),
+            waiting_ns: i.waiting_ns,
+            sent_local: i.sent_local,
+            sent_remote: i.sent_remote,
+            copies_local: i.copies_local,
+            copies_remote: i.copies_remote,
         }
-        show::print(cli.output, &head, rows.iter().take(40).map(line).collect(), &rows);
-        before = rows.iter().map(|r| (key(r), sent(r))).collect();
-        looks += 1;
-        if count != 0 && looks >= count {
-            return Ok(silent(&quiet));
-        }
-        std::thread::park_timeout(Duration::from_secs(every.max(1)));
     }
 }
 
-fn collect(cli: &Cli, dc: Option<u16>) -> Result<(Vec<ProcRow>, Vec<u16>)> {
-    let (mut rows, mut quiet) = (Vec::new(), Vec::new());
-    for part in connect::ask(cli, &AdminRequest::Ps { dc })? {
+/// Every endpoint, from all nodes that answer; those that did not are named on standard error.
+pub fn rows(context: &Context, dc: Option<&str>, all: bool) -> Done<Vec<Row>> {
+    let dc = dc.map(|d| context.node.container(d)).transpose()?.map(|d| d.dc);
+    let mut rows = Vec::new();
+    for part in context.node.ask(&AdminRequest::Ps { dc })? {
         match part {
-            AdminAnswer::Procs(more) => rows.extend(more),
-            AdminAnswer::Silent(nodes) => quiet.extend(nodes),
+            AdminAnswer::Procs(p) => rows.extend(p),
+            AdminAnswer::Silent(nodes) => {
+                for n in nodes {
+                    eprintln!("dvs: node n{n} did not answer; its endpoints are missing here");
+                }
+            }
             _ => {}
         }
     }
+    rows.retain(|r| all || i32::from(r.reporter) == r.info.node);
     rows.sort_by_key(|r| (r.info.dc, r.info.slot, r.reporter));
-    Ok((rows, quiet))
+    Ok(rows.iter().map(Row::new).collect())
 }
 
-fn cells(r: &ProcRow) -> Vec<String> {
-    let (i, name) = (&r.info, |e: i32| Endpoint::from_raw(e).to_string());
-    let none = Endpoint::NONE.raw();
-    let peer = if i.sendto != none { i.sendto } else { i.getfrom };
-    vec![
-        i.dc.to_string(),
-        name(i.endpoint),
-        r.reporter.to_string(),
-        i.pid.to_string(),
-        i.name.clone(),
-        format!("{:?}", r.kind).to_lowercase(),
-        state(i.rts_flags).into(),
-        if peer == none { String::new() } else { name(peer) },
-        show::duration(i.waiting_ns),
-        format!("{}+{}", i.sent_local, i.sent_remote),
-        format!("{}+{}", i.copies_local, i.copies_remote),
-    ]
-}
-
-/// The state for people; bits of the facts §1.6.
-fn state(rts: u32) -> &'static str {
-    match (rts & 0xc, rts & 1 << 11 != 0) {
-        (_, true) => "moving",
-        (0xc, _) => "calling",
-        (4, _) => "sending",
-        (8, _) => "receiving",
-        _ => "running",
+impl Ps {
+    /// Shows them.
+    pub fn run(&self, context: &Context) -> Done {
+        let rows = rows(context, self.dc.as_deref(), self.all)?;
+        if context.output == Format::Json {
+            output::json(&rows)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let lines = rows.iter().map(|r| {
+            vec![
+                format!("dc{}", r.dc),
+                r.endpoint.clone(),
+                r.name.clone(),
+                format!("n{}", r.node),
+                if r.pid < 0 { "-".into() } else { r.pid.to_string() },
+                r.state.to_string(),
+                r.peer.clone(),
+                span(r.waiting_ns),
+                r.sent_local.to_string(),
+                r.sent_remote.to_string(),
+                (r.copies_local + r.copies_remote).to_string(),
+            ]
+        });
+        let headings =
+            ["dc", "endpoint", "name", "node", "pid", "state", "peer", "for", "sent", "remote", "copies"];
+        output::table(&headings, lines.collect());
+        Ok(ExitCode::SUCCESS)
     }
 }

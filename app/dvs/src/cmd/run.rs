@@ -1,57 +1,79 @@
-//! `dvs run`: starts a program that finds this node, may bind it first, and copies its lines to the log.
+//! `dvs run`
 
-use crate::cli::{Cli, Run};
-use crate::connect;
-use anyhow::{Context, Result};
-use dvs_ipc::control::{BindKind, Request};
+use super::Context;
+use crate::fail::{Done, Fail};
+use crate::node;
+use dvs::Endpoint;
+use dvs_linux::paths;
 use dvsd::admin::AdminRequest;
 use dvsd::client::AdminClient;
-use dvsd::paths;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 /// Longest line that is kept whole in the log.
 const LINE_BYTES: usize = 4096;
 
-/// Runs the program to its end; its exit code is ours (128 + signal when it was killed).
-pub fn run(cli: &Cli, run: &Run) -> Result<ExitCode> {
-    let container = connect::container(cli, &run.dc)?;
-    let endpoint = run.endpoint.as_deref().map(connect::endpoint).transpose()?;
-    let dir = connect::dir(cli);
-    let (program, args) = run.program.split_first().context("name a program after `--`")?;
-    let name = Path::new(program).file_name().map_or(program.clone(), |n| n.to_string_lossy().into_owned());
-    let mut child = Command::new(program)
-        .args(args)
-        .env(paths::SOCKET_VARIABLE, paths::session_socket(&dir))
-        .env("DVS_DC", container.dc.to_string())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("{program} cannot be started"))?;
-    if let Some(endpoint) = endpoint {
-        let (kind, pid, board) = (BindKind::Local, child.id(), u32::MAX);
-        let (dc, endpoint, node) = (container.dc, endpoint.raw(), 0);
-        let bind = Request::Bind { kind, dc, endpoint, pid, node, name: name.clone(), board };
-        if let Err(e) = connect::call(cli, bind) {
-            // It must not run on without what it was promised.
-            let _ = child.kill();
-            let _ = child.wait();
-            return Err(e.context(format!("{program} could not be bound, so it was stopped")));
-        }
-    }
-    let (out, err) = (child.stdout.take(), child.stderr.take());
-    std::thread::scope(|s| {
-        s.spawn(|| out.map(|o| copy(o, &mut std::io::stdout(), &dir, &name)));
-        s.spawn(|| err.map(|e| copy(e, &mut std::io::stderr(), &dir, &name)));
-    });
-    let status = child.wait()?;
-    let signal = std::os::unix::process::ExitStatusExt::signal(&status);
-    let code = status.code().unwrap_or_else(|| 128 + signal.unwrap_or(0));
-    Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+const EXAMPLES: &str = "\
+Examples:
+  dvs run shop -- ./client
+  dvs run shop --endpoint 3 -- ./server --verbose
+  dvs run shop --node n1 -- ./client
+
+The program is told where it is by DVS_SOCKET, DVS_DC and DVS_ENDPOINT: dvs::port_of_run() binds it there.
+Its lines also go to the node's log (dvs logs NAME). Its exit code is that of the program (128 + N when signal N ended it).";
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Run {
+    /// Name or number of the container
+    dc: String,
+    /// The endpoint the program is to be (default: any free user slot)
+    #[arg(long, value_parser = node::endpoint, allow_hyphen_values = true, value_name = "E")]
+    endpoint: Option<Endpoint>,
+    /// The program and its arguments
+    #[arg(last = true, required = true, value_name = "PROGRAM")]
+    program: Vec<String>,
 }
 
-/// Copies lines to where the program would have written them, and to the log.
+impl Run {
+    /// Runs it in the foreground.
+    pub fn run(&self, context: &Context) -> Done {
+        let dc = context.node.container(&self.dc)?;
+        let status = context.node.status()?;
+        if dc.nodes & 1 << status.node == 0 {
+            return Err(Fail::new(format!("container {} does not run on node {}", dc.name, status.name))
+                .next(format!("dvs dc add-node {} {}", dc.name, status.name)));
+        }
+        let Some((program, arguments)) = self.program.split_first() else {
+            return Err(Fail::usage("no program"));
+        };
+        let endpoint = self.endpoint.unwrap_or(Endpoint::NONE);
+        let mut child = Command::new(program)
+            .args(arguments)
+            .env("DVS_SOCKET", context.node.session_socket())
+            .env("DVS_NODE", context.node.name())
+            .env("DVS_DC", dc.dc.to_string())
+            .env("DVS_ENDPOINT", endpoint.raw().to_string())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|e| Fail::new(e).of(format!("cannot run {program}")))?;
+        let name = Path::new(program).file_name().map_or(program.clone(), |n| n.to_string_lossy().into_owned());
+        let (out, err) = (child.stdout.take(), child.stderr.take());
+        std::thread::scope(|s| {
+            let log = &context.node;
+            s.spawn(|| out.map(|o| copy(o, &mut std::io::stdout(), log.dir(), &name)));
+            s.spawn(|| err.map(|e| copy(e, &mut std::io::stderr(), log.dir(), &name)));
+        });
+        let ended = child.wait().map_err(Fail::new)?;
+        let code = ended.code().unwrap_or_else(|| 128 + ended.signal().unwrap_or(0));
+        Ok(ExitCode::from(code as u8))
+    }
+}
+
+/// Copies lines to where the program would have written them, and to the node's log.
 fn copy(from: impl Read, to: &mut impl Write, dir: &Path, name: &str) {
     let mut log = AdminClient::connect(&paths::admin_socket(dir)).ok();
     let mut reader = BufReader::new(from);

@@ -1,90 +1,120 @@
-//! `dvs waits`: who waits for whom, as chains.
+//! `dvs waits`
 
-use super::silent;
-use crate::cli::{Cli, Output};
-use crate::{connect, show};
-use anyhow::Result;
-use dvs_abi::Endpoint;
+use super::Context;
+use crate::fail::Done;
+use crate::output::{self, Format, endpoint, say, span};
 use dvsd::admin::{AdminAnswer, AdminRequest, WaitRow};
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
-/// Draws them.
-pub fn run(cli: &Cli, dc: Option<&String>) -> Result<ExitCode> {
-    let dc = connect::number(cli, dc)?;
-    let (mut rows, mut quiet) = (Vec::new(), Vec::new());
-    for part in connect::ask(cli, &AdminRequest::Waits { dc })? {
-        match part {
-            AdminAnswer::Waits(more) => rows.extend(more),
-            AdminAnswer::Silent(nodes) => quiet.extend(nodes),
-            _ => {}
-        }
-    }
-    if cli.output == Output::Json {
-        show::print(cli.output, &[], Vec::new(), &rows);
-    } else {
-        for line in draw(&rows) {
-            show::line(&line);
-        }
-    }
-    Ok(silent(&quiet))
+#[derive(clap::Args, Debug)]
+#[command(
+    after_help = "Example:\n  dvs waits shop\n\nAn arrow points from who waits to whom it waits for; circles are marked."
+)]
+pub struct Waits {
+    /// Only this container
+    dc: Option<String>,
 }
 
-/// One line a chain, from whom nobody waits for to the end; a circle is closed by naming its start again.
+impl Waits {
+    /// Draws the graph.
+    pub fn run(&self, context: &Context) -> Done {
+        let dc = self.dc.as_deref().map(|d| context.node.container(d)).transpose()?.map(|d| d.dc);
+        let mut rows: Vec<WaitRow> = Vec::new();
+        for part in context.node.ask(&AdminRequest::Waits { dc })? {
+            match part {
+                AdminAnswer::Waits(w) => rows.extend(w),
+                AdminAnswer::Silent(nodes) => {
+                    for n in nodes {
+                        eprintln!("dvs: node n{n} did not answer; its waits are missing here");
+                    }
+                }
+                _ => {}
+            }
+        }
+        // Who accepts anything waits for nobody in particular.
+        rows.retain(|r| r.peer != dvs::Endpoint::ANY.raw());
+        if context.output == Format::Json {
+            output::json(&rows)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        for line in draw(&rows) {
+            say(&line);
+        }
+        if rows.is_empty() {
+            say("nobody waits for anybody");
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// One line a chain: it starts at an endpoint nobody waits for, or anywhere in a circle.
 fn draw(rows: &[WaitRow]) -> Vec<String> {
-    let edges: BTreeMap<(u16, i32), &WaitRow> = rows.iter().map(|r| ((r.dc, r.endpoint), r)).collect();
-    let targets: BTreeSet<(u16, i32)> = rows.iter().map(|r| (r.dc, r.peer)).collect();
-    let (mut lines, mut drawn) = (Vec::new(), BTreeSet::new());
-    let heads = edges.keys().filter(|k| !targets.contains(k)).chain(edges.keys());
-    for head in heads {
-        if drawn.contains(head) {
+    let next: BTreeMap<(u16, i32), &WaitRow> = rows.iter().map(|r| ((r.dc, r.endpoint), r)).collect();
+    let awaited: BTreeSet<(u16, i32)> = rows.iter().map(|r| (r.dc, r.peer)).collect();
+    let mut seen = BTreeSet::new();
+    let starts = next.keys().filter(|k| !awaited.contains(*k)).chain(next.keys());
+    let mut lines = Vec::new();
+    for start in starts.copied().collect::<Vec<_>>() {
+        if seen.contains(&start) {
             continue;
         }
-        let (mut line, mut at, mut seen) = (format!("dc{}: ", head.0), *head, BTreeSet::new());
-        while let Some(row) = edges.get(&at) {
-            line += &format!("{}", Endpoint::from_raw(at.1));
-            if !seen.insert(at) {
-                line += "  (a circle)";
-                break;
-            }
-            drawn.insert(at);
-            line += &format!(
-                " ({}, node {}) --{} {}--> ",
-                row.name,
-                row.node,
-                row.state,
-                show::duration(row.waiting_ns)
-            );
-            at = (at.0, row.peer);
-            if !edges.contains_key(&at) {
-                line += &format!("{}", Endpoint::from_raw(at.1));
-            }
-        }
-        lines.push(line);
+        lines.push(chain(start, &next, &mut seen));
     }
     lines
+}
+
+fn chain(
+    start: (u16, i32),
+    next: &BTreeMap<(u16, i32), &WaitRow>,
+    seen: &mut BTreeSet<(u16, i32)>,
+) -> String {
+    let mut line = format!("dc{} ", start.0);
+    let mut at = start;
+    let mut path = BTreeSet::new();
+    loop {
+        let Some(row) = next.get(&at) else {
+            line.push_str(&endpoint(at.1));
+            return line;
+        };
+        if !path.insert(at) {
+            line.push_str(&format!("{} (a circle)", endpoint(at.1)));
+            return line;
+        }
+        seen.insert(at);
+        let name = if row.name.is_empty() { String::new() } else { format!(" {}", row.name) };
+        line.push_str(&format!("{}{name} --{} {}--> ", endpoint(at.1), row.state, span(row.waiting_ns)));
+        at = (at.0, row.peer);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::draw;
-    use dvs_abi::Endpoint;
     use dvsd::admin::WaitRow;
 
-    fn wait(endpoint: i32, peer: i32) -> WaitRow {
-        let (name, state) = ("p".into(), "calling".into());
-        WaitRow { node: 0, dc: 1, endpoint, name, state, peer, waiting_ns: 5_000_000, call: 1 }
+    fn row(endpoint: i32, peer: i32) -> WaitRow {
+        WaitRow {
+            node: 0,
+            dc: 1,
+            endpoint,
+            name: String::new(),
+            state: "awaiting".into(),
+            peer,
+            waiting_ns: 2_000_000_000,
+            call: 1,
+        }
     }
 
     #[test]
     fn chains_and_circles() {
-        let any = Endpoint::ANY.raw();
+        let lines = draw(&[row(40, 3), row(3, 4), row(7, 8), row(8, 7)]);
         assert_eq!(
-            draw(&[wait(1, 2), wait(2, any)]),
-            ["dc1: 1 (p, node 0) --calling 5 ms--> 2 (p, node 0) --calling 5 ms--> ANY"]
+            lines,
+            [
+                "dc1 40 --awaiting 2s--> 3 --awaiting 2s--> 4",
+                "dc1 7 --awaiting 2s--> 8 --awaiting 2s--> 7 (a circle)",
+            ]
         );
-        let circle = draw(&[wait(1, 2), wait(2, 1)]);
-        assert_eq!(circle.len(), 1);
-        assert!(circle[0].ends_with("1  (a circle)"), "{circle:?}");
     }
 }
