@@ -18,8 +18,8 @@ pub use dvs_linux::paths::{SOCKET_VARIABLE, admin_socket, base_dir, runtime_dir,
 /// Leads to the session socket of the first node, in [`base_dir`].
 pub const DEFAULT_SOCKET: &str = "dvsd.sock";
 
-/// Where a node keeps what outlives its runs, above all its key: `/var/lib/dvs/NODE` for root, `dvs/NODE` below
-/// `$XDG_DATA_HOME` or `~/.local/share` for others.
+/// Where a node keeps what outlives its runs, above all its key: `/var/lib/dvs/NODE` for root, `dvs/NODE`
+/// below `$XDG_DATA_HOME` or `~/.local/share` for others.
 pub fn data_dir(node: &str) -> PathBuf {
     let base = match (uid(), std::env::var_os("XDG_DATA_HOME"), std::env::var_os("HOME")) {
         (0, ..) => PathBuf::from("/var/lib"),

@@ -10,9 +10,9 @@
 //! ```
 //!
 //! Each step is told to every node, so it is enough to ask one; repeating it on the others (as programs for
-//! the reference system do) is no error. While moving, opening a lane waits. Lanes to the old place are closed
-//! with MIGRATE at the commit: what had not been consumed goes again by a new lane, what had been ends with
-//! "unknown" at its caller.
+//! the reference system do) is no error. While moving, opening a lane waits. Lanes to the old place are
+//! closed with MIGRATE at the commit: what had not been consumed goes again by a new lane, what had been ends
+//! with "unknown" at its caller.
 
 use super::Node;
 use super::dispatch::{DONE, Outcome};

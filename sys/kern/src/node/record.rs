@@ -40,8 +40,8 @@ pub struct Hop {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
 #[allow(missing_docs)]
 pub enum Record {
-    /// A container's present state; the greater `(version, origin)` wins. Whoever gets an older one than its own
-    /// answers with its own and what is bound there.
+    /// A container's present state; the greater `(version, origin)` wins. Whoever gets an older one than its
+    /// own answers with its own and what is bound there.
     Dc { dc: u16, version: u64, origin: u16, value: Option<DcConfig> },
     /// `endpoint` is bound on the node that says so. `calls` = what it may call.
     Bound { dc: u16, endpoint: i32, kind: BindKind, name: String, calls: u64, pid: u32 },
