@@ -6,11 +6,11 @@ use crate::conn::{Conn, Fds, Memories, Wrote};
 use crate::desk::{Desk, NodeRecord};
 use crate::log::Log;
 use crate::paths::{self, Runtime};
-use crate::proxy::{CopyEnd, Door, FromProxy, ToProxy, Waker};
+use crate::proxy::{self, CopyEnd, Door, FromProxy, ToProxy, Waker};
 use crate::shared::SharedLinks;
 use crate::watch::{self, Watch};
 use dvs_abi::limits::{NAME_BYTES, SESSIONS_MAX};
-use dvs_abi::{Code, Deadline, Error};
+use dvs_abi::{Code, Deadline, Endpoint, Error, NodeId};
 use dvs_ipc::bell::Ringer;
 use dvs_ipc::control::{self, Answer, Event as Told, FromDaemon, Numbered, ProcInfo, Request, WireError};
 use dvs_kern::node::descriptor::Descriptor;
@@ -54,7 +54,7 @@ pub struct Daemon {
     pub(crate) log: Log,
     pub(crate) desk: Desk,
     pub(crate) started: u64,
-    /// Printed by `dvs status`; set with the proxy.
+    /// Of the node's key, printed by `dvs status`; empty without TLS.
     pub(crate) fingerprint: String,
     runtime: Runtime,
     pub(crate) poller: Poller,
@@ -89,7 +89,8 @@ impl Stopper {
 }
 
 impl Daemon {
-    /// Takes the node's folder and listens; `echo` = log to standard error too.
+    /// Takes the node's folder, listens, and joins the other nodes if there are any; `echo` = log to standard
+    /// error too.
     ///
     /// # Errors
     /// As [`Runtime::claim`]; of the system.
@@ -107,13 +108,14 @@ impl Daemon {
         // Differs from one start to the next, so that endpoint values of the last run are not met again.
         let first_generation = (started / 1_000_000_000 % 1000) as u32;
         let node = Node::new(config.node_config(std::process::id(), first_generation));
+        let (door, fingerprint) = proxy::start(&config, &waker)?;
         Ok(Daemon {
             node,
             config,
             log: Log::new(echo),
             desk: Desk::default(),
             started,
-            fingerprint: String::new(),
+            fingerprint,
             runtime,
             poller,
             sessions_at,
@@ -121,7 +123,7 @@ impl Daemon {
             conns: HashMap::new(),
             watch: Watch::default(),
             links: SharedLinks::default(),
-            door: None,
+            door,
             waker,
             stop: Arc::default(),
             signals: None,
@@ -150,12 +152,6 @@ impl Daemon {
     /// Something to wake the daemon with after a message was put into its door.
     pub fn waker(&self) -> Waker {
         self.waker.clone()
-    }
-
-    /// Joins the proxy. `fingerprint` = of this node's key.
-    pub fn attach(&mut self, door: Door, fingerprint: String) {
-        self.door = Some(door);
-        self.fingerprint = fingerprint;
     }
 
     /// Ends in order when `signals` (of [`dvs_linux::signal::termination`]) becomes readable.
@@ -207,8 +203,9 @@ impl Daemon {
         self.desk_close();
         self.settle();
         if let Some(door) = &self.door {
-            let _ = door.to.send(ToProxy::Stop);
+            door.tell(ToProxy::Stop);
         }
+        self.door = None;
     }
 
     /// Drops the sessions that must go.
@@ -482,9 +479,19 @@ impl Daemon {
                 let Some((memory, ringer)) = self.proxy_link(attach) else { return };
                 ToProxy::Link { number: link, side, bell_link, peer_pid, memory, ringer }
             }
-            (event, _) => ToProxy::Told(event),
+            (event, _) => {
+                let node = self.callee_node(&event);
+                ToProxy::Told(event, node)
+            }
         };
         self.post(message);
+    }
+
+    /// Where the callee of a lane that was opened is.
+    fn callee_node(&self, event: &Told) -> Option<NodeId> {
+        let Told::LaneOpened { dc, to, .. } = event else { return None };
+        let container = self.node.containers().find(|(n, _)| n == dc)?.1;
+        Some(container.find(Endpoint::from_raw(*to)).ok()?.node)
     }
 
     fn proxy_link(&self, attach: Attach) -> Option<(Arc<Mapping>, Ringer)> {
@@ -504,7 +511,7 @@ impl Daemon {
 
     fn post(&mut self, message: ToProxy) {
         if let Some(door) = &self.door
-            && door.to.send(message).is_err()
+            && !door.tell(message)
         {
             self.log.add("node", "the proxy ended");
             self.door = None;

@@ -17,6 +17,7 @@
 //! | [`paths`] | where sockets and locks are |
 //! | [`daemon`] | the loop |
 //! | [`admin`], [`client`] | what the command line asks, and how |
+//! | [`serve`] | a daemon from its configuration to its end |
 //! | [`proxy`] | the door to the other nodes |
 //! | [`log`] | events in memory and on standard error |
 #![forbid(unsafe_code)]
@@ -31,8 +32,10 @@ mod desk;
 pub mod log;
 pub mod paths;
 pub mod proxy;
+pub mod serve;
 mod shared;
 mod watch;
 
 pub use config::Config;
 pub use daemon::Daemon;
+pub use serve::{fingerprint, serve};

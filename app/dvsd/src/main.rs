@@ -1,7 +1,7 @@
 //! A node's daemon in the foreground: `dvsd [CONFIG-FILE]`. `dvs up` is the comfortable way.
 #![forbid(unsafe_code)]
 
-use dvsd::{Config, Daemon};
+use dvsd::Config;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -13,12 +13,7 @@ fn main() -> ExitCode {
         },
         None => Config::default(),
     };
-    let served = dvs_linux::signal::termination().and_then(|signals| {
-        let mut daemon = Daemon::new(config, true)?;
-        daemon.end_on(signals)?;
-        daemon.run()
-    });
-    match served {
+    match dvsd::serve(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => fail(&e),
     }

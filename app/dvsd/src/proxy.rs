@@ -8,25 +8,34 @@
 //!          ◄─ FromProxy ──
 //! ```
 //! Without a proxy (a one-node system) what is meant for it is dropped.
+//!
+//! [`start()`] makes it of the configuration; `router` is the part with threads.
+
+mod router;
+mod start;
+
+pub use start::{node_key, start};
 
 use dvs_abi::{Endpoint, Error, NodeId};
 use dvs_ipc::bell::Ringer;
 use dvs_ipc::control::{Answer, Event, WireError};
 use dvs_kern::node::event::SessionId;
+use dvs_linux::LinuxHost;
 use dvs_linux::memory::Mapping;
 use rustix::event::{EventfdFlags, eventfd};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
+use std::thread::JoinHandle;
 
 /// What the daemon tells the proxy, in order.
 #[allow(missing_docs)]
 pub enum ToProxy {
     /// A new link: the proxy is `side` and knows it as `number`; the peer is rung with `bell_link`.
     Link { number: u16, side: u8, bell_link: u16, peer_pid: u32, memory: Arc<Mapping>, ringer: Ringer },
-    /// An event other than a link.
-    Told(Event),
+    /// An event other than a link; of an opened lane the node its callee is on.
+    Told(Event, Option<NodeId>),
     /// The answer to [`FromProxy::Open`] with this number.
     Reply { id: u64, result: Result<Answer, WireError> },
     /// Carry a record to a node, as `CONTROL`.
@@ -82,6 +91,30 @@ pub struct Door {
     pub to: Sender<ToProxy>,
     /// From the proxy.
     pub from: Receiver<FromProxy>,
+    /// Wakes the proxy after something was put into `to`.
+    pub ringer: Ringer,
+    /// Ends after [`ToProxy::Stop`].
+    pub thread: Option<JoinHandle<()>>,
+}
+
+impl Door {
+    /// Tells the proxy; false when it has ended.
+    pub fn tell(&self, message: ToProxy) -> bool {
+        let told = self.to.send(message).is_ok();
+        self.ringer.ring_own(&LinuxHost);
+        told
+    }
+}
+
+impl Drop for Door {
+    /// Ends the proxy: its connections and threads are gone afterwards.
+    fn drop(&mut self) {
+        self.tell(ToProxy::Stop);
+        if let Some(thread) = self.thread.take() {
+            // A panic there was reported when it happened.
+            let _ = thread.join();
+        }
+    }
 }
 
 /// Wakes the daemon's loop after something was put into [`Door::from`], or to stop it.

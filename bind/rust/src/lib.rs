@@ -71,3 +71,14 @@ pub fn attach_to(socket: &Path, name: &str) -> Result<Process> {
     })?;
     Process::attach(Arc::new(LinuxHost), Arc::new(channel), name)
 }
+
+/// The port a program started by `dvs run` is to have: attaches to its node and binds where it was told.
+///
+/// # Errors
+/// `INVAL` when it was not started by `dvs run` (`DVS_DC` is not set); else as [`attach`] and [`Process::bind_in`].
+pub fn port_of_run(name: &str) -> Result<Port> {
+    let number = |variable: &str| std::env::var(variable).ok().and_then(|v| v.parse::<i32>().ok());
+    let dc = number("DVS_DC").and_then(|n| u16::try_from(n).ok()).ok_or(Error::early(Code::INVAL))?;
+    let endpoint = number("DVS_ENDPOINT").map_or(Endpoint::NONE, Endpoint::from_raw);
+    attach(name)?.bind(DcId(dc), endpoint)
+}

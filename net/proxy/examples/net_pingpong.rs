@@ -131,8 +131,9 @@ fn serve(mode: &str, dir: &Path) -> Result<(), Box<dyn Error>> {
     }
     let echo = Arc::<Echo>::default();
     let peers = Peers::start(config(B, "127.0.0.1:1".parse()?, mode == "tls", dir)?, Arc::clone(&echo) as _)?;
-    println!("{}", peers.address());
+    let address = peers.address();
     echo.peers.set(peers).map_err(|_| "set twice")?;
+    println!("{address}");
     std::io::stdin().read_to_end(&mut Vec::new())?;
     std::process::exit(0);
 }

@@ -1,8 +1,8 @@
 //! One connection: a socket, and TLS around it when configured.
 //!
-//! The socket stays blocking; each call says by a flag whether it waits, so the reader can spin and block and any caller
-//! can try to write without disturbing the other. TLS state is shared by the two directions under a lock that is
-//! never held across a system call.
+//! The socket stays blocking; each call says by a flag whether it waits, so the reader can spin and block
+//! and any caller can try to write without disturbing the other. TLS state is shared by the two directions
+//! under a lock that is never held across a system call.
 
 use crate::crypt::Crypt;
 use crate::records::Records;
@@ -170,8 +170,8 @@ impl Conn {
         }
     }
 
-    /// Closes after a last word. A socket closed over unread bytes is reset, and the word would be lost: what the other
-    /// side still sends is read away, within bounds.
+    /// Closes after a last word. A socket closed over unread bytes is reset, and the word would be lost:
+    /// what the other side still sends is read away, within bounds.
     pub(crate) fn farewell(&self) {
         let _ = self.socket.shutdown(Shutdown::Write);
         let _ = self.socket.set_read_timeout(Some(FAREWELL_WAIT));

@@ -282,7 +282,7 @@ mod tests {
         assert_eq!(got, 6);
     }
 
-    /// Keys are renewed after 2^24 records; run with `--ignored`, takes half a minute.
+    /// Keys are renewed after 2^24 records; run with `--ignored`, takes about ten seconds.
     #[test]
     #[ignore = "17 million records"]
     fn the_keys_are_renewed_under_way() {

@@ -1,7 +1,7 @@
 //! Connections to all other nodes: the part that has sockets, threads and a clock.
 //!
-//! Threads: one listener, one clock, and four a peer (a reader and a sender for messages and for bulk). A sender
-//! thread only works when a socket is full; otherwise whoever sends writes.
+//! Threads: one listener, one clock, and four a peer (a reader and a sender for messages and for bulk). A
+//! sender thread only works when a socket is full; otherwise whoever sends writes.
 
 use crate::listen::Listener;
 use crate::node::Node;
@@ -28,7 +28,8 @@ const STACK_BYTES: usize = 1 << 20;
 pub trait Handler: Send + Sync + 'static {
     /// A frame, in the order in which it was sent on its stream.
     fn frame(&self, node: NodeId, frame: &Frame<'_>);
-    /// All frames that arrived together were delivered. What the handler queued meanwhile is written after this.
+    /// All frames that arrived together were delivered. What the handler queued meanwhile is written after
+    /// this.
     fn batch_end(&self, _node: NodeId) {}
     /// A new session began; said before its first frame.
     fn up(&self, node: NodeId);
@@ -242,8 +243,8 @@ impl Peers {
         index.and_then(|i| self.nodes.get(i)).ok_or(SendError::Dead)
     }
 
-    /// The stream a frame belongs on: chunks of copies and their announcements go by bulk, so that they stay in
-    /// order among each other; all else goes by message.
+    /// The stream a frame belongs on: chunks of copies and their announcements go by bulk, so that they
+    /// stay in order among each other; all else goes by message.
     pub const fn class_of(frame: &Frame<'_>) -> StreamClass {
         match frame {
             Frame::Data { .. } => StreamClass::Bulk,
@@ -254,7 +255,8 @@ impl Peers {
     /// Sends a frame on the stream it belongs on. Never waits.
     ///
     /// # Errors
-    /// `WouldBlock` without credit ([`Handler::credit`] tells when to try again), `Dead`, or a frame out of bounds.
+    /// `WouldBlock` without credit ([`Handler::credit`] tells when to try again), `Dead`, or a frame out of
+    /// bounds.
     pub fn send(&self, node: NodeId, frame: &Frame<'_>) -> Result<(), SendError> {
         let class = Self::class_of(frame);
         let node = self.node(node)?;
@@ -263,8 +265,8 @@ impl Peers {
         Ok(())
     }
 
-    /// Queues a frame on the message stream without writing it: for several in a row. [`Peers::flush`] writes them; what a
-    /// handler queues is written when its batch ends.
+    /// Queues a frame on the message stream without writing it: for several in a row. [`Peers::flush`]
+    /// writes them; what a handler queues is written when its batch ends.
     ///
     /// # Errors
     /// As [`Peers::send`].
@@ -317,7 +319,8 @@ impl Peers {
         self.node(node).ok().and_then(|n| n.trouble())
     }
 
-    /// Closes the connections with a node; they are made anew and the session goes on. For tests and operators.
+    /// Closes the connections with a node; they are made anew and the session goes on. For tests and
+    /// operators.
     pub fn disconnect(&self, node: NodeId) {
         if let Ok(node) = self.node(node) {
             StreamClass::ALL.iter().for_each(|c| node.close(*c));

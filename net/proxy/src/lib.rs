@@ -23,6 +23,7 @@ pub mod outbox;
 pub mod peer;
 mod reader;
 pub mod records;
+pub mod route;
 pub mod session;
 pub mod squeeze;
 pub mod stream;

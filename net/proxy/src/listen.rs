@@ -1,7 +1,8 @@
 //! The listening side: takes connections, has them prove who they are, hands them to the right node's reader.
 //!
-//! Everything here happens before the other side is known, so it is bounded: so many greetings at a time, so long
-//! and so many bytes each; what breaks a bound is closed without an answer and without disturbing anybody.
+//! Everything here happens before the other side is known, so it is bounded: so many greetings at a time,
+//! so long and so many bytes each; what breaks a bound is closed without an answer and without disturbing
+//! anybody.
 
 use crate::conn::{Conn, lock};
 use crate::crypt::Crypt;

@@ -1,11 +1,13 @@
-//! One peer node at run time: the pure state machine under a lock, and per stream a reader and a sender thread.
+//! One peer node at run time: the pure state machine under a lock, and per stream a reader and a sender
+//! thread.
 //!
 //! ```text
 //!   control ─▶ delivery[class] ─▶ writer[class] ─▶ peer      locks, always taken in this order
 //! ```
 //!
-//! `peer` is held for a few hundred nanoseconds at a time. `delivery` is held while frames of one record are handed
-//! to the router, so that `down` is said after the last frame of a session and `up` before the first of the next.
+//! `peer` is held for a few hundred nanoseconds at a time. `delivery` is held while frames of one record
+//! are handed to the router, so that `down` is said after the last frame of a session and `up` before the
+//! first of the next.
 
 use crate::conn::{Conn, lock};
 use crate::driver::{Clock, Handler};

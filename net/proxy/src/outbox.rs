@@ -5,17 +5,18 @@
 //!                                   ▲ acked      ▲ cursor: next to write
 //! ```
 //!
-//! A batch is the unit of everything: it collects whatever is pushed while the connection is busy (so batching
-//! needs no timer), is written with one call, is kept as it was written, and is sent again whole after a break.
-//! The receiver skips the frames of it that it already has. Credit counts what is kept, so a peer that does not
-//! acknowledge costs a bounded amount of memory and then makes its callers wait.
+//! A batch is the unit of everything: it collects whatever is pushed while the connection is busy (so
+//! batching needs no timer), is written with one call, is kept as it was written, and is sent again whole
+//! after a break. The receiver skips the frames of it that it already has. Credit counts what is kept, so a
+//! peer that does not acknowledge costs a bounded amount of memory and then makes its callers wait.
 
 use dvs_abi::limits::{BULK_FRAME_BYTES_MAX, CREDIT_BULK_BYTES, CREDIT_FRAMES};
 use dvs_wire::{Frame, StreamClass, WireError};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// A batch is sealed when it has so many bytes: a quarter of a usual L2 cache, well beyond where batching gains.
+/// A batch is sealed when it has so many bytes: a quarter of a usual L2 cache, well beyond where batching
+/// gains.
 const SEAL_BYTES: usize = 64 << 10;
 /// Buffers kept for the next batches.
 const SPARE_MAX: usize = 4;

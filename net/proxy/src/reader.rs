@@ -1,8 +1,10 @@
-//! The reader thread of one stream: makes or takes over a connection, then delivers what arrives until it ends.
+//! The reader thread of one stream: makes or takes over a connection, then delivers what arrives until it
+//! ends.
 //!
-//! Waiting: after traffic it polls the socket for up to 50 µs before it blocks, because a sleep across cores costs
-//! many times that. When polling finds nothing several times in a row it is given up for a growing number of reads,
-//! so that a peer on the same core, or one that takes longer anyway, is not paid for in CPU.
+//! Waiting: after traffic it polls the socket for up to 50 µs before it blocks, because a sleep across
+//! cores costs many times that. When polling finds nothing several times in a row it is given up for a
+//! growing number of reads, so that a peer on the same core, or one that takes longer anyway, is not paid
+//! for in CPU.
 
 use crate::conn::{Conn, Raw, lock};
 use crate::crypt::Crypt;

@@ -1,8 +1,8 @@
 //! Cuts a byte stream into records, and writes records.
 //!
-//! One contiguous buffer: bytes are read behind what is there, whole records are looked at in place, and the rest moves to
-//! the front only when the room behind runs out. The buffer is as large as one record can be, so a peer cannot
-//! make it grow.
+//! One contiguous buffer: bytes are read behind what is there, whole records are looked at in place, and
+//! the rest moves to the front only when the room behind runs out. The buffer is as large as one record can
+//! be, so a peer cannot make it grow.
 
 use crate::stream::{Outgoing, Payload};
 use dvs_wire::{RECORD_HEAD_BYTES, RECORD_PAYLOAD_MAX, RecordHead, WireError};

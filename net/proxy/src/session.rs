@@ -1,19 +1,19 @@
 //! Who is connected to whom, whether it is the same session as before, and when to give up.
 //!
 //! ```text
-//!              greeting, first of this life             a connection is lost
-//!  Connecting ───────────────────────────────▶ Up ─────────────────────────▶ Broken
-//!      │                                      ▲  ▲        greeting, same session  │ │
-//!   ▲  │ dead_after                           │  └────────────────────────────────┘ │ dead_after
-//!   │  └────────────────────────▶ Dead ───────┘◀───────────────────────────────────┘
-//!   │                                 greeting
+//!             greeting, first of this life         a connection is lost
+//!  Connecting ────────────────────────────▶ Up ───────────────────────▶ Broken
+//!   ▲  │ dead_after                        ▲  ▲  greeting, same session   │ │ dead_after
+//!   │  │                                   │  └───────────────────────────┘ │
+//!   │  └──────────────────────────▶ Dead ──┘◀──────────────────────────────┘
 //!   └── from Up and Broken, when the peer is another one than before
 //! ```
 //!
-//! A session is a pair of identities (boot, life). A greeting that names both as this side knows them resumes it; one
-//! from another identity means that the peer restarted or gave up: everything outstanding is lost, `Down` is said
-//! once, our own life rises by one (so that the peer, too, cannot take us for the old session), and `Up` is said
-//! for the new one. While Connecting and Broken callers just wait within their credit; only Dead gives errors.
+//! A session is a pair of identities (boot, life). A greeting that names both as this side knows them
+//! resumes it; one from another identity means that the peer restarted or gave up: everything outstanding
+//! is lost, `Down` is said once, our own life rises by one (so that the peer, too, cannot take us for the
+//! old session), and `Up` is said for the new one. While Connecting and Broken callers just wait within
+//! their credit; only Dead gives errors.
 //!
 //! The lower node id dials, so two nodes never hold two connections of one class; a newer connection
 //! replaces an older one, which may be half open.
@@ -160,8 +160,8 @@ impl Session {
         Refusal { reason, versions: self.versions, boot: self.me.boot, text }
     }
 
-    /// A HELLO came. `Ok`: the connection is accepted, WELCOME is to be sent with [`Session::welcome`]. The commands
-    /// hold in both cases.
+    /// A HELLO came. `Ok`: the connection is accepted, WELCOME is to be sent with [`Session::welcome`]. The
+    /// commands hold in both cases.
     pub fn on_hello(&mut self, g: &Greeting, now: u64, commands: &mut Vec<Command>) -> Result<(), Refusal> {
         let common = self.versions.common(g.versions);
         common.map_err(|e| self.refuse(RefusalReason::Version, e.to_string()))?;

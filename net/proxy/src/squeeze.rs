@@ -1,13 +1,13 @@
 //! Compresses a batch when that makes it arrive earlier.
 //!
 //! A batch of `n` bytes takes `n/L` over a link that drains `L` bytes a second, and `n/C + r·n/L` when it is
-//! compressed at `C` to the fraction `r`: compression pays when `L < C·(1 - r)`. Loopback and veth drain faster
-//! than LZ4 packs, so for them it never pays, whatever the data. `L` is measured, not guessed: only while the
-//! socket is full does the link, and not the sender, set the pace, so only then is a sample taken; a link that
-//! was never full counts as infinitely fast. `C` and `r` are measured with each try. A socket may also be full because
-//! the receiver is slow, and then packing helps nobody: so the plain bytes that got through a second are compared
-//! between packed and plain writes, and packing has to win by an eighth. Data that did not shrink to 7/8, or
-//! packing that did not win, is tried only once in 32 batches.
+//! compressed at `C` to the fraction `r`: compression pays when `L < C·(1 - r)`. Loopback and veth drain
+//! faster than LZ4 packs, so for them it never pays, whatever the data. `L` is measured, not guessed: only
+//! while the socket is full does the link, and not the sender, set the pace, so only then is a sample
+//! taken; a link that was never full counts as infinitely fast. `C` and `r` are measured with each try. A
+//! socket may also be full because the receiver is slow, and then packing helps nobody: so the plain bytes
+//! that got through a second are compared between packed and plain writes, and packing has to win by an
+//! eighth. Data that did not shrink to 7/8, or packing that did not win, is tried only once in 32 batches.
 
 use dvs_wire::{RECORD_PAYLOAD_MAX, WireError};
 
@@ -28,7 +28,8 @@ pub struct Squeeze {
     /// Fraction that is left.
     ratio: f64,
     pause: u32,
-    /// Plain bytes a second that got through a full socket, when sent plain and when sent packed; 0 = unknown.
+    /// Plain bytes a second that got through a full socket, when sent plain and when sent packed; 0 =
+    /// unknown.
     through: [f64; 2],
 }
 

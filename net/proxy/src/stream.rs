@@ -176,9 +176,9 @@ impl Stream {
         Some(Outgoing { ack: self.received, payload })
     }
 
-    /// A record arrived on `conn`: its acknowledgement is taken, and the number of the last frame received so far comes
-    /// back, so that the caller delivers only the later ones. Ends with [`Stream::end`]. The second value tells
-    /// whether credit came back.
+    /// A record arrived on `conn`: its acknowledgement is taken, and the number of the last frame received
+    /// so far comes back, so that the caller delivers only the later ones. Ends with [`Stream::end`]. The
+    /// second value tells whether credit came back.
     ///
     /// # Errors
     /// The connection is to be closed.
@@ -202,7 +202,8 @@ impl Stream {
         }
     }
 
-    /// The frames of the record up to number `last` were delivered. Returns whether an acknowledgement is due.
+    /// The frames of the record up to number `last` were delivered. Returns whether an acknowledgement is
+    /// due.
     ///
     /// # Errors
     /// [`StreamError::Old`] when the connection was replaced meanwhile.

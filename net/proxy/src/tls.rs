@@ -1,9 +1,9 @@
 //! Mutual TLS 1.3 by node keys: no authority, each node knows the others' keys by their fingerprints.
 //!
-//! A node makes an Ed25519 key and a self-signed certificate at its first start. Its **fingerprint** is the BLAKE3
-//! hash of the public key (the certificate's SubjectPublicKeyInfo), so a certificate can be made anew for the same
-//! key. A peer is accepted when its certificate's key has the fingerprint of the node list *and* its signature over
-//! the handshake verifies; names, dates and issuers mean nothing.
+//! A node makes an Ed25519 key and a self-signed certificate at its first start. Its **fingerprint** is the
+//! BLAKE3 hash of the public key (the certificate's SubjectPublicKeyInfo), so a certificate can be made
+//! anew for the same key. A peer is accepted when its certificate's key has the fingerprint of the node
+//! list *and* its signature over the handshake verifies; names, dates and issuers mean nothing.
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls13_signature};
@@ -80,7 +80,8 @@ pub enum TlsError {
     },
     /// A file does not hold what it should.
     #[error(
-        "{path}: {what}; remove {CERT_FILE} and {KEY_FILE} to make a new key, and tell the other nodes its fingerprint"
+        "{path}: {what}; remove {CERT_FILE} and {KEY_FILE} to make a new key, \
+         and tell the other nodes its fingerprint"
     )]
     Content {
         /// The file.
@@ -232,7 +233,10 @@ pub enum Security {
 
 /// A certificate whose key is in no list.
 #[derive(Debug, thiserror::Error)]
-#[error("the other side's key has the fingerprint {got}, which is not the one in the node list ({})", list(.allowed))]
+#[error(
+    "the other side's key has the fingerprint {got}, which is not the one in the node list ({})",
+    list(.allowed)
+)]
 struct NotPinned {
     got: Fingerprint,
     allowed: Vec<Fingerprint>,

@@ -1,8 +1,8 @@
 //! The sending side of one connection: records become bytes, bytes leave with as few calls as possible.
 //!
-//! Whoever has something to send and finds the writer free writes it itself, without a switch to another thread;
-//! whoever finds it busy leaves, because the one who writes looks again before it goes. When the socket is full the
-//! stream's sender thread takes over.
+//! Whoever has something to send and finds the writer free writes it itself, without a switch to another
+//! thread; whoever finds it busy leaves, because the one who writes looks again before it goes. When the
+//! socket is full the stream's sender thread takes over.
 
 use crate::conn::Conn;
 use crate::outbox::Batch;

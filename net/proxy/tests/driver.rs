@@ -1,4 +1,5 @@
-//! Two nodes over real sockets on the loopback: cuts under load, wrong keys, wrong versions, garbage at the port.
+//! Two nodes over real sockets on the loopback: cuts under load, wrong keys, wrong versions, garbage at the
+//! port.
 
 mod common;
 

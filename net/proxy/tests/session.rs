@@ -1,5 +1,5 @@
-//! Two peers over a simulated network that cuts, delays and leaves half-open connections; and peers that restart.
-//! What is delivered is what was sent, once and in order, until a `Down`; then both start anew.
+//! Two peers over a simulated network that cuts, delays and leaves half-open connections; and peers that
+//! restart. What is delivered is what was sent, once and in order, until a `Down`; then both start anew.
 
 use dvs_abi::NodeId;
 use dvs_proxy::outbox::SendError;

@@ -1,6 +1,7 @@
 //! What can be wrong with bytes from another node.
 
-/// Why bytes are not a frame, record or greeting. Fatal for the connection they came over, never for the node.
+/// Why bytes are not a frame, record or greeting. Fatal for the connection they came over, never for the
+/// node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum WireError {
     /// The bytes end before a field.

@@ -11,8 +11,8 @@
 //!   CANCEL ────────────────────────────────▶  deadline or signal: the answer is no longer wanted
 //! ```
 //!
-//! `call` is unique among the calls of one life of the calling node; `copy` among the copies of one life of the
-//! node that asked for it.
+//! `call` is unique among the calls of one life of the calling node; `copy` among the copies of one life of
+//! the node that asked for it.
 
 use dvs_abi::limits::GRANTS_PER_CALL;
 use dvs_abi::{Access, DcId, Endpoint, Error, Grant, Message, NodeId};
@@ -155,8 +155,8 @@ pub enum Frame<'a> {
         /// Why it failed, or nothing.
         error: Option<Error>,
     },
-    /// Asks the receiving node to copy from memory granted by a call of its own into memory granted by a call of
-    /// a third node (or of itself), without passing through the asking server's node.
+    /// Asks the receiving node to copy from memory granted by a call of its own into memory granted by a
+    /// call of a third node (or of itself), without passing through the asking server's node.
     CopyRelay {
         /// Number of the copy at the asking node.
         copy: u64,

@@ -7,8 +7,9 @@
 //!   records ◀────────────────────────▶ records, from the first frame the other has not received
 //! ```
 //!
-//! The layout of a greeting's first 96 bytes never changes between versions, so that two programs of any age can
-//! at least tell each other that they do not understand each other; what newer versions append is skipped.
+//! The layout of a greeting's first 96 bytes never changes between versions, so that two programs of any
+//! age can at least tell each other that they do not understand each other; what newer versions append is
+//! skipped.
 
 use crate::cut::Cut;
 use crate::encode::{bound, check_node};
@@ -38,8 +39,8 @@ impl StreamClass {
     pub const ALL: [StreamClass; 2] = [StreamClass::Message, StreamClass::Bulk];
 }
 
-/// One side of a session: a new one starts with each start of the daemon (`boot`, random) and with each time it gave the
-/// session up (`life`). All zero is nobody.
+/// One side of a session: a new one starts with each start of the daemon (`boot`, random) and with each
+/// time it gave the session up (`life`). All zero is nobody.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Identity {
     /// Random number of this run of the daemon, never zero.

@@ -157,7 +157,9 @@ proptest! {
     }
 
     #[test]
-    fn a_cut_batch_is_an_error_or_shorter(frames in vec(frame(), 1..4), cut in any::<proptest::sample::Index>()) {
+    fn a_cut_batch_is_an_error_or_shorter(
+        frames in vec(frame(), 1..4), cut in any::<proptest::sample::Index>()
+    ) {
         let mut bytes = Vec::new();
         frames.iter().for_each(|f| f.encode(&mut bytes).unwrap());
         let end = cut.index(bytes.len());

@@ -26,10 +26,12 @@
 //! ```text
 //!             post            take (send)
 //!   IDLE ────────────> POSTED ──────────> CONSUMED ──────────────────┐
-//!    ^ ^                │ │ │                                        │
-//!    │ └─── cancel ─────┘ │ └─ fail ───────────────> FAILED ─────────┤
-//!    │                    │ take (request)             ^             │
-//!    │                    v        reply               │             │
+//!    ^ ^                │ │ │                 ^                      │
+//!    │ └─── cancel ─────┘ │ └─ fail ──────────┼────> FAILED ─────────┤
+//!    │                    │ take (request),   │        ^             │
+//!    │                    │ forward (any)     │        │             │
+//!    │                    │  ┌── consumed ────┘        │             │
+//!    │                    v  │     reply               │             │
 //!    ├──── cancel ───── TAKEN ─────────────> REPLIED ──┼─────────────┤
 //!    │                  │ │ ^ └─ redirect ─> REDIRECTED┼─────────────┤
 //!    │     begin_copy   v │ │                          │             │
@@ -48,6 +50,9 @@
 //!   *then* swaps. If the caller cancelled and wrote the slot again meanwhile, the swap fails and the copy is
 //!   thrown away; if it succeeds, all loads came before it and the caller overwrites the slot only after it
 //!   saw the new phase with acquire.
+//! - **forward** (callee, release): as take, for a callee that only carries the call on (the proxy): a plain
+//!   message stays open, too, so that its caller is not told it was consumed before it was.
+//! - **consumed** (callee, release): what the receiver did before is visible to the caller that goes on.
 //! - **reply, redirect, fail** (callee, release): the reply slot written before it is seen with the phase.
 //! - **begin_copy** (callee, acquire): the copy cannot start before the phase holds the caller.
 //! - **end_copy** (callee, release): all that was copied is visible to a caller that sees the copy ended.

@@ -140,6 +140,36 @@ fn loom_a_cancelled_send_is_consumed_or_not_and_both_sides_agree() {
 }
 
 #[test]
+fn loom_a_forwarded_send_that_is_given_up_is_not_said_to_be_undone() {
+    check(4, || {
+        let shared = Shared::new();
+        let lane = shared.lane();
+        let seq = lane.post(Kind::Send, &message(1), &[]).unwrap();
+        let callee = beside(&shared, move |lane, shared| {
+            let (mut m, mut grants) = (Message::default(), GrantList::default());
+            if lane.forward(seq, &mut m, &mut grants) != Taken::Yes {
+                return (false, false);
+            }
+            assert_eq!(number(&m), 1);
+            shared.set(7); // its receiver acts on it
+            (true, lane.consumed(seq).is_ok())
+        });
+        let cancel = lane.cancel(seq);
+        let mut m = Message::default();
+        match cancel {
+            Cancel::NotTaken | Cancel::Taken => {}
+            Cancel::Done(Progress::Consumed) => {
+                assert_eq!((lane.collect(seq, &mut m), shared.get()), (Outcome::Consumed, 7));
+            }
+            other => panic!("{other:?}"),
+        }
+        let (taken, told) = callee.join().unwrap();
+        assert_eq!((cancel == Cancel::NotTaken, cancel == Cancel::Taken), (!taken, taken && !told));
+        lane.post(Kind::Send, &message(2), &[]).unwrap();
+    });
+}
+
+#[test]
 fn loom_a_reused_lane_never_mixes_two_calls() {
     check(3, || {
         let shared = Shared::new();

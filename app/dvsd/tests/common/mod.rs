@@ -1,6 +1,8 @@
 //! A daemon in a folder of its own, and sessions that speak to it record by record.
 #![allow(dead_code, missing_docs)] // each test file uses its part
 
+pub mod net;
+
 use dvs_abi::{Deadline, Endpoint};
 use dvs_ipc::bell::BELL_BYTES;
 use dvs_ipc::control::{self, Answer, BindKind, Event, FromDaemon, Numbered, Request, WireError};

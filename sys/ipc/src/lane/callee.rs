@@ -54,10 +54,21 @@ impl Lane<'_> {
     /// rest of the header is as the peer wrote it: overwrite source and destination with what the lane is
     /// for.
     pub fn take(&self, seq: u64, message: &mut Message, grants: &mut GrantList) -> Taken {
+        self.take_to(seq, Phase::Consumed, message, grants)
+    }
+
+    /// As [`Lane::take`], for who only carries the call on: a plain message, too, stays open, until
+    /// [`Lane::consumed`] says that its receiver had it. A caller that leaves meanwhile learns that the effect
+    /// is unknown.
+    pub fn forward(&self, seq: u64, message: &mut Message, grants: &mut GrantList) -> Taken {
+        self.take_to(seq, Phase::Taken, message, grants)
+    }
+
+    fn take_to(&self, seq: u64, sent: Phase, message: &mut Message, grants: &mut GrantList) -> Taken {
         let state = State(self.words[STATE].load(Ordering::Acquire));
         let (kind, to) = match state.phase() {
             _ if state.closed() || state.seq() != seq => return Taken::Gone,
-            Some(Phase::PostedSend) => (Kind::Send, Phase::Consumed),
+            Some(Phase::PostedSend) => (Kind::Send, sent),
             Some(Phase::PostedRequest) => (Kind::Request, Phase::Taken),
             _ => return Taken::Gone,
         };
@@ -76,6 +87,20 @@ impl Lane<'_> {
         }
         message.set_kind(kind);
         Taken::Yes
+    }
+
+    /// The plain message of call `seq`, taken by [`Lane::forward`], was consumed. Tell the caller afterwards:
+    /// mark, ring.
+    ///
+    /// # Errors
+    /// The caller is not there any more; see [`Lost`].
+    pub fn consumed(&self, seq: u64) -> Result<(), Lost> {
+        let taken = State::new(seq, Phase::Taken);
+        if self.swap(taken, taken.to(Phase::Consumed), Ordering::Release) {
+            Ok(())
+        } else {
+            Err(self.lost(seq))
+        }
     }
 
     /// Answers request `seq`. Tell the caller afterwards: mark, ring.

@@ -58,6 +58,33 @@ fn a_send_ends_when_consumed() {
 }
 
 #[test]
+fn a_forwarded_send_ends_when_its_receiver_had_it() {
+    let memory = memory();
+    let lane = Lane::new(memory.words()).unwrap();
+    let forward = |seq| lane.forward(seq, &mut Message::default(), &mut GrantList::default());
+    let mut m = Message::new(9);
+    let seq = posted(lane, Kind::Send);
+    assert_eq!((forward(seq), lane.progress(seq)), (Taken::Yes, Progress::Taken));
+    assert_eq!(lane.consumed(seq + 1), Err(Lost::Gone));
+    lane.consumed(seq).unwrap();
+    assert_eq!(lane.consumed(seq), Err(Lost::Gone));
+    assert_eq!((lane.collect(seq, &mut m), m.mtype()), (Outcome::Consumed, 9));
+    // Given up under way: not "not done".
+    let seq = posted(lane, Kind::Send);
+    assert_eq!((forward(seq), lane.cancel(seq)), (Taken::Yes, Cancel::Taken));
+    assert_eq!(lane.consumed(seq), Err(Lost::Gone));
+    let seq = posted(lane, Kind::Send);
+    assert_eq!(forward(seq), Taken::Yes);
+    lane.fail(seq, Code::DSTDIED, Effect::No).unwrap();
+    assert_eq!(lane.collect(seq, &mut m), Outcome::Failed(Code::DSTDIED, Effect::No));
+    let seq = posted(lane, Kind::Send);
+    assert_eq!(forward(seq), Taken::Yes);
+    lane.close();
+    assert_eq!(lane.consumed(seq), Err(Lost::Closed));
+    assert_eq!(lane.collect(seq, &mut m), Outcome::Closed(Effect::Unknown));
+}
+
+#[test]
 fn an_old_number_reaches_nothing() {
     let memory = memory();
     let lane = Lane::new(memory.words()).unwrap();

@@ -67,7 +67,15 @@ fn open_lane<W: Wait>(port: &Port<W>, o: &Outside, dst: Endpoint, until: Deadlin
     let request =
         Request::OpenLane { dc: port.dc().0, from: port.endpoint().raw(), to: dst.raw(), remaining };
     let wait = if until == Deadline::NOW { Deadline::NEVER } else { until };
-    let answer = ask(port.process(), port.home(), request, wait)?;
+    let answer = match ask(port.process(), port.home(), request, wait) {
+        // Bound in this very process, and the daemon knew it before our table did: it is entered any moment now.
+        Err(e) if e.code == Code::LCLPROC => {
+            let soon = Deadline::from_ns(port.now().saturating_add(ENTER_NS));
+            port.home().wait(port.process().shared(), soon);
+            return Ok(());
+        }
+        other => other?,
+    };
     let Answer::Lane { link, lane, remote, .. } = answer else {
         return Err(Error::early(Code::BADREQUEST).at(dst));
     };
@@ -332,5 +340,7 @@ pub(crate) fn notify<W: Wait>(
     Err(Error::early(Code::DSTDIED).at(dst))
 }
 
+/// Between two looks whether a binding of this process was entered.
+const ENTER_NS: u64 = 200_000;
 /// Lanes that may turn out closed in a row before a notification is given up.
 const NOTIFY_TRIES: usize = 4;

@@ -29,7 +29,7 @@ impl Rendezvous {
                 _ => false,
             };
         if waits {
-            s.mailbox = message_of(source, s.endpoint, Notice { source, value, timestamp });
+            *s.mailbox = message_of(source, s.endpoint, Notice { source, value, timestamp });
             if let Phase::Awaiting(from) = s.phase {
                 let mine = s.endpoint;
                 let dc = s.dc;

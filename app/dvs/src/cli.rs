@@ -1,0 +1,76 @@
+//! The arguments. Completions and manual pages are made of the same definition.
+
+use crate::cmd;
+use crate::output::Format;
+use clap::{Parser, Subcommand};
+
+const EXAMPLES: &str = "\
+Examples:
+  dvs up                              start this machine's node
+  dvs dc create shop                  make a container
+  dvs run shop --endpoint 3 -- ./server   run a program in it
+  dvs ps                              who is there, and who waits for whom
+  dvs cp n0:/data n2:/copy            copy a tree between nodes
+
+Exit codes: 0 done, 1 failed, 2 wrong arguments or configuration, 3 no daemon, 4 not found,
+5 refused, 6 time ran out.";
+
+/// Containers that span machines.
+#[derive(Parser, Debug)]
+#[command(name = "dvs", version, about, after_help = EXAMPLES, max_term_width = 100)]
+pub struct Cli {
+    /// The node whose daemon is asked (default: the only one that runs here, else node0).
+    #[arg(long, global = true, env = "DVS_NODE", value_name = "NAME")]
+    pub node: Option<String>,
+    /// What to print.
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: Format,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Start this machine's node
+    Up(cmd::up::Up),
+    /// Stop a node in order
+    Down(cmd::down::Down),
+    /// How a node is, and which others it knows
+    Status(cmd::status::Status),
+    /// Make, list, show and remove containers
+    #[command(subcommand)]
+    Dc(cmd::dc::Dc),
+    /// Run a program in a container
+    Run(cmd::run::Run),
+    /// Endpoints over all nodes: state, who waits for whom, counters
+    Ps(cmd::ps::Ps),
+    /// Who waits for whom, as a graph
+    Waits(cmd::waits::Waits),
+    /// Time round trips to a node or an endpoint
+    Ping(cmd::ping::Ping),
+    /// Watch endpoints and their rates
+    Top(cmd::top::Top),
+    /// End the process behind an endpoint
+    Kill(cmd::kill::Kill),
+    /// What happened on a node
+    Logs(cmd::logs::Logs),
+    /// This node's key: make it, show its fingerprint
+    Key(cmd::key::Key),
+    /// Shell completions
+    Completions(cmd::completions::Completions),
+    /// Manual pages
+    Man(cmd::man::Man),
+    /// The daemon itself, in the foreground
+    #[command(hide = true)]
+    Daemon(cmd::daemon::Daemon),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_holds_together() {
+        super::Cli::command().debug_assert();
+    }
+}

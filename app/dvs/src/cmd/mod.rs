@@ -1,0 +1,55 @@
+//! One module a sub-command.
+
+pub mod completions;
+pub mod daemon;
+pub mod dc;
+pub mod down;
+pub mod key;
+pub mod kill;
+pub mod logs;
+pub mod man;
+pub mod ping;
+pub mod ps;
+pub mod run;
+pub mod status;
+pub mod top;
+pub mod up;
+pub mod waits;
+
+use crate::cli::{Cli, Command};
+use crate::fail::Done;
+use crate::node::Node;
+use crate::output::Format;
+
+/// What every sub-command is given.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The node whose daemon is asked.
+    pub node: Node,
+    /// The name that was asked for, if one was.
+    pub node_named: Option<String>,
+    /// What to print.
+    pub output: Format,
+}
+
+/// Runs the sub-command.
+pub fn run(cli: Cli) -> Done {
+    let context = Context { node: Node::find(cli.node.as_deref()), node_named: cli.node, output: cli.output };
+    match cli.command {
+        Command::Up(c) => c.run(&context),
+        Command::Down(c) => c.run(&context),
+        Command::Status(c) => c.run(&context),
+        Command::Dc(c) => c.run(&context),
+        Command::Run(c) => c.run(&context),
+        Command::Ps(c) => c.run(&context),
+        Command::Waits(c) => c.run(&context),
+        Command::Ping(c) => c.run(&context),
+        Command::Top(c) => c.run(&context),
+        Command::Kill(c) => c.run(&context),
+        Command::Logs(c) => c.run(&context),
+        Command::Key(c) => c.run(&context),
+        Command::Completions(c) => c.run(),
+        Command::Man(c) => c.run(),
+        Command::Daemon(c) => c.run(),
+    }
+}

@@ -1,0 +1,47 @@
+//! `dvs status`
+
+use super::Context;
+use crate::fail::Done;
+use crate::output::{self, Format, say, span};
+use std::process::ExitCode;
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Example:\n  dvs status --output json")]
+pub struct Status {}
+
+impl Status {
+    /// Shows the node and the others it knows.
+    pub fn run(&self, context: &Context) -> Done {
+        let s = context.node.status()?;
+        if context.output == Format::Json {
+            output::json(&s)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let up = span(s.uptime_ms * 1_000_000);
+        say(&format!("node {} (n{}), pid {}, version {}, up {up}", s.name, s.node, s.pid, s.version));
+        say(&format!("  connections {}, fingerprint {}", s.security, s.fingerprint));
+        say(&format!(
+            "  {} sessions, {} endpoints, {} lanes in {} links, {} containers, {} KiB resident",
+            s.sessions, s.endpoints, s.lanes, s.links, s.containers, s.resident_kib
+        ));
+        let rows = s.nodes.iter().map(|n| {
+            let state = match n.flags {
+                0 => "free",
+                f if n.node == s.node && f & 4 != 0 => "this node",
+                f if f & 0xc == 0xc => "connected",
+                f if f & 0xc != 0 => "half connected",
+                _ => "not connected",
+            };
+            vec![
+                format!("n{}", n.node),
+                n.name.clone(),
+                n.address.clone(),
+                state.to_string(),
+                n.sent.to_string(),
+                n.received.to_string(),
+            ]
+        });
+        output::table(&["node", "name", "address", "state", "sent", "received"], rows.collect());
+        Ok(ExitCode::SUCCESS)
+    }
+}

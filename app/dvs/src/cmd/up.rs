@@ -1,0 +1,116 @@
+//! `dvs up`
+
+use super::Context;
+use crate::fail::{Done, Fail};
+use crate::node::Node;
+use crate::output::say;
+use dvsd::Config;
+use std::fs::OpenOptions;
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a daemon may take to answer.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+const EXAMPLES: &str = "\
+Examples:
+  dvs up                       a system of one node, no file needed
+  dvs up --config node1.toml   a node of a larger system
+
+The file:
+  node = \"n1\"                      # this node, one of the list
+  security = \"tls\"                 # or \"plain\", on a network that is trusted as a whole
+  [[nodes]]
+  id = 0
+  name = \"n1\"
+  address = \"192.0.2.1:7300\"
+  fingerprint = \"…\"                # from: dvs key --config node1.toml";
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Up {
+    /// The configuration file
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Stay in the foreground
+    #[arg(long)]
+    foreground: bool,
+}
+
+impl Up {
+    /// Starts the daemon and waits until it answers.
+    pub fn run(&self, context: &Context) -> Done {
+        let name = match &self.config {
+            Some(file) => Config::load(file).map_err(Fail::usage)?.node,
+            None => context.node_named.clone().unwrap_or_else(|| "node0".to_string()),
+        };
+        let node = match &self.config {
+            Some(file) => Node::of_config(&Config::load(file).map_err(Fail::usage)?),
+            None => Node::find(Some(&name)),
+        };
+        if node.status().is_ok() {
+            return Err(Fail::new(format!("node {name} runs already")).next("see it with: dvs status"));
+        }
+        let mut command = Command::new(std::env::current_exe().map_err(Fail::new)?);
+        command.arg("daemon");
+        match &self.config {
+            Some(file) => command.arg("--config").arg(file),
+            None => command.args(["--name", &name]),
+        };
+        if self.foreground {
+            return Err(Fail::new(command.exec()));
+        }
+        let log = self.log_file(&node)?;
+        let mut child = self.detach(command, &log)?;
+        let status = wait(&node, &mut child, &log)?;
+        say(&format!("node {} (n{}) runs, pid {}", status.name, status.node, status.pid));
+        if !status.fingerprint.is_empty() && status.nodes.len() > 1 {
+            say(&format!("  fingerprint {}", status.fingerprint));
+        }
+        say(&format!("  log {}", log.display()));
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn log_file(&self, node: &Node) -> Done<PathBuf> {
+        let folder = node.dir().parent().unwrap_or(node.dir()).to_path_buf();
+        let fail = |e: std::io::Error| Fail::new(e).of(folder.display());
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(fail)?;
+        Ok(folder.join(format!("{}.log", node.name())))
+    }
+
+    fn detach(&self, mut command: Command, log: &PathBuf) -> Done<Child> {
+        let fail = |e: std::io::Error| Fail::new(e).of(log.display());
+        let file = OpenOptions::new().create(true).append(true).open(log).map_err(fail)?;
+        let errors = file.try_clone().map_err(fail)?;
+        command.stdin(Stdio::null()).stdout(file).stderr(errors);
+        // Its own group: the terminal's Ctrl-C is not meant for it.
+        command.process_group(0);
+        command.spawn().map_err(|e| Fail::new(e).of("cannot start the daemon"))
+    }
+}
+
+fn wait(node: &Node, child: &mut Child, log: &std::path::Path) -> Done<dvsd::admin::Status> {
+    let start = Instant::now();
+    loop {
+        if let Ok(status) = node.status() {
+            return Ok(status);
+        }
+        let tail = || {
+            let text = std::fs::read_to_string(log).unwrap_or_default();
+            text.lines().last().unwrap_or("it said nothing").trim_start_matches("dvs: ").to_string()
+        };
+        if child.try_wait().map_err(Fail::new)?.is_some() {
+            return Err(
+                Fail::new(format!("the daemon ended: {}", tail())).next(format!("see {}", log.display()))
+            );
+        }
+        if start.elapsed() > PATIENCE {
+            return Err(Fail::new(format!("the daemon does not answer: {}", tail())));
+        }
+        // tidy: the daemon makes its socket at an unknown moment; there is no event to wait for
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

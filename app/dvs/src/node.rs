@@ -1,0 +1,166 @@
+//! Which node is meant, and the way to its daemon.
+
+use crate::fail::{Done, Fail};
+use dvs::{Code, DcInfo, Endpoint};
+use dvs_ipc::control::{Answer, Request};
+use dvs_linux::paths;
+use dvsd::admin::{AdminAnswer, AdminRequest, Status};
+use dvsd::client::AdminClient;
+use std::path::PathBuf;
+
+/// The node a command talks to.
+#[derive(Clone, Debug)]
+pub struct Node {
+    name: String,
+    dir: PathBuf,
+}
+
+impl Node {
+    /// The node of this name (`--node`, `$DVS_NODE`), or the only one that runs here, or `node0`.
+    pub fn find(name: Option<&str>) -> Node {
+        let name = name.map(str::to_string).unwrap_or_else(only_one);
+        let dir = paths::runtime_dir(&name);
+        Node { name, dir }
+    }
+
+    /// The node a configuration describes.
+    pub fn of_config(config: &dvsd::Config) -> Node {
+        let dir = config.runtime_dir.clone().unwrap_or_else(|| paths::runtime_dir(&config.node));
+        Node { name: config.node.clone(), dir }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its folder with sockets and log.
+    pub fn dir(&self) -> &PathBuf {
+        &self.dir
+    }
+
+    /// The socket programs of this node attach to.
+    pub fn session_socket(&self) -> PathBuf {
+        paths::session_socket(&self.dir)
+    }
+
+    /// A connection to its daemon.
+    pub fn connect(&self) -> Done<AdminClient> {
+        AdminClient::connect(&paths::admin_socket(&self.dir)).map_err(|e| match e.code {
+            Code::DVSINIT => Fail::from(e)
+                .of(format!("no daemon answers for node {} in {}", self.name, self.dir.display()))
+                .next(format!("start it with: dvs up --node {}", self.name)),
+            Code::PERM => Fail::from(e)
+                .of(format!("the daemon in {} belongs to another user", self.dir.display()))
+                .next("use the same user, or sudo"),
+            _ => Fail::from(e),
+        })
+    }
+
+    /// Asks and collects every part of the answer.
+    pub fn ask(&self, request: &AdminRequest) -> Done<Vec<AdminAnswer>> {
+        Ok(self.connect()?.all(request)?)
+    }
+
+    /// Makes a call of the system in the daemon's own name.
+    pub fn call(&self, request: Request) -> Done<Answer> {
+        let parts = self.ask(&AdminRequest::Call(request))?;
+        parts
+            .into_iter()
+            .find_map(|p| match p {
+                AdminAnswer::Call(a) => Some(a),
+                _ => None,
+            })
+            .ok_or_else(|| Fail::new("the daemon gave no answer"))
+    }
+
+    /// How the node is.
+    pub fn status(&self) -> Done<Status> {
+        let parts = self.ask(&AdminRequest::Status)?;
+        parts
+            .into_iter()
+            .find_map(|p| match p {
+                AdminAnswer::Status(s) => Some(s),
+                _ => None,
+            })
+            .ok_or_else(|| Fail::new("the daemon gave no status"))
+    }
+
+    /// Every container this node knows.
+    pub fn containers(&self) -> Done<Vec<DcInfo>> {
+        let parts = self.ask(&AdminRequest::Containers)?;
+        Ok(parts
+            .into_iter()
+            .flat_map(|p| match p {
+                AdminAnswer::Containers(c) => c,
+                _ => Vec::new(),
+            })
+            .collect())
+    }
+
+    /// The container with this name or number.
+    pub fn container(&self, wanted: &str) -> Done<DcInfo> {
+        let all = self.containers()?;
+        let number = wanted.strip_prefix("dc").unwrap_or(wanted).parse::<u16>().ok();
+        all.into_iter()
+            .find(|c| c.name == wanted || Some(c.dc) == number)
+            .ok_or_else(|| Fail::missing(format!("no container {wanted:?}")).next("see them with: dvs dc ls"))
+    }
+
+    /// The node with this name or number.
+    pub fn node_id(&self, wanted: &str) -> Done<u16> {
+        let status = self.status()?;
+        if wanted == status.name {
+            return Ok(status.node);
+        }
+        let number = wanted.strip_prefix('n').unwrap_or(wanted).parse::<u16>().ok();
+        status
+            .nodes
+            .iter()
+            .find(|n| n.name == wanted || Some(n.node) == number)
+            .map(|n| n.node)
+            .ok_or_else(|| Fail::missing(format!("no node {wanted:?}")).next("see them with: dvs status"))
+    }
+}
+
+/// Of several nodes none is meant without a name; then the error names `node0`.
+fn only_one() -> String {
+    let names: Vec<String> = std::fs::read_dir(paths::base_dir())
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|e| e.path().join("admin").exists())
+        .filter_map(|e| e.file_name().into_string().ok())
+        .collect();
+    match names.as_slice() {
+        [only] => only.clone(),
+        _ => "node0".to_string(),
+    }
+}
+
+/// An endpoint as people write it: `3`, `-2`, `29.g14` (generation 14) or the raw number of a later generation.
+pub fn endpoint(text: &str) -> Result<Endpoint, String> {
+    let bad =
+        || format!("{text:?} is no endpoint; write a slot like 3 or -2, or with its generation like 29.g14");
+    match text.split_once(".g") {
+        Some((slot, generation)) => {
+            let slot = slot.parse().map_err(|_| bad())?;
+            Ok(Endpoint::new(generation.parse().map_err(|_| bad())?, slot))
+        }
+        None => text.parse().map(Endpoint::from_raw).map_err(|_| bad()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::endpoint;
+    use dvs::Endpoint;
+
+    #[test]
+    fn endpoints_are_read_as_they_are_shown() {
+        for e in [Endpoint::new(0, 3), Endpoint::new(0, -2), Endpoint::new(14, 29)] {
+            assert_eq!(endpoint(&e.to_string()), Ok(e));
+        }
+        assert!(endpoint("three").is_err() && endpoint("3.gx").is_err());
+    }
+}

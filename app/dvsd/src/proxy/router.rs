@@ -1,0 +1,254 @@
+//! The threads around [`Route`]: one that waits on the doorbell, and those of the peers, which deliver.
+//!
+//! ```text
+//!   bell ──▶ dvs-proxy thread ──┐                            ┌──▶ Peers: frames, written by who made them
+//!   daemon ──▶ channel ─────────┼──▶ lock(Route): one step ──┼──▶ bells of programs
+//!   sockets ──▶ reader threads ─┘                            └──▶ channel to the daemon
+//! ```
+//! Frames are queued while the lock is held, so that they leave in the order of the steps; sockets are
+//! written and bells rung after it was released.
+//!
+//! Locks: delivery of a peer (held by its reader), then the route, then the peer. Nothing waits under the
+//! route's lock.
+
+use super::{CopyEnd, FromProxy, ToProxy, Waker};
+use dvs_abi::{Code, Deadline, Effect, Error, NodeId};
+use dvs_ipc::bell::{Bell, SpinPolicy, Spun, Waited};
+use dvs_ipc::host::Host;
+use dvs_ipc::link::Side;
+use dvs_linux::LinuxHost;
+use dvs_proxy::route::{Cmd, Route, Shore, Step};
+use dvs_proxy::{DownReason, Frame, Handler, Peers, SendError, StreamClass};
+use std::sync::mpsc::{Receiver, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+/// The proxy.
+pub(super) struct Router {
+    state: Mutex<State>,
+    peers: OnceLock<Peers>,
+    daemon: Sender<FromProxy>,
+    waker: Waker,
+}
+
+struct State {
+    route: Route,
+    /// Kept for its room.
+    out: Vec<Cmd>,
+}
+
+/// What follows a step when the lock is released.
+#[derive(Default)]
+struct After {
+    rings: Vec<Arc<Shore>>,
+    /// One bit a node with frames to be written.
+    written: u32,
+}
+
+/// The peers' end of the router; does not keep it alive.
+pub(super) struct Ear(Weak<Router>);
+
+impl Ear {
+    pub(super) fn of(router: &Arc<Router>) -> Ear {
+        Ear(Arc::downgrade(router))
+    }
+}
+
+impl Router {
+    pub(super) fn new(me: NodeId, first_call: u64, daemon: Sender<FromProxy>, waker: Waker) -> Router {
+        let state = Mutex::new(State { route: Route::new(me, first_call), out: Vec::new() });
+        Router { state, peers: OnceLock::new(), daemon, waker }
+    }
+
+    /// The connections, which were started with an [`Ear`] of this router.
+    pub(super) fn join(&self, peers: Peers) {
+        // Called once, by `start`.
+        let _ = self.peers.set(peers);
+    }
+
+    /// Waits on the doorbell until it is told to stop.
+    pub(super) fn run(&self, mut bell: Bell, from_daemon: &Receiver<ToProxy>) {
+        let (mut policy, mut last_link) = (SpinPolicy::default(), None);
+        loop {
+            while let Ok(message) = from_daemon.try_recv() {
+                if matches!(message, ToProxy::Stop) {
+                    return;
+                }
+                self.told(message);
+            }
+            let peer = last_link.and_then(|l| self.lock().route.shores().peer_cpu(l));
+            let spin = policy.spin_ns(peer, LinuxHost.cpu());
+            let waited = bell.wait(&LinuxHost, Deadline::NEVER, spin);
+            match bell.spun() {
+                Spun::Hit => policy.on_result(true),
+                Spun::Miss => policy.on_result(false),
+                Spun::Not => {}
+            }
+            let after = match waited {
+                Waited::Rung(pending) => self.step(|route, step| {
+                    for link in pending.links() {
+                        route.link_news(link as u16, step);
+                        last_link = Some(link as u16);
+                    }
+                }),
+                Waited::Recheck => self.step(Route::look_at_all),
+                Waited::TimedOut | Waited::Interrupted => continue,
+            };
+            self.finish(after, None);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic under the lock is a bug of ours; what is under way may be lost, the rest goes on.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn peers(&self) -> &Peers {
+        // Set right after the first thread that may get here was started.
+        self.peers.wait()
+    }
+
+    /// One step, and its commands as far as they need the lock.
+    fn step(&self, f: impl FnOnce(&mut Route, &mut Step<'_>)) -> After {
+        let mut state = self.lock();
+        let State { route, out } = &mut *state;
+        let mut step = Step { now: LinuxHost.now(), cpu: LinuxHost.cpu(), out };
+        f(route, &mut step);
+        let mut after = After::default();
+        self.carry(route, out, &mut after);
+        after
+    }
+
+    fn carry(&self, route: &mut Route, out: &mut Vec<Cmd>, after: &mut After) {
+        for cmd in out.drain(..) {
+            match cmd {
+                Cmd::Send { node, frame } => {
+                    if route.holds(node) {
+                        route.hold(node, frame);
+                        continue;
+                    }
+                    match self.peers().queue(node, &frame) {
+                        Ok(()) => after.written |= 1 << node.0,
+                        Err(SendError::WouldBlock) => route.hold(node, frame),
+                        // What was under way ends when `down` is said.
+                        Err(SendError::Dead) => {}
+                        Err(SendError::Wire(e)) => self.say(format!("a frame to {node}: {e}")),
+                    }
+                }
+                Cmd::Ring(shore) => after.rings.push(shore),
+                Cmd::Open { id, node, dc, from, to, remaining } => {
+                    let (node, dc, from, to) = (node.0, dc.0, from.raw(), to.raw());
+                    self.post(FromProxy::Open { id, node, dc, from, to, remaining });
+                }
+                Cmd::Free { link, lane } => self.post(FromProxy::Free { link, lane }),
+            }
+        }
+    }
+
+    /// What follows a step. `reader` = the node whose reader this is: it writes what it queued at the end of
+    /// its batch.
+    fn finish(&self, after: After, reader: Option<NodeId>) {
+        for shore in after.rings {
+            shore.ringer.ring(&LinuxHost, shore.bell_link as usize);
+        }
+        let mut written = after.written & !reader.map_or(0, |n| 1 << n.0);
+        while written != 0 {
+            self.peers().flush(NodeId(written.trailing_zeros() as u16));
+            written &= written - 1;
+        }
+    }
+
+    fn post(&self, message: FromProxy) {
+        // A daemon that has ended has dropped its door, and this thread is about to learn it.
+        let _ = self.daemon.send(message);
+        self.waker.wake();
+    }
+
+    fn say(&self, text: String) {
+        self.post(FromProxy::Log(text));
+    }
+
+    fn told(&self, message: ToProxy) {
+        let after = match message {
+            ToProxy::Link { number, side, bell_link, memory, ringer, .. } => self.step(|route, _| {
+                let side = if side == 0 { Side::A } else { Side::B };
+                route.add_shore(number, Shore { memory, side, ringer, bell_link });
+            }),
+            ToProxy::Told(event, node) => self.step(|route, step| route.told(&event, node, step)),
+            ToProxy::Reply { id, result } => self.step(|route, step| route.opened(id, result, step)),
+            ToProxy::Control { node, bytes } => self.control(NodeId(node), bytes),
+            ToProxy::Copy { session, id, from, to, length } => {
+                let _: (CopyEnd, CopyEnd, u64) = (from, to, length);
+                let result = Err(Error::new(Code::NOSYS, Effect::No));
+                return self.post(FromProxy::Copied { session, id, result });
+            }
+            ToProxy::Warn { .. } | ToProxy::Stop => return,
+        };
+        self.finish(after, None);
+    }
+
+    fn control(&self, node: NodeId, bytes: Vec<u8>) -> After {
+        let mut state = self.lock();
+        let mut after = After::default();
+        if !state.route.holds(node) {
+            match self.peers().queue(node, &Frame::Control { bytes: &bytes }) {
+                Err(SendError::WouldBlock) => {}
+                Err(SendError::Dead) => return after,
+                Err(SendError::Wire(e)) => {
+                    self.say(format!("a record to {node}: {e}"));
+                    return after;
+                }
+                Ok(()) => {
+                    after.written |= 1 << node.0;
+                    return after;
+                }
+            }
+        }
+        state.route.hold_control(node, bytes);
+        after
+    }
+}
+
+impl Handler for Ear {
+    fn frame(&self, node: NodeId, frame: &Frame<'_>) {
+        let Some(router) = self.0.upgrade() else { return };
+        if let Frame::Control { bytes } = frame {
+            return router.post(FromProxy::Control { node: node.0, bytes: bytes.to_vec() });
+        }
+        let after = router.step(|route, step| {
+            route.frame(node, frame, step);
+        });
+        router.finish(after, Some(node));
+    }
+
+    fn up(&self, node: NodeId) {
+        let Some(router) = self.0.upgrade() else { return };
+        router.lock().route.node_up(node);
+        router.post(FromProxy::Up { node: node.0 });
+    }
+
+    fn down(&self, node: NodeId, reason: DownReason) {
+        let Some(router) = self.0.upgrade() else { return };
+        let after = router.step(|route, step| route.node_down(node, step));
+        router.finish(after, None);
+        router.say(format!("session with {node} ended: {reason:?}"));
+        router.post(FromProxy::Down { node: node.0 });
+    }
+
+    fn credit(&self, node: NodeId, class: StreamClass) {
+        let Some(router) = self.0.upgrade().filter(|_| class == StreamClass::Message) else { return };
+        if !router.lock().route.holds(node) {
+            return;
+        }
+        let after = router.step(|route, step| {
+            let peers = router.peers();
+            route.resume(node, step, |frame| !matches!(peers.queue(node, frame), Err(SendError::WouldBlock)));
+        });
+        router.finish(After { written: after.written | 1 << node.0, ..after }, None);
+    }
+
+    fn trouble(&self, _node: Option<NodeId>, text: &str) {
+        if let Some(router) = self.0.upgrade() {
+            router.say(text.to_owned());
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! The rows of `net`: two machines (network namespaces joined by a veth pair). Bars from the table "Speed" of
+//! the issue this bench came with.
+
+use crate::row::Against::{Ours, Peer};
+use crate::row::Better::{Less, More};
+use crate::row::{Against, Row};
+
+const NET: &str = "dvs-bench-net";
+const ZMQ: &str = "dvs-bench-zmq";
+const NATS: &str = "dvs-bench-nats";
+const ZENOH: &str = "dvs-bench-zenoh";
+
+const PINGPONG: &str = "remote pingpong";
+const MANY: &str = "remote many --clients 64";
+
+/// Every row of `net`.
+pub const ROWS: &[Row] = &[
+    time("remote sendrec, TLS off", "blocking TCP", PINGPONG, Peer(NET, "tcp pingpong"), 1.0),
+    time("remote sendrec, TLS off", "ZeroMQ", PINGPONG, Peer(ZMQ, "zmq-tcp pingpong"), 1.0),
+    time("remote sendrec, TLS off", "NATS", PINGPONG, Peer(NATS, "nats pingpong"), 1.0),
+    time("remote sendrec, TLS off", "Zenoh get", PINGPONG, Peer(ZENOH, "zenoh pingpong"), 1.0),
+    time("remote sendrec, TLS off", "Erlang", PINGPONG, Peer(NET, "erlang"), 1.0),
+    time("remote sendrec, TLS on", "ours, TLS off", "remote-tls pingpong", Ours(PINGPONG), 1.0 / 1.3),
+    rate("64 remote clients", "ZeroMQ", "req/s", MANY, Peer(ZMQ, "zmq-tcp many --clients 64"), 5.0),
+    rate("64 remote clients", "NATS", "req/s", MANY, Peer(NATS, "nats many --clients 64"), 5.0),
+    rate("bulk, TLS off", "iperf3, one stream", "GB/s", "bulk --tls off", Peer(NET, "iperf3"), 0.6),
+    rate("bulk, TLS on", "bare TLS stream", "GB/s", "bulk --tls on", Peer(NET, "tls-stream"), 0.8),
+];
+
+const fn time(what: &'static str, peer: &'static str, ours: &'static str, against: Against, bar: f64) -> Row {
+    Row { bench: "net", what, peer, ours, against, unit: "us", better: Less, bar: Some(bar) }
+}
+
+const fn rate(
+    what: &'static str,
+    peer: &'static str,
+    unit: &'static str,
+    ours: &'static str,
+    against: Against,
+    bar: f64,
+) -> Row {
+    Row { bench: "net", what, peer, ours, against, unit, better: More, bar: Some(bar) }
+}

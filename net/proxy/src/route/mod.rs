@@ -1,0 +1,256 @@
+//! The router: what stands between the lanes of this node's programs and the sessions with other nodes.
+//!
+//! ```text
+//!   caller ──lane──▶ Outgoing ──CALL──▶ ~~~~~ ──CALL──▶ Incoming ──lane──▶ callee
+//!          ◀─────── (callee side)     network          (caller side) ◀────
+//!                    ◀── CONSUMED, REPLY, FAILED, REDIRECT ──
+//! ```
+//!
+//! To a program the proxy is one more session: its lanes to endpoints of other nodes end here, and lanes
+//! from such endpoints begin here. [`outgoing`] is the called side of the first kind, [`incoming`] the
+//! calling side of the second.
+//!
+//! # Algorithm
+//! Everything is a step `(state, event, now) -> commands`: an event is a lane that has news, a frame, a node
+//! that comes or goes, or something the daemon says. There is no clock, socket or thread in here; the lanes
+//! are words behind [`dvs_ipc::host::Memory`], which a test makes of its heap. Whoever drives it carries the
+//! commands out in their order, before the next step: frames to one node leave in the order in which the
+//! steps that made them happened.
+//!
+//! # What is promised
+//! - A plain send ends when its receiver *consumed* it: the lane stays taken until `CONSUMED` is back. A
+//!   caller that leaves meanwhile learns that the effect is unknown.
+//! - One frame ends a call. It finds the call by a number that is never used twice, so a late answer of a
+//!   call that was given up reaches nobody.
+//! - While a node takes no more frames (no credit) nothing more is taken out of the lanes to it; answers to
+//!   it wait, and there is at most one a call.
+//! - When a node is declared dead, calls that had been sent fail with effect unknown; those still in their
+//!   lanes are failed by the daemon, which closes the lanes, with effect none.
+
+mod incoming;
+mod nodes;
+mod outgoing;
+mod shore;
+
+pub use shore::{Shore, Shores};
+
+use dvs_abi::{DcId, Endpoint, Error, NodeId};
+use dvs_ipc::bell::bits;
+use dvs_ipc::control::{Answer, Event, WireError};
+use dvs_ipc::link::Link;
+use dvs_kern::rendezvous::LaneKey;
+use dvs_wire::Frame;
+use incoming::Incoming;
+use nodes::{Held, Peers};
+use outgoing::Outgoing;
+use std::sync::Arc;
+
+/// Something to be carried out.
+#[derive(Debug)]
+pub enum Cmd {
+    /// Queue a frame for a node; give it back with [`Route::hold`] when there is no credit.
+    Send {
+        /// The node.
+        node: NodeId,
+        /// The frame.
+        frame: Frame<'static>,
+    },
+    /// Ring the session at the other side of a link.
+    Ring(Arc<Shore>),
+    /// Ask the daemon for a lane; the answer goes to [`Route::opened`].
+    Open {
+        /// Number of the question.
+        id: u64,
+        /// Where the caller is.
+        node: NodeId,
+        /// The container.
+        dc: DcId,
+        /// The caller.
+        from: Endpoint,
+        /// The callee.
+        to: Endpoint,
+        /// How long it may take, ns.
+        remaining: u64,
+    },
+    /// Tell the daemon that a closed lane was forgotten.
+    Free {
+        /// The link, as the proxy numbers it.
+        link: u16,
+        /// The lane in it.
+        lane: u8,
+    },
+}
+
+/// One step: the time, the processor it runs on (a hint for who waits), and what it wants done.
+pub struct Step<'a> {
+    /// ns on the node's clock.
+    pub now: u64,
+    /// Where this thread runs.
+    pub cpu: u32,
+    /// The commands, appended to.
+    pub out: &'a mut Vec<Cmd>,
+}
+
+impl Step<'_> {
+    fn send(&mut self, node: NodeId, frame: Frame<'static>) {
+        self.out.push(Cmd::Send { node, frame });
+    }
+}
+
+/// The state of the router.
+pub struct Route {
+    shores: Shores,
+    outgoing: Outgoing,
+    incoming: Incoming,
+    peers: Peers,
+}
+
+impl Route {
+    /// The router of node `me`. `first_call` = a random number, so that an answer to a call of an earlier
+    /// run of this node is not taken for one of this run.
+    pub fn new(me: NodeId, first_call: u64) -> Self {
+        Route {
+            shores: Shores::default(),
+            outgoing: Outgoing::new(me, first_call),
+            incoming: Incoming::new(me),
+            peers: Peers::default(),
+        }
+    }
+
+    /// The links.
+    pub const fn shores(&self) -> &Shores {
+        &self.shores
+    }
+
+    /// The daemon made a link.
+    pub fn add_shore(&mut self, number: u16, shore: Shore) {
+        self.shores.add(number, shore);
+    }
+
+    /// What the daemon tells; `node` = where the callee of a [`Event::LaneOpened`] is.
+    pub fn told(&mut self, event: &Event, node: Option<NodeId>, step: &mut Step<'_>) {
+        match *event {
+            Event::LaneOpened { link, lane, dc, from, to, may, peer_pid, .. } => {
+                let key = shore::key(link, lane);
+                let (from, to) = (Endpoint::from_raw(from), Endpoint::from_raw(to));
+                self.outgoing.open(key, DcId(dc), from, to, node, may, peer_pid);
+                self.lane_news(key, step);
+            }
+            Event::LaneClosed { link, lane, code } => {
+                let key = shore::key(link, lane);
+                if let Some(l) = self.shores.lane(key) {
+                    l.close();
+                }
+                self.outgoing.closed(key, &self.peers, step);
+                self.incoming.closed(key, code, &self.shores, step);
+                step.out.push(Cmd::Free { link, lane });
+            }
+            Event::LinkClosed { link } => self.shores.remove(link),
+            _ => {}
+        }
+    }
+
+    /// The daemon's answer to [`Cmd::Open`].
+    pub fn opened(&mut self, id: u64, result: Result<Answer, WireError>, step: &mut Step<'_>) {
+        let key = match result {
+            Ok(Answer::Lane { link, lane, .. }) => Ok(shore::key(link, lane)),
+            Ok(_) => Err(Error::early(dvs_abi::Code::BADREQUEST)),
+            Err(e) => Err(Error::from(e)),
+        };
+        self.incoming.opened(id, key, &self.shores, step);
+    }
+
+    /// A link rang: looks at every lane of it that is marked.
+    pub fn link_news(&mut self, number: u16, step: &mut Step<'_>) {
+        let Some(shore) = self.shores.get(number) else { return };
+        let ready = Link::new(shore.memory.words()).map_or(0, |l| l.take_ready(shore.side));
+        for lane in bits(ready) {
+            self.lane_news(shore::key(number, lane as u8), step);
+        }
+    }
+
+    /// Looks at every lane: a hostile program may have erased what others rang.
+    pub fn look_at_all(&mut self, step: &mut Step<'_>) {
+        let mut keys = self.outgoing.keys();
+        keys.extend(self.incoming.keys());
+        for key in keys {
+            self.lane_news(key, step);
+        }
+    }
+
+    fn lane_news(&mut self, key: LaneKey, step: &mut Step<'_>) {
+        if !self.incoming.news(key, &self.shores, step) {
+            self.outgoing.news(key, &self.shores, &mut self.peers, step);
+        }
+    }
+
+    /// A frame of the message stream arrived; `false` when it is not for the router.
+    pub fn frame(&mut self, node: NodeId, frame: &Frame<'_>, step: &mut Step<'_>) -> bool {
+        match frame {
+            Frame::Call { call, msg, grants } => {
+                self.incoming.call(node, *call, msg, grants, &self.shores, step);
+            }
+            Frame::Cancel { call } => self.incoming.cancel(node, *call, &self.shores, step),
+            Frame::Notify { dc, source, destination, value, .. } => {
+                self.incoming.notify(node, *dc, *source, *destination, *value, &self.shores, step);
+            }
+            Frame::Consumed { call } => self.end(node, *call, outgoing::End::Consumed, step),
+            Frame::Reply { call, msg } => self.end(node, *call, outgoing::End::Reply(*msg), step),
+            Frame::Failed { call, error } => {
+                self.end(node, *call, outgoing::End::Failed(error.code, error.effect), step);
+            }
+            Frame::Redirect { call, to, msg } => {
+                self.end(node, *call, outgoing::End::Redirect(*to, *msg), step);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn end(&mut self, node: NodeId, call: u64, end: outgoing::End, step: &mut Step<'_>) {
+        self.outgoing.end(node, call, end, &self.shores, step);
+    }
+
+    /// A session with a node began.
+    pub fn node_up(&mut self, node: NodeId) {
+        self.peers.up(node);
+    }
+
+    /// A node was declared dead (or its daemon started anew): what was under way ends.
+    pub fn node_down(&mut self, node: NodeId, step: &mut Step<'_>) {
+        self.peers.down(node);
+        self.outgoing.node_down(node, &self.shores, step);
+        self.incoming.node_down(node, &self.shores, step);
+    }
+
+    /// Whether frames for a node wait: then further ones have to be [`Route::hold`]ed behind them.
+    pub fn holds(&self, node: NodeId) -> bool {
+        self.peers.holds(node)
+    }
+
+    /// There is no credit for a frame: it waits.
+    pub fn hold(&mut self, node: NodeId, frame: Frame<'static>) {
+        self.peers.hold(node, Held::Frame(frame));
+    }
+
+    /// The same for a control record.
+    pub fn hold_control(&mut self, node: NodeId, bytes: Vec<u8>) {
+        self.peers.hold(node, Held::Control(bytes));
+    }
+
+    /// There is credit again: `send` is given what waits until it says no, then lanes are looked at again.
+    pub fn resume(
+        &mut self,
+        node: NodeId,
+        step: &mut Step<'_>,
+        mut send: impl FnMut(&Frame<'_>) -> bool,
+    ) {
+        if !self.peers.release(node, &mut send) {
+            return;
+        }
+        for key in self.peers.take_stalled(node) {
+            self.lane_news(key, step);
+        }
+    }
+}
+

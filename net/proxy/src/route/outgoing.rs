@@ -1,0 +1,216 @@
+//! Calls of this node's programs to endpoints of other nodes: the called side of their lanes.
+//!
+//! ```text
+//!   posted ──forward──▶ taken, CALL sent ──CONSUMED, REPLY, FAILED, REDIRECT──▶ ended
+//!                             │ caller left: CANCEL sent, number forgotten
+//! ```
+
+use super::nodes::Peers;
+use super::shore::Shores;
+use super::{Route, Step};
+use dvs_abi::{Call, CallSet, Code, DcId, Deadline, Effect, Endpoint, Kind, Message, NodeId};
+use dvs_ipc::lane::{GrantList, Lane, Lost, Phase, Taken};
+use dvs_kern::rendezvous::LaneKey;
+use dvs_wire::{Frame, Grants};
+use std::collections::HashMap;
+
+/// How a call ends.
+#[derive(Debug)]
+pub(super) enum End {
+    Consumed,
+    Reply(Message),
+    Failed(Code, Effect),
+    Redirect(Endpoint, Message),
+}
+
+/// A call that was sent.
+pub(super) struct OutCall {
+    pub id: u64,
+    pub seq: u64,
+    pub kind: Kind,
+    pub grants: GrantList,
+    /// It ended while its memory was being copied: applied when the copy ends.
+    pub end: Option<End>,
+}
+
+/// A lane from a program of this node.
+pub(super) struct OutLane {
+    pub dc: DcId,
+    pub from: Endpoint,
+    pub to: Endpoint,
+    /// Where `to` is; `None` when the daemon did not know any more.
+    pub node: Option<NodeId>,
+    pub may: CallSet,
+    pub pid: u32,
+    pub call: Option<OutCall>,
+}
+
+/// All of them.
+pub(super) struct Outgoing {
+    me: NodeId,
+    lanes: HashMap<LaneKey, OutLane>,
+    calls: HashMap<u64, LaneKey>,
+    last_call: u64,
+}
+
+impl Outgoing {
+    pub fn new(me: NodeId, first_call: u64) -> Self {
+        Outgoing { me, lanes: HashMap::new(), calls: HashMap::new(), last_call: first_call }
+    }
+
+    pub fn keys(&self) -> Vec<LaneKey> {
+        self.lanes.keys().copied().collect()
+    }
+
+    #[allow(clippy::too_many_arguments)] // the fields of the daemon's record
+    pub fn open(
+        &mut self,
+        key: LaneKey,
+        dc: DcId,
+        from: Endpoint,
+        to: Endpoint,
+        node: Option<NodeId>,
+        may: u64,
+        pid: u32,
+    ) {
+        self.lanes.insert(key, OutLane { dc, from, to, node, may: CallSet(may), pid, call: None });
+    }
+
+    /// The lane is closed: its caller is gone, or the daemon knows that the callee is.
+    pub fn closed(&mut self, key: LaneKey, peers: &Peers, step: &mut Step<'_>) {
+        let Some(mut lane) = self.lanes.remove(&key) else { return };
+        forget(&mut self.calls, &mut lane, peers, step);
+    }
+
+    /// Something changed in a lane.
+    pub fn news(&mut self, key: LaneKey, shores: &Shores, peers: &mut Peers, step: &mut Step<'_>) {
+        let Some(used) = self.lanes.get_mut(&key) else { return };
+        let Some(lane) = shores.lane(key) else { return };
+        let Some(node) = used.node.filter(|n| peers.is_up(*n)) else { return };
+        if used.call.as_ref().is_some_and(|c| !still(lane, c.seq)) {
+            forget(&mut self.calls, used, peers, step);
+        }
+        if peers.holds(node) {
+            return peers.stall(node, key);
+        }
+        if let Some(value) = lane.take_notice()
+            && used.may.has(Call::Notify)
+        {
+            let (source, destination) = (used.from, used.to);
+            step.send(node, Frame::Notify { dc: used.dc, source, destination, value, timestamp: step.now });
+        }
+        let Some((seq, kind)) = lane.peek() else { return };
+        let call = if kind == Kind::Request { Call::Sendrec } else { Call::Send };
+        if !used.may.has(call) {
+            // Gone is as good as told.
+            let _ = lane.fail(seq, Code::BADCALL, Effect::No);
+            return shores.tell(key, step);
+        }
+        let (mut msg, mut grants) = (Message::default(), GrantList::default());
+        match lane.forward(seq, &mut msg, &mut grants) {
+            Taken::Yes => {}
+            Taken::Malformed => return shores.tell(key, step),
+            Taken::Gone => return,
+        }
+        let me = self.me;
+        address(&mut msg, used, me);
+        msg.set_deadline(Deadline::from_ns(msg.deadline().remaining(step.now)));
+        self.last_call = self.last_call.wrapping_add(1);
+        let id = self.last_call;
+        self.calls.insert(id, key);
+        used.call = Some(OutCall { id, seq, kind, grants, end: None });
+        // A lane holds no more grants than a frame.
+        let grants = Grants::new(grants.as_slice()).unwrap_or_default();
+        step.send(node, Frame::Call { call: id, msg, grants });
+    }
+
+    /// A frame that ends call `id` came from `node`.
+    pub fn end(&mut self, node: NodeId, id: u64, end: End, shores: &Shores, step: &mut Step<'_>) {
+        let Some(key) = self.calls.get(&id).copied() else { return };
+        let Some(used) = self.lanes.get_mut(&key).filter(|u| u.node == Some(node)) else { return };
+        let Some(call) = used.call.as_mut().filter(|c| c.id == id && c.end.is_none()) else { return };
+        let fits = match end {
+            End::Consumed => call.kind == Kind::Send,
+            End::Reply(_) | End::Redirect(..) => call.kind == Kind::Request,
+            End::Failed(..) => true,
+        };
+        let Some(lane) = shores.lane(key).filter(|_| fits) else { return };
+        let (route, dc) = ((used.to, used.from), used.dc);
+        if apply(lane, call.seq, &end, route, (dc, node)) == Err(Lost::Copying) {
+            call.end = Some(end);
+            return;
+        }
+        self.calls.remove(&id);
+        used.call = None;
+        shores.tell(key, step);
+    }
+
+    /// The node is dead: what was sent to it may have happened or not.
+    pub fn node_down(&mut self, node: NodeId, shores: &Shores, step: &mut Step<'_>) {
+        let lost: Vec<u64> = self
+            .lanes
+            .values()
+            .filter(|l| l.node == Some(node))
+            .filter_map(|l| l.call.as_ref().map(|c| c.id))
+            .collect();
+        for id in lost {
+            self.end(node, id, End::Failed(Code::NOTCONN, Effect::Unknown), shores, step);
+        }
+    }
+}
+
+impl Route {
+    /// Calls sent and not ended, for display and tests.
+    pub fn outgoing_calls(&self) -> usize {
+        self.outgoing.calls.len()
+    }
+}
+
+/// Writes who calls whom, whatever the program had written there.
+fn address(msg: &mut Message, used: &OutLane, me: NodeId) {
+    msg.set_route(used.from, used.to);
+    msg.set_place(used.dc, me);
+    msg.set_len(msg.len());
+}
+
+/// Whether the caller still waits for the end of call `seq`.
+fn still(lane: Lane<'_>, seq: u64) -> bool {
+    let state = lane.state();
+    let held = matches!(state.phase(), Some(Phase::Taken | Phase::Copying | Phase::Leaving));
+    // A closed lane is dealt with when the daemon says why it was closed.
+    state.seq() == seq && (held || state.closed())
+}
+
+/// The caller has left: the other node is told, the number forgotten.
+fn forget(calls: &mut HashMap<u64, LaneKey>, used: &mut OutLane, peers: &Peers, step: &mut Step<'_>) {
+    let Some(call) = used.call.take() else { return };
+    calls.remove(&call.id);
+    if let Some(node) = used.node.filter(|n| peers.is_up(*n)) {
+        step.send(node, Frame::Cancel { call: call.id });
+    }
+}
+
+fn apply(
+    lane: Lane<'_>,
+    seq: u64,
+    end: &End,
+    (source, destination): (Endpoint, Endpoint),
+    (dc, node): (DcId, NodeId),
+) -> Result<(), Lost> {
+    let readdress = |msg: &Message| {
+        let mut msg = *msg;
+        msg.set_route(source, destination);
+        msg.set_place(dc, node);
+        msg
+    };
+    match end {
+        End::Consumed => lane.consumed(seq),
+        End::Failed(code, effect) => lane.fail(seq, *code, *effect),
+        End::Reply(msg) => {
+            let mut msg = readdress(msg);
+            msg.set_kind(Kind::Reply);
+            lane.reply(seq, &msg)
+        }
+        End::Redirect(to, msg) => lane.redirect(seq, *to, msg),
+    }
+}

@@ -1,0 +1,1 @@
+//! The dishonest helper processes.
