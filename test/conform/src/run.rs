@@ -3,8 +3,8 @@
 use crate::scenarios::TABLE;
 use crate::world::{Home, World};
 
-/// What the system does not hold yet: home (empty = every home with a daemon), scenario, why. DEVIATIONS.md shows
-/// the same list; a line goes as soon as its scenario passes.
+/// What the system does not hold yet: home (empty = every home with a daemon), scenario, why. DEVIATIONS.md
+/// shows the same list; a line goes as soon as its scenario passes.
 const NOT_YET: &[(&str, &str, &str)] = &[
     ("", "warned_of_an_end", "the daemon does not call the warn endpoint of its own node yet"),
     ("", "owes_an_answer", "the daemon's view of who owes an answer is older than the answer"),

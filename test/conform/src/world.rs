@@ -6,8 +6,8 @@
 //!                  └── watcher of each node: asks the system's tables, so "it is blocked" is known, not hoped
 //! ```
 //!
-//! Nothing waits a fixed time: a step waits for the event it needs, and a watchdog of [`WATCHDOG`] turns a hang
-//! into a failure that names the act.
+//! Nothing waits a fixed time: a step waits for the event it needs, and a watchdog of [`WATCHDOG`] turns a
+//! hang into a failure that names the act.
 
 use crate::act::Act;
 use crate::seen::Seen;

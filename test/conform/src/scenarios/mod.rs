@@ -1,5 +1,5 @@
-//! The scripts and their table. `each_scenario!` holds the list once; the table and the tests of every home are
-//! made from it, so a script that is not in the list does not compile (it is unused).
+//! The scripts and their table. `each_scenario!` holds the list once; the table and the tests of every home
+//! are made from it, so a script that is not in the list does not compile (it is unused).
 
 pub mod binding;
 pub mod copy;
@@ -255,7 +255,8 @@ each_scenario!(table);
 mod tests {
     use super::TABLE;
 
-    /// 117–119 ask for calls a proxy makes of the reference's kernel; DEVIATIONS.md says what stands for them.
+    /// 117–119 ask for calls a proxy makes of the reference's kernel; DEVIATIONS.md says what stands for
+    /// them.
     const ELSEWHERE: [u32; 3] = [117, 118, 119];
 
     #[test]
