@@ -2,7 +2,8 @@
  *
  * Results: zero or positive is success, negative an error number (DVS_E...). dvs_fault(), dvs_effect(),
  * dvs_error_peer() and dvs_cycle() say more about the last call of the calling thread.
- * Handles: a port is used by one thread at a time. Time-outs are microseconds; negative waits for ever, zero not at all.
+ * Handles: a port is used by one thread at a time. Time-outs are microseconds; negative waits for ever,
+ * zero not at all.
  * Endpoints may be negative (tasks): calls that return an endpoint failed if the result is below DVS_ERRCODE.
  */
 #ifndef DVS_H
@@ -131,7 +132,8 @@ int dvs_receive(const dvs_port *, int32_t src, dvs_message *, int64_t timeout_us
 /* A request and its answer, which overwrites the message. */
 int dvs_sendrec(const dvs_port *, int32_t dst, dvs_message *, int64_t timeout_us);
 /* The same, lending memory until it returns. */
-int dvs_sendrec_with(const dvs_port *, int32_t dst, dvs_message *, const dvs_lend *, size_t n, int64_t timeout_us);
+int dvs_sendrec_with(const dvs_port *, int32_t dst, dvs_message *, const dvs_lend *, size_t n,
+                     int64_t timeout_us);
 int dvs_rcvrqst(const dvs_port *, dvs_message *, int64_t timeout_us);
 /* Answers a caller; EPROCSTS when it waits no more. */
 int dvs_reply(const dvs_port *, int32_t dst, dvs_message *, int64_t timeout_us);

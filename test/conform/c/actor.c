@@ -1,6 +1,6 @@
-/* An actor of the conformance suite in C: `actor SOCKET NAME`. Acts come on standard input, one a line, each is
- * answered by a line on standard output; the words are described in src/word.rs and src/act.rs. What this actor
- * cannot do it answers with NOSYS. */
+/* An actor of the conformance suite in C: `actor SOCKET NAME`. Acts come on standard input, one a line, each
+ * is answered by a line on standard output; the words are described in src/word.rs and src/act.rs. What this
+ * actor cannot do it answers with NOSYS. */
 #include "dvs.h"
 
 #include <errno.h>
@@ -113,8 +113,8 @@ static void ended(int code, const dvs_message *m) {
     if (code < 0) return failed(code);
     printf("ok bytes=");
     for (i = 0; i < m->length && i < DVS_INLINE_BYTES; i++) printf("%02x", m->bytes[i]);
-    printf(" src=%d stamped=%s type=%d value=%" PRIu64 "\n", m->source, m->timestamp ? "true" : "false", m->type,
-           m->value);
+    printf(" src=%d stamped=%s type=%d value=%" PRIu64 "\n", m->source,
+           m->timestamp ? "true" : "false", m->type, m->value);
 }
 
 static void got_endpoint(int code) {
@@ -250,7 +250,9 @@ static void ring(void) {
 static void bind_me(void) {
     int dc = (int)number("dc"), r;
     int kind = (int)number("kind");
-    if (kind == 1 && port) return got_endpoint(dvs_bind_process(port, (uint32_t)number("pid"), endpoint("endpoint")));
+    if (kind == 1 && port) {
+        return got_endpoint(dvs_bind_process(port, (uint32_t)number("pid"), endpoint("endpoint")));
+    }
     if (kind != 0 && kind < 4) return refused(NOSYS);
     if (port) return refused(DVS_ESLOTUSED);
     r = kind ? dvs_bind_as(process, kind, (uint16_t)dc, endpoint("endpoint"), &port)
@@ -275,10 +277,11 @@ static void proc_info(void) {
     dvs_proc_info i;
     int r = dvs_getprocinfo(port, (int32_t)number("slot"), &i);
     if (r < 0) return failed(r);
-    printf("ok endpoint=%d getfrom=%d lclcopy=%" PRIu64 " lclsent=%" PRIu64 " misc=%u name=- node=%d pid=%d", i.endpoint,
-           i.getfrom, i.copies_local, i.sent_local, i.misc_flags, i.node, i.pid);
-    printf(" rmtcopy=%" PRIu64 " rmtsent=%" PRIu64 " rts=%u sendto=%d slot=%d\n", i.copies_remote, i.sent_remote,
-           i.rts_flags, i.sendto, i.slot);
+    printf("ok endpoint=%d getfrom=%d lclcopy=%" PRIu64 " lclsent=%" PRIu64, i.endpoint, i.getfrom,
+           i.copies_local, i.sent_local);
+    printf(" misc=%u name=- node=%d pid=%d", i.misc_flags, i.node, i.pid);
+    printf(" rmtcopy=%" PRIu64 " rmtsent=%" PRIu64 " rts=%u sendto=%d slot=%d\n", i.copies_remote,
+           i.sent_remote, i.rts_flags, i.sendto, i.slot);
 }
 
 static void get_priv(void) {
@@ -292,7 +295,8 @@ static void get_priv(void) {
     digits[--n] = 0;
     do digits[--n] = (char)('0' + (int)(map % 10));
     while (map /= 10);
-    printf("ok calls=%" PRIu64 " id=%d ipc_to=%s level=%d warn=%d\n", p.calls, p.id, digits + n, p.level, p.warn);
+    printf("ok calls=%" PRIu64 " id=%d ipc_to=%s level=%d warn=%d\n", p.calls, p.id, digits + n,
+           p.level, p.warn);
 }
 
 static void set_priv(void) {
@@ -390,7 +394,9 @@ static void perform(const char *act) {
     if (any_of(act, "copyin copyout vcopy")) return copy(act);
     if (!strcmp(act, "notify")) return notify();
     if (!strcmp(act, "grants")) return grants();
-    if (!strcmp(act, "wait4bind")) return got_endpoint(dvs_wait4bind(port, endpoint("endpoint"), number("t")));
+    if (!strcmp(act, "wait4bind")) {
+        return got_endpoint(dvs_wait4bind(port, endpoint("endpoint"), number("t")));
+    }
     if (!strcmp(act, "wait4unbind")) return done(dvs_wait4unbind(port, endpoint("endpoint"), number("t")));
     if (!strcmp(act, "getep")) return got_endpoint(dvs_getep(port, (uint32_t)number("pid")));
     if (!strcmp(act, "wakeup")) return done(dvs_wakeup(port, endpoint("endpoint")));

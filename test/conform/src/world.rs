@@ -3,7 +3,7 @@
 //! ```text
 //!   scenario ── World ── Player ──acts──> actor (thread, coroutine, process, C process; here or on a node)
 //!                  │        └─Pending <──seen──┘
-//!                  └── watcher of each node: asks the system's tables, so "it is blocked" is known, not hoped
+//!                  └── watcher of each node: asks the system's tables, so "it is blocked" is known
 //! ```
 //!
 //! Nothing waits a fixed time: a step waits for the event it needs, and a watchdog of [`WATCHDOG`] turns a
