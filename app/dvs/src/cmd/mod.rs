@@ -26,15 +26,14 @@ use crate::output::Format;
 pub struct Context {
     /// The node whose daemon is asked.
     pub node: Node,
-    /// The name that was asked for, if one was.
-    pub node_named: Option<String>,
     /// What to print.
     pub output: Format,
 }
 
 /// Runs the sub-command.
 pub fn run(cli: Cli) -> Done {
-    let context = Context { node: Node::find(cli.node.as_deref()), node_named: cli.node, output: cli.output };
+    let node = Node::find(cli.node.as_deref(), cli.runtime_dir);
+    let context = Context { node, output: cli.output };
     match cli.command {
         Command::Up(c) => c.run(&context),
         Command::Down(c) => c.run(&context),
@@ -50,6 +49,6 @@ pub fn run(cli: Cli) -> Done {
         Command::Key(c) => c.run(&context),
         Command::Completions(c) => c.run(),
         Command::Man(c) => c.run(),
-        Command::Daemon(c) => c.run(),
+        Command::Daemon(c) => c.run(&context),
     }
 }

@@ -136,15 +136,10 @@ impl Incoming {
     }
 
     /// The daemon answered.
-    pub fn opened(
-        &mut self,
-        id: u64,
-        result: Result<LaneKey, Error>,
-        shores: &Shores,
-        step: &mut Step<'_>,
-    ) {
+    pub fn opened(&mut self, id: u64, result: Result<LaneKey, Error>, shores: &Shores, step: &mut Step<'_>) {
         let Some(name) = self.opens.remove(&id) else { return };
-        let Some(pair) = self.pairs.get_mut(&name).filter(|p| matches!(p.place, Place::Opening(n) if n == id))
+        let Some(pair) =
+            self.pairs.get_mut(&name).filter(|p| matches!(p.place, Place::Opening(n) if n == id))
         else {
             return;
         };
@@ -301,8 +296,7 @@ impl Incoming {
         if pair.queue.is_empty() && pair.notice.is_none() {
             self.pairs.remove(&name);
         } else {
-            let remaining =
-                pair.queue.front().map_or(u64::MAX, |q| q.msg.deadline().remaining(step.now));
+            let remaining = pair.queue.front().map_or(u64::MAX, |q| q.msg.deadline().remaining(step.now));
             let id = self.ask(name, remaining, step);
             if let Some(pair) = self.pairs.get_mut(&name) {
                 pair.place = Place::Opening(id);

@@ -239,12 +239,7 @@ impl Route {
     }
 
     /// There is credit again: `send` is given what waits until it says no, then lanes are looked at again.
-    pub fn resume(
-        &mut self,
-        node: NodeId,
-        step: &mut Step<'_>,
-        mut send: impl FnMut(&Frame<'_>) -> bool,
-    ) {
+    pub fn resume(&mut self, node: NodeId, step: &mut Step<'_>, mut send: impl FnMut(&Frame<'_>) -> bool) {
         if !self.peers.release(node, &mut send) {
             return;
         }
@@ -253,4 +248,3 @@ impl Route {
         }
     }
 }
-
