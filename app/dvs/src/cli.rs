@@ -57,6 +57,12 @@ pub enum Command {
     Kill(cmd::kill::Kill),
     /// What happened on a node
     Logs(cmd::logs::Logs),
+    /// Copy files and trees between nodes
+    Cp(cmd::cp::Cp),
+    /// Serve a folder of this node to `dvs cp`
+    Files(cmd::files::Files),
+    /// Show what the system does, on three nodes made for the purpose
+    Demo(cmd::demo::Demo),
     /// This node's key: make it, show its fingerprint
     Key(cmd::key::Key),
     /// Shell completions

@@ -1,9 +1,12 @@
 //! One module a sub-command.
 
 pub mod completions;
+pub mod cp;
 pub mod daemon;
 pub mod dc;
+pub mod demo;
 pub mod down;
+pub mod files;
 pub mod key;
 pub mod kill;
 pub mod logs;
@@ -46,6 +49,9 @@ pub fn run(cli: Cli) -> Done {
         Command::Top(c) => c.run(&context),
         Command::Kill(c) => c.run(&context),
         Command::Logs(c) => c.run(&context),
+        Command::Cp(c) => c.run(&context),
+        Command::Files(c) => c.run(&context),
+        Command::Demo(c) => c.run(),
         Command::Key(c) => c.run(&context),
         Command::Completions(c) => c.run(),
         Command::Man(c) => c.run(),
