@@ -232,7 +232,7 @@ impl World {
             self.daemons.push(c.spawn().map_err(|e| Fail::new(e).of("cannot start the daemon"))?);
         }
         for name in &self.names {
-            let node = Node::find(Some(name));
+            let node = Node::find(Some(name), None);
             let connected = || {
                 let s = node.status().ok()?;
                 // Flags: bits 2 and 3, both directions of the connection.
