@@ -322,6 +322,9 @@ impl Daemon {
                 self.answer(s, id, Err(Error::early(Code::BADPID).into()));
             }
             _ => {
+                if let Request::Withdraw { id } = request {
+                    self.post(ToProxy::Withdraw { session: s, id });
+                }
                 if needs_boards(&request) {
                     self.refresh_boards();
                 }
@@ -336,6 +339,7 @@ impl Daemon {
         let _ = self.poller.remove(&conn.pidfd);
         if conn.memories.is_some() {
             self.log.add("session", format!("{s}: pid {} is gone: {why}", conn.peer.pid));
+            self.post(ToProxy::Gone { session: s });
             self.feed(Event::Died { session: s, code: None });
         }
     }

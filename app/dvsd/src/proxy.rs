@@ -11,6 +11,7 @@
 //!
 //! [`start()`] makes it of the configuration; `router` is the part with threads.
 
+mod feeder;
 mod router;
 mod start;
 
@@ -45,6 +46,10 @@ pub enum ToProxy {
     /// Move `length` bytes for a session; answered by [`FromProxy::Copied`]. What was lent is checked by the
     /// proxy against the lanes, before each chunk.
     Copy { session: SessionId, id: u64, from: CopyEnd, to: CopyEnd, length: u64 },
+    /// Whoever ordered this copy does not wait any more; it is still answered.
+    Withdraw { session: SessionId, id: u64 },
+    /// A session ended.
+    Gone { session: SessionId },
     /// End.
     Stop,
 }

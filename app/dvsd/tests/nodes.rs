@@ -3,7 +3,7 @@
 mod common;
 
 use common::net::{DC, Net};
-use dvs::{Code, Deadline, Effect, Endpoint, Message, Timeout};
+use dvs::{Code, Deadline, Effect, Endpoint, Lend, Message, Timeout};
 use std::time::{Duration, Instant};
 
 const SERVER: Endpoint = Endpoint::new(0, 3);
@@ -93,7 +93,14 @@ fn a_send_given_up_under_way_has_an_unknown_effect_and_late_answers_reach_nobody
     let timed_out = |e: dvs::Error| assert_eq!((e.code, e.effect), (Code::TIMEDOUT, Effect::Unknown));
     timed_out(client.send(SERVER, &mut Message::new(1), short).unwrap_err());
     timed_out(client.sendrec(SERVER, &mut Message::new(2), short).unwrap_err());
-    // What was given up is not delivered: the next one is the third.
+    // What was given up is not delivered, once the other node has heard: the next one is the third.
+    let other = Endpoint::new(0, 4);
+    let second = server.process().bind(DC, other).unwrap();
+    let served = beside(second, serve);
+    client.system().wait_bind(DC, other, WATCHDOG).unwrap();
+    client.sendrec(other, &mut Message::new(7), WATCHDOG).unwrap();
+    client.send(other, &mut Message::new(0), WATCHDOG).unwrap();
+    assert_eq!(served.join().unwrap().1, 1);
     let served = beside(server, |server| {
         let mut m = next(server);
         assert_eq!(m.mtype(), 3);
@@ -118,4 +125,90 @@ fn a_send_given_up_under_way_has_an_unknown_effect_and_late_answers_reach_nobody
     client.sendrec(SERVER, &mut m, WATCHDOG).unwrap();
     assert_eq!(m.mtype(), 50);
     served.join().unwrap();
+}
+
+const SIZES: [usize; 7] = [0, 1, 4095, 4096, 4097, 1 << 20, 8 << 20];
+
+fn pattern(n: usize, seed: usize) -> Vec<u8> {
+    (0..n).map(|i| (i * 31 + i / 251 + seed * 7) as u8).collect()
+}
+
+/// Bytes in the first word of a request; the client's two ranges (source, sink) start at words 1 and 2.
+fn request(bytes: usize, source: &[u8], sink: &[u8]) -> Message {
+    let mut m = Message::new(1);
+    m.set_word(0, bytes as u64);
+    m.set_word(1, source.as_ptr() as u64);
+    m.set_word(2, sink.as_ptr() as u64);
+    m
+}
+
+#[test]
+fn copies_between_a_server_and_a_client_of_another_node_are_exact() {
+    let net = Net::start(2);
+    let (server, client) = pair(&net);
+    let served = beside(server, |server| {
+        for _ in SIZES {
+            let mut m = next(server);
+            let n = m.word(0) as usize;
+            let mut bytes = vec![0; n];
+            server.copy_in(CLIENT, m.word(1), &mut bytes).unwrap();
+            assert!(bytes == pattern(n, n), "{n} bytes in");
+            bytes.reverse();
+            server.copy_out(CLIENT, m.word(2), &bytes).unwrap();
+            let beyond = server.copy_in(CLIENT, m.word(1) + 1, &mut vec![0; n + 1]).unwrap_err();
+            assert_eq!(beyond.code, Code::FAULT);
+            let unwritable = server.copy_out(CLIENT, m.word(1), &[0; 1]).unwrap_err();
+            assert_eq!(unwritable.code, Code::FAULT);
+            server.reply(CLIENT, &mut m, WATCHDOG).unwrap();
+        }
+    });
+    for n in SIZES {
+        let (source, mut sink) = (pattern(n, n), vec![0; n]);
+        let mut m = request(n, &source, &sink);
+        let mut lends = [Lend::Read(&source), Lend::Write(&mut sink)];
+        client.sendrec_with(SERVER, &mut m, &mut lends, WATCHDOG).unwrap();
+        sink.reverse();
+        assert!(sink == source, "{n} bytes out");
+    }
+    served.join().unwrap();
+}
+
+/// A server on node `at` copies from a client on node `from` to one on node `to`.
+fn third_party(net: &Net, at: usize, from: usize, to: usize) {
+    let server = net.attach(at).bind(DC, SERVER).unwrap();
+    let (a, b) = (CLIENT, Endpoint::new(0, 6));
+    let served = beside(server, move |server| {
+        for n in SIZES {
+            let (first, second) = (next(server), next(server));
+            let (mut m, mut t) = if first.source() == a { (first, second) } else { (second, first) };
+            server.vcopy((a, m.word(1)), (b, t.word(2)), n as u64).unwrap();
+            server.reply(a, &mut m, WATCHDOG).unwrap();
+            server.reply(b, &mut t, WATCHDOG).unwrap();
+        }
+    });
+    let client = |node: usize, endpoint, source: bool| {
+        let port = net.attach(node).bind(DC, endpoint).unwrap();
+        port.system().wait_bind(DC, SERVER, WATCHDOG).unwrap();
+        std::thread::spawn(move || {
+            for n in SIZES {
+                let mut bytes = if source { pattern(n, n) } else { vec![0; n] };
+                let mut m = request(n, &bytes, &bytes);
+                let mut lends = [Lend::Write(&mut bytes)];
+                port.sendrec_with(SERVER, &mut m, &mut lends, WATCHDOG).unwrap();
+                assert!(bytes == pattern(n, n), "{n} bytes, source: {source}");
+            }
+        })
+    };
+    let (a, b) = (client(from, a, true), client(to, b, false));
+    a.join().unwrap();
+    b.join().unwrap();
+    served.join().unwrap();
+}
+
+#[test]
+fn a_server_copies_between_two_clients_wherever_the_three_are() {
+    let net = Net::start(3);
+    for (at, from, to) in [(0, 0, 0), (0, 1, 0), (0, 0, 1), (0, 1, 1), (0, 1, 2), (2, 1, 0), (1, 1, 2)] {
+        third_party(&net, at, from, to);
+    }
 }

@@ -305,7 +305,9 @@ impl Copier {
             let (requests, stride) = match (c.checking, step.act) {
                 (false, Act::Put) => (1, 1),
                 (false, Act::Blocks { .. }) => (blocks(step.item.meta.size), 1),
-                (true, Act::Put | Act::Blocks { .. } | Act::Keep) if step.item.meta.kind == FileKind::File => {
+                (true, Act::Put | Act::Blocks { .. } | Act::Keep)
+                    if step.item.meta.kind == FileKind::File =>
+                {
                     (blocks(step.item.meta.size).max(1), u64::from(FILES_HASHES_MAX))
                 }
                 _ => (0, 1),
@@ -342,7 +344,10 @@ impl Copier {
         let length = (meta.size - offset).min(FILES_BLOCK_BYTES as u64);
         let part = if let Act::Blocks { part } = step.act { part } else { 0 };
         let mut done = (|| {
-            if part > 0 && offset + length <= part && self.is_there(source, target, (&from, &to), job.block)? {
+            if part > 0
+                && offset + length <= part
+                && self.is_there(source, target, (&from, &to), job.block)?
+            {
                 self.resumed.fetch_add(length, Ordering::Relaxed);
             } else {
                 let into = &mut buffer[..length as usize];

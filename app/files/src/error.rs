@@ -43,8 +43,10 @@ impl Refusal {
         use rustix::io::Errno;
         match self {
             Refusal::Version(_) | Refusal::ReadOnly | Refusal::NoBuffer | Refusal::Copy(_) => true,
-            Refusal::Os(n) => [Errno::NOSPC, Errno::DQUOT, Errno::ROFS, Errno::IO, Errno::MFILE, Errno::NFILE]
-                .contains(&Errno::from_raw_os_error(n)),
+            Refusal::Os(n) => {
+                [Errno::NOSPC, Errno::DQUOT, Errno::ROFS, Errno::IO, Errno::MFILE, Errno::NFILE]
+                    .contains(&Errno::from_raw_os_error(n))
+            }
             _ => false,
         }
     }

@@ -116,7 +116,10 @@ mod tests {
         assert_eq!(decide(FileKind::File, block, &[]), Act::Put);
         assert_eq!(decide(FileKind::File, block + 1, &[]), Act::Blocks { part: 0 });
         let part = meta(FileKind::File, block);
-        assert_eq!(decide(FileKind::File, block + 1, &[(b"d/.x.dvs-part", part)]), Act::Blocks { part: block });
+        assert_eq!(
+            decide(FileKind::File, block + 1, &[(b"d/.x.dvs-part", part)]),
+            Act::Blocks { part: block }
+        );
         assert_eq!(decide(FileKind::Link, 3, &[(at, file)]), Act::Link);
         assert_eq!(decide(FileKind::Other, 0, &[]), Act::Ignore);
     }

@@ -37,7 +37,10 @@ fn each(side: &dyn Side, path: &RelPath, mut found: impl FnMut(&[u8], Meta)) -> 
 }
 
 /// All below `from`, each folder before what is in it; folders that cannot be read are failures.
-pub(crate) fn scan_source(side: &dyn Side, from: &RelPath) -> Result<(Vec<Item>, Vec<FilesError>), FilesError> {
+pub(crate) fn scan_source(
+    side: &dyn Side,
+    from: &RelPath,
+) -> Result<(Vec<Item>, Vec<FilesError>), FilesError> {
     let err = |path: &RelPath, cause: Cause| FilesError::new(side.name(), path.bytes(), "read", cause);
     let meta = stat(side, from)?
         .ok_or_else(|| err(from, Refusal::Os(rustix::io::Errno::NOENT.raw_os_error()).into()))?;
@@ -93,4 +96,3 @@ pub(crate) fn scan_target(side: &dyn Side, to: &RelPath, items: &[Item]) -> Resu
     }
     Ok(present)
 }
-

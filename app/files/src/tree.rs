@@ -175,13 +175,7 @@ impl Tree {
         Ok((out, more))
     }
 
-    fn do_read(
-        &self,
-        path: &RelPath,
-        offset: u64,
-        into: &mut [u8],
-        stamp: Stamp,
-    ) -> Result<usize, Refusal> {
+    fn do_read(&self, path: &RelPath, offset: u64, into: &mut [u8], stamp: Stamp) -> Result<usize, Refusal> {
         let (file, before) = self.regular(path)?;
         if before.stamp() != stamp {
             return Err(Refusal::Changed);
@@ -418,4 +412,3 @@ fn write_full(file: BorrowedFd<'_>, offset: u64, data: &[u8]) -> Result<(), Refu
     }
     Ok(())
 }
-

@@ -143,8 +143,7 @@ fn a_server_dies_in_the_middle_and_the_copy_goes_on() {
     let process = dvs::alone();
     let _server = Running::start(&process, to.path(), slot(10));
     let source = Tree::open(from.path(), true).unwrap();
-    let report =
-        copy_once(&source, b"large", &client(&process, slot(10), "n3"), b"", &CHECK).unwrap();
+    let report = copy_once(&source, b"large", &client(&process, slot(10), "n3"), b"", &CHECK).unwrap();
     assert_eq!((report.files, report.resumed), (1, 2 * BLOCK as u64));
     assert_eq!(std::fs::read(to.path().join("large")).unwrap(), data);
     assert_eq!(parts_below(to.path()), 0);
@@ -169,7 +168,10 @@ fn a_file_that_changes_meanwhile_fails_alone() {
     let report = copier.report();
     assert_eq!((report.files, report.failed), (1, 1));
     assert_eq!(report.failures[0].cause, Cause::Refused(Refusal::Changed));
-    assert_eq!(report.failures[0].to_string(), "local: cannot read grows: the file changed while it was copied");
+    assert_eq!(
+        report.failures[0].to_string(),
+        "local: cannot read grows: the file changed while it was copied"
+    );
     assert!(to.path().join("stays").exists() && !to.path().join("grows").exists());
     assert_eq!(parts_below(to.path()), 0, "what is of no use is removed");
 }

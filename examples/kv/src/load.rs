@@ -110,6 +110,8 @@ pub struct Summary {
     pub max_ns: u64,
     /// Errors by code and effect.
     pub errors: Vec<ErrorCount>,
+    /// Requests answered since the last error.
+    pub since_error: u64,
     /// Values that were not what had been written: none, or something is wrong.
     pub wrong: u64,
 }
@@ -120,15 +122,16 @@ pub struct Load {
     histogram: Histogram,
     errors: BTreeMap<(String, &'static str), ErrorCount>,
     wrong: u64,
+    since_error: u64,
     n: u64,
 }
 
 impl Load {
-    /// One `set` or `get` of a key of this client's own; `unix_ms` is the present time.
+    /// One `set` or `get` of a key of this client's own; `unix_ms` tells the time of day.
     ///
     /// # Errors
     /// Of the call; it was counted.
-    pub fn step<W: Wait>(&mut self, client: &Client<W>, unix_ms: u64) -> Result<(), KvError> {
+    pub fn step<W: Wait>(&mut self, client: &Client<W>, unix_ms: impl Fn() -> u64) -> Result<(), KvError> {
         self.n += 1;
         let me = client.port().endpoint().raw();
         let key = format!("{me}-{}", self.n / 2 % 100);
@@ -143,8 +146,11 @@ impl Load {
             }),
         };
         match &done {
-            Ok(()) => self.histogram.add(client.port().now().saturating_sub(start)),
-            Err(e) => self.count_error(e, unix_ms),
+            Ok(()) => {
+                self.histogram.add(client.port().now().saturating_sub(start));
+                self.since_error += 1;
+            }
+            Err(e) => self.count_error(e, unix_ms()),
         }
         done
     }
@@ -162,6 +168,7 @@ impl Load {
             first_unix_ms: unix_ms,
         });
         entry.count += 1;
+        self.since_error = 0;
     }
 
     /// What it gave in so many seconds.
@@ -176,6 +183,7 @@ impl Load {
             p999_ns: h.percentile(0.999),
             max_ns: h.percentile(1.0),
             errors: self.errors.values().cloned().collect(),
+            since_error: self.since_error,
             wrong: self.wrong,
         }
     }

@@ -19,7 +19,7 @@ fn clients_in_threads_read_what_they_wrote_and_learn_of_the_end() {
                 let client = Client::new(process.bind(DC, Endpoint::NONE).unwrap(), AT);
                 let mut load = Load::default();
                 let e = loop {
-                    if let Err(e) = load.step(&client, 1) {
+                    if let Err(e) = load.step(&client, || 1) {
                         break e;
                     }
                 };
@@ -54,7 +54,7 @@ fn a_coroutine_serves_coroutines() {
         .spawn(|co| {
             let client = Client::new(co.bind(DC, Endpoint::NONE).unwrap(), AT);
             let mut load = Load::default();
-            let done = (0..1000).all(|_| load.step(&client, 1).is_ok());
+            let done = (0..1000).all(|_| load.step(&client, || 1).is_ok());
             let removed = client.remove(b"nothing");
             co.process().interrupt(DC, AT, Code::SHUTDOWN);
             assert!(done && removed == Ok(false));

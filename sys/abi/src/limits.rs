@@ -79,6 +79,8 @@ pub const ROUTE_HELD_MAX: usize = 4 * SESSION_LANES_MAX;
 pub const ROUTE_PAIRS_MAX: usize = SESSION_LINKS_MAX * LINK_LANES_MAX;
 /// Calls of one pair that wait for the lane: those whose caller left, and the one it is in.
 pub const ROUTE_QUEUE_MAX: usize = 8;
+/// Copies between nodes that are under way at a daemon, ordered here or there: one for each endpoint.
+pub const ROUTE_COPIES_MAX: usize = SESSION_ENDPOINTS_MAX;
 /// One control record (session or administration socket).
 pub const CONTROL_BYTES_MAX: usize = 64 << 10;
 

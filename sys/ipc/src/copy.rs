@@ -7,7 +7,7 @@
 use crate::control::{CopyPart, Request};
 use crate::host::Space;
 use crate::lane::CopyEnd;
-use crate::outside::{Outside, ask};
+use crate::outside::{Outside, ask_to_the_end};
 use crate::port::Port;
 use crate::wait::Wait;
 use dvs_abi::limits::{COPY_BYTES_MAX, COPY_HOLD_BYTES};
@@ -48,7 +48,7 @@ pub(crate) fn copy<W: Wait>(
             Place::Own | Place::Here(_) => CopyPart::Own { address },
         };
         let request = Request::Copy { from: part(from, src.1), to: part(to, dst.1), length };
-        ask(port.process(), port.home(), request, port.inherited()).map(|_| ())
+        ask_to_the_end(port.process(), port.home(), request, port.inherited()).map(|_| ())
     } else {
         near(port, (from, src), (to, dst), length)
     };

@@ -42,6 +42,11 @@
 //!    ├──── abandon ─────┘                      │                     │
 //!    ├──── cancel ─────────────────────────────┘                     │
 //!    └──── collect ──────────────────────────────────────────────────┘
+//!
+//!   with a proxy as callee:
+//!   POSTED ── forward ──> CARRIED ── consumed (send) ───> CONSUMED
+//!                           │ └───── begun (request) ───> TAKEN
+//!                           └─────── reply, redirect, fail, cancel: as from TAKEN
 //! ```
 //!
 //! Who does it, the memory ordering of its swap, and why:
@@ -50,9 +55,9 @@
 //!   *then* swaps. If the caller cancelled and wrote the slot again meanwhile, the swap fails and the copy is
 //!   thrown away; if it succeeds, all loads came before it and the caller overwrites the slot only after it
 //!   saw the new phase with acquire.
-//! - **forward** (callee, release): as take, for a callee that only carries the call on (the proxy): a plain
-//!   message stays open, too, so that its caller is not told it was consumed before it was.
-//! - **consumed** (callee, release): what the receiver did before is visible to the caller that goes on.
+//! - **forward** (callee, release): as take, for a proxy, which carries the call on: a plain message stays open,
+//!   too, so that its caller is not told it was consumed before it was.
+//! - **consumed, begun** (callee, release): what is known of the receiver was known before.
 //! - **reply, redirect, fail** (callee, release): the reply slot written before it is seen with the phase.
 //! - **begin_copy** (callee, acquire): the copy cannot start before the phase holds the caller.
 //! - **end_copy** (callee, release): all that was copied is visible to a caller that sees the copy ended.

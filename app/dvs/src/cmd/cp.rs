@@ -117,10 +117,10 @@ impl Cp {
 
     fn copy(&self, process: Option<&Process>, from: &End, to: &End, context: &Context) -> Done<Report> {
         let options = Options { always: self.always, check: self.check, sync: self.sync };
-        let make = |i: usize| -> Result<Sides, FilesError> { Ok((from.side(process, i)?, to.side(process, i)?)) };
+        let make =
+            |i: usize| -> Result<Sides, FilesError> { Ok((from.side(process, i)?, to.side(process, i)?)) };
         let (source, target) = make(0).map_err(failed)?;
-        let copier =
-            Copier::prepare(&*source, from.path(), &*target, to.path(), &options).map_err(failed)?;
+        let copier = Copier::prepare(&*source, from.path(), &*target, to.path(), &options).map_err(failed)?;
         let shown = !self.quiet && context.output == Format::Table && std::io::stderr().is_terminal();
         let line = Mutex::new(Line::default());
         let on_progress = |p: &Progress| {
@@ -208,11 +208,8 @@ impl End {
             rows.iter().filter(|r| r.name == files::NAME && r.node == i32::from(id)).collect();
         // Another process of this name may serve another folder: all workers turn to one process.
         let first = serving.first().map(|r| r.pid);
-        let at: Vec<Endpoint> = serving
-            .iter()
-            .filter(|r| Some(r.pid) == first)
-            .map(|r| Endpoint::from_raw(r.raw))
-            .collect();
+        let at: Vec<Endpoint> =
+            serving.iter().filter(|r| Some(r.pid) == first).map(|r| Endpoint::from_raw(r.raw)).collect();
         if at.is_empty() {
             return Err(Fail::missing(format!("node {node} serves no files to container {}", dc.name))
                 .next(format!("there: dvs files {} --root FOLDER", dc.name)));

@@ -60,7 +60,8 @@ impl Run {
             .stderr(Stdio::piped())
             .spawn()
             .map_err(|e| Fail::new(e).of(format!("cannot run {program}")))?;
-        let name = Path::new(program).file_name().map_or(program.clone(), |n| n.to_string_lossy().into_owned());
+        let name =
+            Path::new(program).file_name().map_or(program.clone(), |n| n.to_string_lossy().into_owned());
         let (out, err) = (child.stdout.take(), child.stderr.take());
         std::thread::scope(|s| {
             let log = &context.node;

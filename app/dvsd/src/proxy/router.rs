@@ -11,13 +11,15 @@
 //! Locks: delivery of a peer (held by its reader), then the route, then the peer. Nothing waits under the
 //! route's lock.
 
+use super::feeder::Feeder;
 use super::{CopyEnd, FromProxy, ToProxy, Waker};
-use dvs_abi::{Code, Deadline, Effect, Error, NodeId};
+use dvs_abi::limits::NODES_MAX;
+use dvs_abi::{Code, Deadline, NodeId};
 use dvs_ipc::bell::{Bell, SpinPolicy, Spun, Waited};
 use dvs_ipc::host::Host;
 use dvs_ipc::link::Side;
 use dvs_linux::LinuxHost;
-use dvs_proxy::route::{Cmd, Route, Shore, Step};
+use dvs_proxy::route::{Cmd, JobName, Place, Range, Route, Shore, Side as CopySide, Step, Target};
 use dvs_proxy::{DownReason, Frame, Handler, Peers, SendError, StreamClass};
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -28,6 +30,9 @@ pub(super) struct Router {
     peers: OnceLock<Peers>,
     daemon: Sender<FromProxy>,
     waker: Waker,
+    /// By node.
+    feeders: Vec<Feeder>,
+    myself: Weak<Router>,
 }
 
 struct State {
@@ -42,6 +47,8 @@ struct After {
     rings: Vec<Arc<Shore>>,
     /// One bit a node with frames to be written.
     written: u32,
+    /// Jobs there is no thread for.
+    unfed: Vec<JobName>,
 }
 
 /// The peers' end of the router; does not keep it alive.
@@ -54,9 +61,17 @@ impl Ear {
 }
 
 impl Router {
-    pub(super) fn new(me: NodeId, first_call: u64, daemon: Sender<FromProxy>, waker: Waker) -> Router {
+    pub(super) fn new(me: NodeId, first_call: u64, daemon: Sender<FromProxy>, waker: Waker) -> Arc<Router> {
         let state = Mutex::new(State { route: Route::new(me, first_call), out: Vec::new() });
-        Router { state, peers: OnceLock::new(), daemon, waker }
+        let feeders = (0..NODES_MAX).map(|_| Feeder::default()).collect();
+        Arc::new_cyclic(|myself| Router {
+            state,
+            peers: OnceLock::new(),
+            daemon,
+            waker,
+            feeders,
+            myself: myself.clone(),
+        })
     }
 
     /// The connections, which were started with an [`Ear`] of this router.
@@ -102,7 +117,7 @@ impl Router {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn peers(&self) -> &Peers {
+    pub(super) fn peers(&self) -> &Peers {
         // Set right after the first thread that may get here was started.
         self.peers.wait()
     }
@@ -140,6 +155,16 @@ impl Router {
                     self.post(FromProxy::Open { id, node, dc, from, to, remaining });
                 }
                 Cmd::Free { link, lane } => self.post(FromProxy::Free { link, lane }),
+                Cmd::Copied { session, id, result } => {
+                    self.post(FromProxy::Copied { session, id, result });
+                }
+                Cmd::Feed { node, job } => {
+                    let name = job.name;
+                    let feeder = self.feeders.get(node.0 as usize);
+                    if !feeder.is_some_and(|f| f.add(&self.myself, node, job)) {
+                        after.unfed.push(name);
+                    }
+                }
             }
         }
     }
@@ -154,6 +179,9 @@ impl Router {
         while written != 0 {
             self.peers().flush(NodeId(written.trailing_zeros() as u16));
             written &= written - 1;
+        }
+        for name in after.unfed {
+            self.fed(name, Err(Code::NOMEM));
         }
     }
 
@@ -177,13 +205,32 @@ impl Router {
             ToProxy::Reply { id, result } => self.step(|route, step| route.opened(id, result, step)),
             ToProxy::Control { node, bytes } => self.control(NodeId(node), bytes),
             ToProxy::Copy { session, id, from, to, length } => {
-                let _: (CopyEnd, CopyEnd, u64) = (from, to, length);
-                let result = Err(Error::new(Code::NOSYS, Effect::No));
-                return self.post(FromProxy::Copied { session, id, result });
+                let (from, to) = (side(from), side(to));
+                self.step(|route, step| route.copy((session, id), from, to, length, step))
             }
+            ToProxy::Withdraw { session, id } => self.step(|route, step| route.withdraw((session, id), step)),
+            ToProxy::Gone { session } => self.step(|route, step| route.session_gone(session, step)),
             ToProxy::Warn { .. } | ToProxy::Stop => return,
         };
         self.finish(after, None);
+    }
+
+    /// A job of a feeder has ended.
+    pub(super) fn fed(&self, name: JobName, result: Result<(), Code>) {
+        let after = self.step(|route, step| route.fed(name, result, step));
+        self.finish(after, None);
+    }
+
+    /// A chunk of a copy came: written from where it was received, without the lock.
+    fn data(&self, node: NodeId, copy: u64, offset: u64, bytes: &[u8]) {
+        let mut target = None;
+        let length = bytes.len() as u64;
+        let after = self.step(|route, step| target = route.target(node, copy, offset, length, step));
+        self.finish(after, Some(node));
+        let Some(Target { name, place, address }) = target else { return };
+        let result = place.write(&LinuxHost, address, bytes);
+        let after = self.step(|route, step| route.wrote(name, length, result, step));
+        self.finish(after, Some(node));
     }
 
     fn control(&self, node: NodeId, bytes: Vec<u8>) -> After {
@@ -213,6 +260,9 @@ impl Handler for Ear {
         let Some(router) = self.0.upgrade() else { return };
         if let Frame::Control { bytes } = frame {
             return router.post(FromProxy::Control { node: node.0, bytes: bytes.to_vec() });
+        }
+        if let Frame::Data { copy, offset, bytes, .. } = *frame {
+            return router.data(node, copy, offset, bytes);
         }
         let after = router.step(|route, step| {
             route.frame(node, frame, step);
@@ -250,5 +300,16 @@ impl Handler for Ear {
         if let Some(router) = self.0.upgrade() {
             router.say(text.to_owned());
         }
+    }
+}
+
+fn side(end: CopyEnd) -> CopySide {
+    let here = |place, address| CopySide::Here(Range { place: Arc::new(place), address });
+    match end {
+        CopyEnd::Own { pid, address } => here(Place::Own { pid }, address),
+        CopyEnd::Here { pid, memory, lane, seq, address } => {
+            here(Place::Client { pid, memory, lane: lane as usize, seq, shore: None }, address)
+        }
+        CopyEnd::There { number, lane, seq, address } => CopySide::There { link: number, lane, seq, address },
     }
 }

@@ -52,7 +52,7 @@ fn run(a: &Arguments) -> dvs::Result<Summary> {
     let client = Client::new(port, server);
     let (mut load, start) = (Load::default(), Instant::now());
     while start.elapsed() < length {
-        let Err(e) = load.step(&client, unix_ms()) else { continue };
+        let Err(e) = load.step(&client, unix_ms) else { continue };
         if a.json {
             let now = unix_ms();
             println!("{}", serde_json::json!({ "error": e.to_string(), "unix_ms": now }));

@@ -34,18 +34,20 @@ struct Queued {
 }
 
 /// The call in the lane.
-pub(super) struct InCall {
-    pub call: u64,
-    pub seq: u64,
+struct InCall {
+    call: u64,
+    seq: u64,
     /// Its caller has left; the callee has not let go yet.
     cancelled: bool,
+    /// Its caller was told that the request was consumed. A request that is answered soon is not worth a
+    /// frame for this.
+    told: bool,
 }
 
 /// A caller of another node and a callee of this one.
-pub(super) struct Pair {
-    pub name: Name,
+struct Pair {
     place: Place,
-    pub current: Option<InCall>,
+    current: Option<InCall>,
     queue: VecDeque<Queued>,
     /// Bits of a notification that wait for the lane.
     notice: Option<u64>,
@@ -77,9 +79,12 @@ impl Incoming {
         self.lanes.keys().copied().collect()
     }
 
-    /// The pair of a lane.
-    pub fn pair(&self, key: LaneKey) -> Option<&Pair> {
-        self.pairs.get(self.lanes.get(&key)?)
+    /// The call of another node that is request `seq` in a lane.
+    pub fn taken(&self, key: LaneKey, seq: u64) -> Option<(NodeId, u64)> {
+        let name = self.lanes.get(&key)?;
+        let pair = self.pairs.get(name)?;
+        let current = pair.current.as_ref().filter(|c| c.seq == seq && !c.cancelled)?;
+        Some((name.0, current.call))
     }
 
     /// A message for an endpoint of this node.
@@ -121,7 +126,7 @@ impl Incoming {
                 return None;
             }
             let place = Place::Opening(self.ask(name, remaining, step));
-            let pair = Pair { name, place, current: None, queue: VecDeque::new(), notice: None };
+            let pair = Pair { place, current: None, queue: VecDeque::new(), notice: None };
             self.pairs.insert(name, pair);
         }
         self.pairs.get_mut(&name)
@@ -136,15 +141,10 @@ impl Incoming {
     }
 
     /// The daemon answered.
-    pub fn opened(
-        &mut self,
-        id: u64,
-        result: Result<LaneKey, Error>,
-        shores: &Shores,
-        step: &mut Step<'_>,
-    ) {
+    pub fn opened(&mut self, id: u64, result: Result<LaneKey, Error>, shores: &Shores, step: &mut Step<'_>) {
         let Some(name) = self.opens.remove(&id) else { return };
-        let Some(pair) = self.pairs.get_mut(&name).filter(|p| matches!(p.place, Place::Opening(n) if n == id))
+        let Some(pair) =
+            self.pairs.get_mut(&name).filter(|p| matches!(p.place, Place::Opening(n) if n == id))
         else {
             return;
         };
@@ -180,7 +180,7 @@ impl Incoming {
             let kind = next.msg.kind().unwrap_or_default();
             match lane.post(kind, &next.msg, next.grants.as_slice()) {
                 Ok(seq) => {
-                    pair.current = Some(InCall { call: next.call, seq, cancelled: false });
+                    pair.current = Some(InCall { call: next.call, seq, cancelled: false, told: false });
                     shores.tell(key, step);
                 }
                 // The daemon is about to say why; then the pair asks for another lane.
@@ -207,7 +207,7 @@ impl Incoming {
     /// Ends the call in the lane, if the callee has ended it.
     fn collect(&mut self, name: Name, key: LaneKey, shores: &Shores, step: &mut Step<'_>) {
         let Some(pair) = self.pairs.get_mut(&name) else { return };
-        let (Some(current), Some(lane)) = (pair.current.as_ref(), shores.lane(key)) else { return };
+        let (Some(current), Some(lane)) = (pair.current.as_mut(), shores.lane(key)) else { return };
         let call = current.call;
         if current.cancelled {
             match lane.cancel(current.seq) {
@@ -222,8 +222,15 @@ impl Incoming {
         }
         let mut msg = Message::default();
         let frame = match lane.collect(current.seq, &mut msg) {
+            Outcome::Pending => {
+                if !current.told && lane.progress(current.seq) == Progress::Taken {
+                    current.told = true;
+                    step.send(name.0, Frame::Consumed { call });
+                }
+                return;
+            }
             // A closed lane: the daemon is about to say why.
-            Outcome::Pending | Outcome::Closed(_) => return,
+            Outcome::Closed(_) => return,
             outcome => end_frame(outcome, call, msg, name, self.me),
         };
         if matches!(frame, Frame::Failed { ref error, .. } if error.code == Code::IO) {
@@ -301,8 +308,7 @@ impl Incoming {
         if pair.queue.is_empty() && pair.notice.is_none() {
             self.pairs.remove(&name);
         } else {
-            let remaining =
-                pair.queue.front().map_or(u64::MAX, |q| q.msg.deadline().remaining(step.now));
+            let remaining = pair.queue.front().map_or(u64::MAX, |q| q.msg.deadline().remaining(step.now));
             let id = self.ask(name, remaining, step);
             if let Some(pair) = self.pairs.get_mut(&name) {
                 pair.place = Place::Opening(id);

@@ -27,14 +27,20 @@
 //! - When a node is declared dead, calls that had been sent fail with effect unknown; those still in their
 //!   lanes are failed by the daemon, which closes the lanes, with effect none.
 
+mod copies;
 mod incoming;
 mod nodes;
 mod outgoing;
+mod place;
 mod shore;
 
+pub use copies::{Job, JobName, Order, Range, Target};
+pub use place::Place;
 pub use shore::{Shore, Shores};
 
-use dvs_abi::{DcId, Endpoint, Error, NodeId};
+use copies::Copies;
+use dvs_abi::limits::COPY_BYTES_MAX;
+use dvs_abi::{Access, Code, DcId, Endpoint, Error, NodeId};
 use dvs_ipc::bell::bits;
 use dvs_ipc::control::{Answer, Event, WireError};
 use dvs_ipc::link::Link;
@@ -79,6 +85,40 @@ pub enum Cmd {
         /// The lane in it.
         lane: u8,
     },
+    /// Have a thread that may wait read bytes and send them.
+    Feed {
+        /// To this node.
+        node: NodeId,
+        /// What.
+        job: Job,
+    },
+    /// Tell the daemon that a copy a program ordered has ended.
+    Copied {
+        /// Its session.
+        session: u32,
+        /// Number of its request.
+        id: u64,
+        /// How.
+        result: Result<(), Error>,
+    },
+}
+
+/// One side of a copy a program orders.
+#[derive(Clone, Debug)]
+pub enum Side {
+    /// On this node.
+    Here(Range),
+    /// Lent by the caller of request `seq` that came through a lane of ours.
+    There {
+        /// The link, as the proxy numbers it.
+        link: u16,
+        /// The lane in it.
+        lane: u8,
+        /// Number of the call in the lane.
+        seq: u64,
+        /// First byte.
+        address: u64,
+    },
 }
 
 /// One step: the time, the processor it runs on (a hint for who waits), and what it wants done.
@@ -102,6 +142,7 @@ pub struct Route {
     shores: Shores,
     outgoing: Outgoing,
     incoming: Incoming,
+    copies: Copies,
     peers: Peers,
 }
 
@@ -113,6 +154,7 @@ impl Route {
             shores: Shores::default(),
             outgoing: Outgoing::new(me, first_call),
             incoming: Incoming::new(me),
+            copies: Copies::new(me, first_call),
             peers: Peers::default(),
         }
     }
@@ -154,7 +196,7 @@ impl Route {
     pub fn opened(&mut self, id: u64, result: Result<Answer, WireError>, step: &mut Step<'_>) {
         let key = match result {
             Ok(Answer::Lane { link, lane, .. }) => Ok(shore::key(link, lane)),
-            Ok(_) => Err(Error::early(dvs_abi::Code::BADREQUEST)),
+            Ok(_) => Err(Error::early(Code::BADREQUEST)),
             Err(e) => Err(Error::from(e)),
         };
         self.incoming.opened(id, key, &self.shores, step);
@@ -202,9 +244,123 @@ impl Route {
             Frame::Redirect { call, to, msg } => {
                 self.end(node, *call, outgoing::End::Redirect(*to, *msg), step);
             }
-            _ => return false,
+            _ => return self.copy_frame(node, frame, step),
         }
         true
+    }
+
+    fn copy_frame(&mut self, node: NodeId, frame: &Frame<'_>, step: &mut Step<'_>) -> bool {
+        let lent = |call, at: (u64, u64), access| self.outgoing.lent(&self.shores, call, at, access);
+        let (copy, result) = match *frame {
+            Frame::CopyRead { copy, call, address, length } => {
+                let from = lent((node, call), (address, length), Access::Read);
+                let serve = |from| self.copies.serve_read(node, copy, from, length, step);
+                (copy, from.map(serve))
+            }
+            Frame::CopyWrite { copy, call, address, length } => {
+                // Of a third node when the server had that one send the bytes.
+                let to = lent((node, call), (address, length), Access::Write);
+                (copy, to.map(|to| self.copies.serve_write(node, copy, to, length, step)))
+            }
+            Frame::CopyRelay { copy, call, address, length, to_node, to_call, to_address } => {
+                let from = lent((node, call), (address, length), Access::Read);
+                if to_node == self.copies.me() {
+                    let to = lent((node, to_call), (to_address, length), Access::Write);
+                    let both = from.and_then(|from| Ok((from, to?)));
+                    let serve = |(from, to)| self.copies.serve_both(node, copy, from, to, length, step);
+                    (copy, both.map(serve))
+                } else {
+                    let to = (to_node, to_call, to_address);
+                    let serve = |from| self.copies.serve_relay(node, copy, from, to, length, step);
+                    (copy, from.map(serve))
+                }
+            }
+            Frame::CopyDone { copy, ref error, .. } => {
+                self.copies.done(node, copy, error.as_ref(), step);
+                return true;
+            }
+            _ => return false,
+        };
+        if let Err(code) = result {
+            copies::refuse(node, copy, code, step);
+        }
+        true
+    }
+
+    /// A program orders a copy; the answer is [`Cmd::Copied`].
+    pub fn copy(&mut self, order: Order, from: Side, to: Side, length: u64, step: &mut Step<'_>) {
+        let begun = match (from, to) {
+            _ if length > COPY_BYTES_MAX => Err(Code::RANGE),
+            (from, to) => self.begin_copy(order, &from, &to, length, step),
+        };
+        if let Err(code) = begun {
+            let result = Err(Error::early(code));
+            step.out.push(Cmd::Copied { session: order.0, id: order.1, result });
+        }
+    }
+
+    fn begin_copy(
+        &mut self,
+        order: Order,
+        from: &Side,
+        to: &Side,
+        length: u64,
+        step: &mut Step<'_>,
+    ) -> Result<(), Code> {
+        let there = |side: &Side| match *side {
+            Side::Here(_) => Ok(None),
+            Side::There { link, lane, seq, address } => {
+                let (node, call) = self.incoming.taken(shore::key(link, lane), seq).ok_or(Code::SRCDIED)?;
+                Ok(Some((node, call, address)))
+            }
+        };
+        let here = |side: &Side, access| match side {
+            Side::Here(r) if r.place.lent(r.address, length, access) => Ok(r.clone()),
+            _ => Err(Code::FAULT),
+        };
+        match (there(from)?, there(to)?) {
+            (Some(a), Some(b)) => self.copies.relay(order, a, b, length, step),
+            (Some(a), None) => self.copies.read(order, a, here(to, Access::Write)?, length, step),
+            (None, Some(b)) => self.copies.write(order, here(from, Access::Read)?, b, length, step),
+            (None, None) => Err(Code::INVAL),
+        }
+    }
+
+    /// Whoever ordered a copy does not wait any more.
+    pub fn withdraw(&mut self, order: Order, step: &mut Step<'_>) {
+        self.copies.withdraw(order, step);
+    }
+
+    /// A session ended.
+    pub fn session_gone(&mut self, session: u32, step: &mut Step<'_>) {
+        self.copies.session_gone(session, step);
+    }
+
+    /// Where a chunk from `node` is to be written; say [`Route::wrote`] afterwards.
+    pub fn target(
+        &mut self,
+        node: NodeId,
+        copy: u64,
+        offset: u64,
+        bytes: u64,
+        step: &mut Step<'_>,
+    ) -> Option<Target> {
+        self.copies.target(node, copy, offset, bytes, step)
+    }
+
+    /// A chunk was written, or not.
+    pub fn wrote(&mut self, name: JobName, bytes: u64, result: Result<(), Code>, step: &mut Step<'_>) {
+        self.copies.wrote(name, bytes, result, step);
+    }
+
+    /// A job has ended.
+    pub fn fed(&mut self, name: JobName, result: Result<(), Code>, step: &mut Step<'_>) {
+        self.copies.fed(name, result, step);
+    }
+
+    /// Copies under way.
+    pub fn copies(&self) -> usize {
+        self.copies.len()
     }
 
     fn end(&mut self, node: NodeId, call: u64, end: outgoing::End, step: &mut Step<'_>) {
@@ -221,6 +377,7 @@ impl Route {
         self.peers.down(node);
         self.outgoing.node_down(node, &self.shores, step);
         self.incoming.node_down(node, &self.shores, step);
+        self.copies.node_down(node, step);
     }
 
     /// Whether frames for a node wait: then further ones have to be [`Route::hold`]ed behind them.
@@ -239,12 +396,7 @@ impl Route {
     }
 
     /// There is credit again: `send` is given what waits until it says no, then lanes are looked at again.
-    pub fn resume(
-        &mut self,
-        node: NodeId,
-        step: &mut Step<'_>,
-        mut send: impl FnMut(&Frame<'_>) -> bool,
-    ) {
+    pub fn resume(&mut self, node: NodeId, step: &mut Step<'_>, mut send: impl FnMut(&Frame<'_>) -> bool) {
         if !self.peers.release(node, &mut send) {
             return;
         }
@@ -253,4 +405,3 @@ impl Route {
         }
     }
 }
-

@@ -1,18 +1,19 @@
 //! Calls of this node's programs to endpoints of other nodes: the called side of their lanes.
 //!
 //! ```text
-//!   posted ──forward──▶ taken, CALL sent ──CONSUMED, REPLY, FAILED, REDIRECT──▶ ended
+//!   posted ──forward──▶ carried, CALL sent ──CONSUMED, REPLY, FAILED, REDIRECT──▶ ended
 //!                             │ caller left: CANCEL sent, number forgotten
 //! ```
 
 use super::nodes::Peers;
 use super::shore::Shores;
-use super::{Route, Step};
-use dvs_abi::{Call, CallSet, Code, DcId, Deadline, Effect, Endpoint, Kind, Message, NodeId};
+use super::{Range, Route, Step};
+use dvs_abi::{Access, Call, CallSet, Code, DcId, Deadline, Effect, Endpoint, Kind, Message, NodeId};
 use dvs_ipc::lane::{GrantList, Lane, Lost, Phase, Taken};
 use dvs_kern::rendezvous::LaneKey;
 use dvs_wire::{Frame, Grants};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// How a call ends.
 #[derive(Debug)]
@@ -29,9 +30,11 @@ pub(super) struct OutCall {
     pub seq: u64,
     pub kind: Kind,
     pub grants: GrantList,
-    /// It ended while its memory was being copied: applied when the copy ends.
-    pub end: Option<End>,
 }
+
+/// How often the end of a call waits for a chunk that is being copied: a server that answers while its own
+/// copy goes on gets here, nobody else.
+const END_TRIES: u32 = 100_000;
 
 /// A lane from a program of this node.
 pub(super) struct OutLane {
@@ -118,7 +121,7 @@ impl Outgoing {
         self.last_call = self.last_call.wrapping_add(1);
         let id = self.last_call;
         self.calls.insert(id, key);
-        used.call = Some(OutCall { id, seq, kind, grants, end: None });
+        used.call = Some(OutCall { id, seq, kind, grants });
         // A lane holds no more grants than a frame.
         let grants = Grants::new(grants.as_slice()).unwrap_or_default();
         step.send(node, Frame::Call { call: id, msg, grants });
@@ -128,7 +131,13 @@ impl Outgoing {
     pub fn end(&mut self, node: NodeId, id: u64, end: End, shores: &Shores, step: &mut Step<'_>) {
         let Some(key) = self.calls.get(&id).copied() else { return };
         let Some(used) = self.lanes.get_mut(&key).filter(|u| u.node == Some(node)) else { return };
-        let Some(call) = used.call.as_mut().filter(|c| c.id == id && c.end.is_none()) else { return };
+        let Some(call) = used.call.as_ref().filter(|c| c.id == id) else { return };
+        if matches!(end, End::Consumed) && call.kind == Kind::Request {
+            if shores.lane(key).is_some_and(|l| l.begun(call.seq).is_ok()) {
+                shores.tell(key, step);
+            }
+            return;
+        }
         let fits = match end {
             End::Consumed => call.kind == Kind::Send,
             End::Reply(_) | End::Redirect(..) => call.kind == Kind::Request,
@@ -136,13 +145,40 @@ impl Outgoing {
         };
         let Some(lane) = shores.lane(key).filter(|_| fits) else { return };
         let (route, dc) = ((used.to, used.from), used.dc);
-        if apply(lane, call.seq, &end, route, (dc, node)) == Err(Lost::Copying) {
-            call.end = Some(end);
-            return;
+        for _ in 0..END_TRIES {
+            if apply(lane, call.seq, &end, route, (dc, node)) != Err(Lost::Copying) {
+                break;
+            }
+            std::thread::yield_now();
         }
         self.calls.remove(&id);
         used.call = None;
         shores.tell(key, step);
+    }
+
+    /// Memory that the caller of `call` lent, if it lent this range and its server is on `node` (of a copy
+    /// that a server had another node send: the number alone says who it is).
+    ///
+    /// # Errors
+    /// `SRCDIED` when there is no such call any more, `FAULT` when it did not lend this.
+    pub fn lent(
+        &self,
+        shores: &Shores,
+        (node, call): (NodeId, u64),
+        (address, length): (u64, u64),
+        access: Access,
+    ) -> Result<Range, Code> {
+        let key = self.calls.get(&call).ok_or(Code::SRCDIED)?;
+        let used = self.lanes.get(key).ok_or(Code::SRCDIED)?;
+        let call = used.call.as_ref().filter(|c| c.id == call && c.kind == Kind::Request);
+        let call = call.ok_or(Code::SRCDIED)?;
+        if access == Access::Read && used.node != Some(node) || !call.grants.covers(address, length, access) {
+            return Err(Code::FAULT);
+        }
+        // Whoever copies has consumed the request.
+        let _ = shores.lane(*key).ok_or(Code::SRCDIED)?.begun(call.seq);
+        let place = shores.client(*key, used.pid, call.seq).ok_or(Code::SRCDIED)?;
+        Ok(Range { place: Arc::new(place), address })
     }
 
     /// The node is dead: what was sent to it may have happened or not.
@@ -176,7 +212,7 @@ fn address(msg: &mut Message, used: &OutLane, me: NodeId) {
 /// Whether the caller still waits for the end of call `seq`.
 fn still(lane: Lane<'_>, seq: u64) -> bool {
     let state = lane.state();
-    let held = matches!(state.phase(), Some(Phase::Taken | Phase::Copying | Phase::Leaving));
+    let held = matches!(state.phase(), Some(Phase::Carried | Phase::Taken | Phase::Copying | Phase::Leaving));
     // A closed lane is dealt with when the daemon says why it was closed.
     state.seq() == seq && (held || state.closed())
 }

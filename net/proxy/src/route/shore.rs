@@ -1,6 +1,6 @@
 //! The proxy's side of the links: memory it shares with each program that talks to other nodes.
 
-use super::{Cmd, Step};
+use super::{Cmd, Place, Step};
 use dvs_abi::limits::{LINK_LANES_MAX, SESSION_LINKS_MAX};
 use dvs_ipc::bell::Ringer;
 use dvs_ipc::host::Memory;
@@ -76,6 +76,13 @@ impl Shores {
     pub(super) fn lane(&self, key: LaneKey) -> Option<Lane<'_>> {
         let (link, lane) = parts(key);
         Link::new(self.table.get(link)?.as_ref()?.memory.words())?.lane(lane)
+    }
+
+    /// The memory lent by the caller of request `seq` in a lane that ends here.
+    pub(super) fn client(&self, key: LaneKey, pid: u32, seq: u64) -> Option<Place> {
+        let (link, lane) = parts(key);
+        let shore = self.table.get(link)?.as_ref()?;
+        Some(Place::Client { pid, memory: shore.memory.clone(), lane, seq, shore: Some(shore.clone()) })
     }
 
     /// Tells the program to look at a lane.

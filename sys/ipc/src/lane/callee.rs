@@ -54,22 +54,22 @@ impl Lane<'_> {
     /// rest of the header is as the peer wrote it: overwrite source and destination with what the lane is
     /// for.
     pub fn take(&self, seq: u64, message: &mut Message, grants: &mut GrantList) -> Taken {
-        self.take_to(seq, Phase::Consumed, message, grants)
+        self.take_to(seq, [Phase::Consumed, Phase::Taken], message, grants)
     }
 
-    /// As [`Lane::take`], for who only carries the call on: a plain message, too, stays open, until
+    /// As [`Lane::take`], for a proxy that carries the call on: a plain message, too, stays open, until
     /// [`Lane::consumed`] says that its receiver had it. A caller that leaves meanwhile learns that the effect
     /// is unknown.
     pub fn forward(&self, seq: u64, message: &mut Message, grants: &mut GrantList) -> Taken {
-        self.take_to(seq, Phase::Taken, message, grants)
+        self.take_to(seq, [Phase::Carried; 2], message, grants)
     }
 
-    fn take_to(&self, seq: u64, sent: Phase, message: &mut Message, grants: &mut GrantList) -> Taken {
+    fn take_to(&self, seq: u64, to: [Phase; 2], message: &mut Message, grants: &mut GrantList) -> Taken {
         let state = State(self.words[STATE].load(Ordering::Acquire));
         let (kind, to) = match state.phase() {
             _ if state.closed() || state.seq() != seq => return Taken::Gone,
-            Some(Phase::PostedSend) => (Kind::Send, sent),
-            Some(Phase::PostedRequest) => (Kind::Request, Phase::Taken),
+            Some(Phase::PostedSend) => (Kind::Send, to[0]),
+            Some(Phase::PostedRequest) => (Kind::Request, to[1]),
             _ => return Taken::Gone,
         };
         let meta = self.words[REQUEST_META].load(Ordering::Relaxed);
@@ -89,18 +89,26 @@ impl Lane<'_> {
         Taken::Yes
     }
 
-    /// The plain message of call `seq`, taken by [`Lane::forward`], was consumed. Tell the caller afterwards:
-    /// mark, ring.
+    /// The plain message of call `seq`, carried on by [`Lane::forward`], was consumed. Tell the caller
+    /// afterwards: mark, ring.
     ///
     /// # Errors
     /// The caller is not there any more; see [`Lost`].
     pub fn consumed(&self, seq: u64) -> Result<(), Lost> {
-        let taken = State::new(seq, Phase::Taken);
-        if self.swap(taken, taken.to(Phase::Consumed), Ordering::Release) {
-            Ok(())
-        } else {
-            Err(self.lost(seq))
-        }
+        self.carried_to(seq, Phase::Consumed)
+    }
+
+    /// The request of call `seq`, carried on by [`Lane::forward`], was taken by who will answer it.
+    ///
+    /// # Errors
+    /// The caller is not there any more, or it was said before; see [`Lost`].
+    pub fn begun(&self, seq: u64) -> Result<(), Lost> {
+        self.carried_to(seq, Phase::Taken)
+    }
+
+    fn carried_to(&self, seq: u64, to: Phase) -> Result<(), Lost> {
+        let carried = State::new(seq, Phase::Carried);
+        if self.swap(carried, carried.to(to), Ordering::Release) { Ok(()) } else { Err(self.lost(seq)) }
     }
 
     /// Answers request `seq`. Tell the caller afterwards: mark, ring.
@@ -125,7 +133,10 @@ impl Lane<'_> {
     /// The caller is not there any more; see [`Lost`].
     pub fn fail(&self, seq: u64, code: Code, effect: Effect) -> Result<(), Lost> {
         let state = State(self.words[STATE].load(Ordering::Acquire));
-        let open = matches!(state.phase(), Some(Phase::PostedSend | Phase::PostedRequest | Phase::Taken));
+        let open = matches!(
+            state.phase(),
+            Some(Phase::PostedSend | Phase::PostedRequest | Phase::Carried | Phase::Taken)
+        );
         let ours = open && state.seq() == seq && !state.closed();
         if ours && self.answer(state, Phase::Failed, failure_meta(code, effect)) {
             return Ok(());
@@ -166,8 +177,16 @@ impl Lane<'_> {
     /// Whether the caller of request `seq` still waits: a long service may stop early when not.
     pub fn wanted(&self, seq: u64) -> bool {
         let state = self.state();
-        let held = matches!(state.phase(), Some(Phase::Taken | Phase::Copying));
+        let held = matches!(state.phase(), Some(Phase::Carried | Phase::Taken | Phase::Copying));
         held && state.seq() == seq && !state.closed()
+    }
+
+    /// What the caller of request `seq` lent, while it waits for the answer.
+    pub fn lent(&self, seq: u64) -> Option<GrantList> {
+        let mut grants = GrantList::default();
+        let count = self.words[REQUEST_META].load(Ordering::Relaxed) >> 8;
+        load_grants(self.grants(), count, &mut grants)?;
+        self.wanted(seq).then_some(grants)
     }
 
     /// Takes the notice, if one is pending: its 63 bits.
@@ -180,10 +199,10 @@ impl Lane<'_> {
     }
 
     fn answer_with(&self, seq: u64, phase: Phase, meta: u64, message: &Message) -> Result<(), Lost> {
-        let taken = State::new(seq, Phase::Taken);
-        if self.words[STATE].load(Ordering::Relaxed) == taken.0 {
+        let state = State(self.words[STATE].load(Ordering::Relaxed));
+        if [Phase::Taken, Phase::Carried].into_iter().any(|p| state == State::new(seq, p)) {
             let used = store_message(self.reply_slot(), message);
-            if self.answer(taken, phase, meta | used) {
+            if self.answer(state, phase, meta | used) {
                 return Ok(());
             }
         }

@@ -40,7 +40,7 @@ impl Refused {
 /// Where a call is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Progress {
-    /// The callee has not looked at it.
+    /// The callee has not looked at it, as far as is known.
     Posted,
     /// The callee works on the request.
     Taken,
@@ -89,7 +89,7 @@ pub enum Outcome {
 pub enum Cancel {
     /// The callee had not seen it and never will.
     NotTaken,
-    /// The callee works on it; its answer will be dropped. The effect is unknown.
+    /// The callee works on it, or it is on its way there; its answer will be dropped. The effect is unknown.
     Taken,
     /// The callee copies from or to our memory. Wait for the doorbell and cancel again; after
     /// `COPY_GRACE_NS` give up with [`Lane::abandon`].
@@ -182,7 +182,7 @@ impl Lane<'_> {
             }
             let (to, result) = match state.phase() {
                 Some(Phase::PostedSend | Phase::PostedRequest) => (Phase::Idle, Cancel::NotTaken),
-                Some(Phase::Taken | Phase::Left) => (Phase::Idle, Cancel::Taken),
+                Some(Phase::Carried | Phase::Taken | Phase::Left) => (Phase::Idle, Cancel::Taken),
                 Some(Phase::Copying) => (Phase::Leaving, Cancel::Copying),
                 Some(Phase::Leaving) => return Cancel::Copying,
                 _ => return Cancel::Done(progress(state, seq)),
@@ -222,7 +222,7 @@ fn progress(state: State, seq: u64) -> Progress {
         Phase::Failed => Progress::Failed,
         Phase::Idle => Progress::Broken,
         _ if state.closed() => Progress::Closed(phase.effect()),
-        Phase::PostedSend | Phase::PostedRequest => Progress::Posted,
+        Phase::PostedSend | Phase::PostedRequest | Phase::Carried => Progress::Posted,
         Phase::Taken | Phase::Copying | Phase::Leaving | Phase::Left => Progress::Taken,
     }
 }

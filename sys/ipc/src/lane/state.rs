@@ -32,10 +32,12 @@ pub enum Phase {
     Redirected = 9,
     /// The callee refused or broke off.
     Failed = 10,
+    /// A proxy has it and carries it on; whether its receiver has consumed it is not known yet.
+    Carried = 11,
 }
 
 impl Phase {
-    const ALL: [Phase; 11] = [
+    const ALL: [Phase; 12] = [
         Phase::Idle,
         Phase::PostedSend,
         Phase::PostedRequest,
@@ -47,6 +49,7 @@ impl Phase {
         Phase::Replied,
         Phase::Redirected,
         Phase::Failed,
+        Phase::Carried,
     ];
 
     /// What is known about the effect of a call that ends in this phase because the peer vanished.

@@ -64,7 +64,7 @@ fn a_forwarded_send_ends_when_its_receiver_had_it() {
     let forward = |seq| lane.forward(seq, &mut Message::default(), &mut GrantList::default());
     let mut m = Message::new(9);
     let seq = posted(lane, Kind::Send);
-    assert_eq!((forward(seq), lane.progress(seq)), (Taken::Yes, Progress::Taken));
+    assert_eq!((forward(seq), lane.progress(seq)), (Taken::Yes, Progress::Posted));
     assert_eq!(lane.consumed(seq + 1), Err(Lost::Gone));
     lane.consumed(seq).unwrap();
     assert_eq!(lane.consumed(seq), Err(Lost::Gone));
@@ -77,6 +77,17 @@ fn a_forwarded_send_ends_when_its_receiver_had_it() {
     assert_eq!(forward(seq), Taken::Yes);
     lane.fail(seq, Code::DSTDIED, Effect::No).unwrap();
     assert_eq!(lane.collect(seq, &mut m), Outcome::Failed(Code::DSTDIED, Effect::No));
+    // A request: what is known of it grows.
+    let seq = posted(lane, Kind::Request);
+    assert_eq!((forward(seq), lane.begin_copy(seq)), (Taken::Yes, Err(Lost::Gone)));
+    lane.begun(seq).unwrap();
+    assert_eq!((lane.begun(seq), lane.progress(seq)), (Err(Lost::Gone), Progress::Taken));
+    lane.reply(seq, &Message::new(4)).unwrap();
+    assert_eq!(lane.collect(seq, &mut m), Outcome::Replied);
+    let seq = posted(lane, Kind::Request);
+    assert_eq!(forward(seq), Taken::Yes);
+    lane.reply(seq, &Message::new(5)).unwrap();
+    assert_eq!((lane.collect(seq, &mut m), m.mtype()), (Outcome::Replied, 5));
     let seq = posted(lane, Kind::Send);
     assert_eq!(forward(seq), Taken::Yes);
     lane.close();

@@ -33,6 +33,27 @@ pub(super) fn welcome(channel: &dyn Channel) -> Result<NodeId> {
 /// # Errors
 /// What the daemon answers; `DVSINIT` when there is none (any more); `TIMEDOUT`.
 pub(crate) fn ask<W: Wait>(process: &Process, home: &W, request: Request, until: Deadline) -> Result<Answer> {
+    ask_or(process, home, request, until, false)
+}
+
+/// The same for a request that makes the daemon write into memory of ours: after the deadline it is withdrawn, and
+/// its answer still waited for, because only then nothing more is written.
+pub(crate) fn ask_to_the_end<W: Wait>(
+    process: &Process,
+    home: &W,
+    request: Request,
+    until: Deadline,
+) -> Result<Answer> {
+    ask_or(process, home, request, until, true)
+}
+
+fn ask_or<W: Wait>(
+    process: &Process,
+    home: &W,
+    request: Request,
+    mut until: Deadline,
+    to_the_end: bool,
+) -> Result<Answer> {
     let shared = process.shared();
     let o = shared.outside().ok_or(Error::early(Code::DVSINIT))?;
     o.alive()?;
@@ -53,7 +74,10 @@ pub(crate) fn ask<W: Wait>(process: &Process, home: &W, request: Request, until:
             home.wait(shared, until.min(soon));
             if until.passed(shared.host().now()) && !o.answered(id) {
                 o.tell(Request::Withdraw { id });
-                break Err(Error::early(Code::TIMEDOUT));
+                if !to_the_end {
+                    break Err(Error::early(Code::TIMEDOUT));
+                }
+                until = Deadline::NEVER;
             }
         },
     };

@@ -24,7 +24,7 @@ mod events;
 mod lanes;
 mod poll;
 
-pub(crate) use ask::{ask, bind, bind_by, unbind, watch};
+pub(crate) use ask::{ask, ask_to_the_end, bind, bind_by, unbind, watch};
 pub(crate) use calls::{collect, exchange, notify, redirect, reply, take};
 pub(crate) use lanes::parts;
 
