@@ -53,6 +53,8 @@ impl Scene {
         let (client, victim) = (bind(10), bind(11));
         for n in 0..SERVERS {
             ask(&client, n, 0);
+            // A callee may redirect its caller: here it would find links that are there already.
+            ask(&victim, n, 0);
         }
         let sessions = node.wait_status("sessions", |s| s.sessions == 4).sessions;
         let mut before = node.held();
