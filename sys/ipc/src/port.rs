@@ -6,12 +6,17 @@
 use crate::outside::{self, Attempt};
 use crate::process::{Held, Process, Shared};
 use crate::wait::{ThreadWait, Wait, Why};
-use dvs_abi::limits::{COPY_GRACE_NS, DEADLOCK_CHECK_NS, GRANTS_PER_CALL};
+use dvs_abi::limits::{COPY_GRACE_NS, DEADLOCK_CHECK_NS, GRANTS_PER_CALL, WAIT_CHAIN_MAX};
 use dvs_abi::{
     Access, Call, Code, DcId, Deadline, Effect, Endpoint, Error, Grant, Kind, Message, Result, Timeout,
 };
 use dvs_kern::rendezvous::{Client, Filter, Ix, Outcome, Plain, Received, Step, Target};
 use std::cell::Cell;
+
+/// How long to wait for the daemon to say what became of a peer that closed its lane.
+const SHUT_NS: u64 = 200_000;
+/// How often; after that the peer is as good as dead.
+const SHUT_TRIES: usize = 64;
 
 /// Memory lent to the callee for the time of one call.
 #[derive(Debug)]
@@ -260,11 +265,31 @@ impl<W: Wait> Port<W> {
         grants: &[Grant],
         until: Deadline,
     ) -> Result<()> {
+        let (mut hops, mut shut) = (0, 0);
         loop {
             match attempt? {
                 Attempt::Over => return Ok(()),
                 Attempt::Repeat => {}
-                Attempt::Redirected(to) => dst = to,
+                Attempt::Shut => {
+                    shut += 1;
+                    let soon = Deadline::from_ns(self.now().saturating_add(SHUT_NS));
+                    self.home.wait(self.shared(), soon);
+                }
+                Attempt::Redirected(to) => {
+                    hops += 1;
+                    dst = to;
+                }
+            }
+            // A peer that always sends us on, or says "again", does not keep us beyond our deadline.
+            let effect = if hops > 0 { Effect::Unknown } else { Effect::No };
+            if until != Deadline::NOW && until.passed(self.now()) {
+                return Err(Error::new(Code::TIMEDOUT, effect).at(dst));
+            }
+            if hops > WAIT_CHAIN_MAX {
+                return Err(Error::new(Code::BADREQUEST, effect).at(dst));
+            }
+            if shut > SHUT_TRIES {
+                return Err(Error::new(Code::DSTDIED, effect).at(dst));
             }
             attempt = self.attempt(self.look(), call, kind, dst, m, grants, until);
         }

@@ -113,7 +113,10 @@ pub fn serve(socket: &Path, number: usize, count: usize, journal: &Path) {
 
 fn one(port: &Port, m: &mut Message, number: usize, count: usize, journal: &mut Journal, buffer: &mut [u8]) {
     let (client, call) = (m.source(), m.mtype() as u32);
-    if !(SEND..=HOLD).contains(&call) || m.kind() == Some(dvs::Kind::Notify) {
+    if client.slot() == crate::hostile::SLOT
+        || !(SEND..=HOLD).contains(&call)
+        || m.kind() == Some(dvs::Kind::Notify)
+    {
         return; // a flood, or somebody's nonsense
     }
     if call == RELAY && m.word(2) == 0 && count > 1 {

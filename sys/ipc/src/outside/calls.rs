@@ -39,8 +39,7 @@ pub(crate) fn exchange<W: Wait>(
         Err(Refused::Closed) => {
             // Nothing was done: the daemon says what became of the destination.
             core.release();
-            o.drop_lane(lane);
-            return Ok(Attempt::Repeat);
+            return Ok(if o.drop_lane(lane) { Attempt::Repeat } else { Attempt::Shut });
         }
         Err(r) => return Err(Error::early(r.code()).at(dst)),
     };
@@ -67,7 +66,8 @@ fn open_lane<W: Wait>(port: &Port<W>, o: &Outside, dst: Endpoint, until: Deadlin
     let request =
         Request::OpenLane { dc: port.dc().0, from: port.endpoint().raw(), to: dst.raw(), remaining };
     let wait = if until == Deadline::NOW { Deadline::NEVER } else { until };
-    let answer = match ask(port.process(), port.home(), request, wait) {
+    let lane = ask::Purpose::Lane(port.ix(), dst);
+    let answer = match ask::ask_for(port.process(), port.home(), request, wait, lane) {
         // Bound in this very process, and the daemon knew it before our table did: it is entered any moment now.
         Err(e) if e.code == Code::LCLPROC => {
             let soon = Deadline::from_ns(port.now().saturating_add(ENTER_NS));
@@ -76,17 +76,12 @@ fn open_lane<W: Wait>(port: &Port<W>, o: &Outside, dst: Endpoint, until: Deadlin
         }
         other => other?,
     };
-    let Answer::Lane { link, lane, remote, .. } = answer else {
-        return Err(Error::early(Code::BADREQUEST).at(dst));
-    };
-    let key = super::lanes::key(link, lane);
-    let new = Use::Out { ix: port.ix(), to: dst, remote, seq: 0, closed: None };
-    let mut lanes = o.lanes();
-    if lanes.shore(link).is_none() {
-        return Err(Error::early(Code::DSTDIED).at(dst));
+    // It was entered when the answer was read; it may be closed again, and its memory gone.
+    match answer {
+        Answer::Lane { link, .. } if o.lanes().shore(link).is_some() => Ok(()),
+        Answer::Lane { .. } => Err(Error::early(Code::DSTDIED).at(dst)),
+        _ => Err(Error::early(Code::BADREQUEST).at(dst)),
     }
-    lanes.enter(key, new);
-    Ok(())
 }
 
 impl Outside {
@@ -111,8 +106,8 @@ impl Outside {
         Ok(remote)
     }
 
-    /// Forgets a lane that turned out to be closed.
-    pub(super) fn drop_lane(&self, key: LaneKey) {
+    /// Forgets a lane that turned out to be closed; whether the daemon had said so.
+    pub(super) fn drop_lane(&self, key: LaneKey) -> bool {
         let closed = {
             let mut lanes = self.lanes();
             let told = matches!(lanes.get(key), Some(Use::Out { closed: Some(_), .. }));
@@ -129,6 +124,7 @@ impl Outside {
             let (link, lane) = super::lanes::parts(key);
             self.tell(Request::FreeLane { link, lane });
         }
+        closed
     }
 
     /// Cancels the call of `ix` through a lane, if it is in one.

@@ -47,6 +47,8 @@ pub(crate) enum Attempt {
     Over,
     /// Make it again: the destination moved, or a lane had to be opened.
     Repeat,
+    /// The lane is closed, but the daemon has not said so: the peer is about to end, or lies. Make it again in a while.
+    Shut,
     /// A server relayed it: make it again to this endpoint.
     Redirected(Endpoint),
 }

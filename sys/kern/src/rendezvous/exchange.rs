@@ -243,6 +243,7 @@ impl Rendezvous {
             return Ok(None);
         };
         let Some(entry) = s.queue.remove(at) else { return Ok(None) };
+        s.noticed.clear();
         match entry.party {
             Party::Lane(lane, seq) => Ok(Some(Received::InLane(lane, seq))),
             Party::Local(sender) => {

@@ -3,7 +3,7 @@
 use super::clients::Clients;
 use super::{Ix, LaneKey, Outcome, Party, Shape};
 use dvs_abi::{Code, DcId, Endpoint, Error, Grant, Kind, Message, Privileges};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// What an endpoint is doing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -134,6 +134,8 @@ pub struct Slot {
     pub(super) watchers: Vec<Ix>,
     pub(super) woken: bool,
     pub(super) has_notified: bool,
+    /// Sources whose notification was received since a message was, while messages waited.
+    pub(super) noticed: BTreeSet<i32>,
     /// A copy from or to this endpoint's memory is going on; its call cannot be left.
     pub(super) copying: bool,
 }
@@ -161,6 +163,7 @@ impl Slot {
             watchers: Vec::new(),
             woken: false,
             has_notified: false,
+            noticed: BTreeSet::new(),
             copying: false,
         }
     }

@@ -2,6 +2,7 @@
 //! `dvs_cluster::hostile`.
 #![forbid(unsafe_code)]
 
+use dvs_cluster::hostile::{self, Harm};
 use dvs_cluster::roles::{self, ClientPlan};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -34,6 +35,10 @@ fn run(words: &[&str]) -> Option<()> {
                 pause: Duration::from_millis(8),
             };
             roles::call(socket, &plan, &PathBuf::from(word(3)?));
+        }
+        "hostile" => {
+            let harm = Harm::ALL.into_iter().find(|h| Some(h.name().as_str()) == word(0))?;
+            hostile::run(socket, harm, number(1)?);
         }
         _ => return None,
     }

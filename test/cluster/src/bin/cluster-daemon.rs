@@ -11,8 +11,7 @@ fn main() -> ExitCode {
     };
     let served = dvsd::Config::load(Path::new(&file))
         .map_err(|e| e.to_string())
-        .and_then(|config| dvsd::Daemon::new(config, true).map_err(|e| e.to_string()))
-        .and_then(|daemon| daemon.run().map_err(|e| e.to_string()));
+        .and_then(|config| dvsd::serve(config).map_err(|e| e.to_string()));
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
