@@ -166,7 +166,7 @@ impl Seen {
         }
     }
 
-    /// Asserts failure with `code` of a call that was not consumed. Only `near` the caller can be sure of it: what
+    /// Asserts failure with `code` of a call that was not consumed. Only `near` can it be sure: what
     /// was shipped to another node may have been consumed there meanwhile.
     ///
     /// # Panics
