@@ -100,6 +100,11 @@ impl Outside {
         matches!(self.pending().get(&id), Some(Pending::Answered(_)))
     }
 
+    /// Whether somebody still waits for an answer.
+    pub(super) fn awaits(&self, id: u64) -> bool {
+        matches!(self.pending().get(&id), Some(Pending::Waits(_)))
+    }
+
     /// Asks whether the call an endpoint has been blocked in for long is part of a circle; the answer is an event.
     pub(crate) fn ask_circle(&self, dc: DcId, endpoint: Endpoint, call: u64) {
         self.tell(Request::DeadlockCheck { dc: dc.0, endpoint: endpoint.raw(), call });

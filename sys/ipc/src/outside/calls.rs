@@ -74,6 +74,13 @@ fn open_lane<W: Wait>(port: &Port<W>, o: &Outside, dst: Endpoint, until: Deadlin
     let key = super::lanes::key(link, lane);
     let new = Use::Out { ix: port.ix(), to: dst, remote, seq: 0, closed: None };
     let mut lanes = o.lanes();
+    if let Some(Use::Opening { closed: true }) = lanes.get(key) {
+        // Closed already: the next attempt asks again and learns why.
+        lanes.remove(key);
+        drop(lanes);
+        o.tell(Request::FreeLane { link, lane });
+        return Ok(());
+    }
     if lanes.shore(link).is_none() {
         return Err(Error::early(Code::DSTDIED).at(dst));
     }
