@@ -22,6 +22,9 @@ pub struct Cli {
     /// The node whose daemon is asked (default: the only one that runs here, else node0).
     #[arg(long, global = true, env = "DVS_NODE", value_name = "NAME")]
     pub node: Option<String>,
+    /// The folder of the node's sockets, when it is not the usual one.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub runtime_dir: Option<std::path::PathBuf>,
     /// What to print.
     #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     pub output: Format,
@@ -54,6 +57,12 @@ pub enum Command {
     Kill(cmd::kill::Kill),
     /// What happened on a node
     Logs(cmd::logs::Logs),
+    /// Copy files and trees between nodes
+    Cp(cmd::cp::Cp),
+    /// Serve a folder of this node to `dvs cp`
+    Files(cmd::files::Files),
+    /// Show what the system does, on three nodes made for the purpose
+    Demo(cmd::demo::Demo),
     /// This node's key: make it, show its fingerprint
     Key(cmd::key::Key),
     /// Shell completions

@@ -16,10 +16,15 @@ pub struct Node {
 }
 
 impl Node {
-    /// The node of this name (`--node`, `$DVS_NODE`), or the only one that runs here, or `node0`.
-    pub fn find(name: Option<&str>) -> Node {
-        let name = name.map(str::to_string).unwrap_or_else(only_one);
-        let dir = paths::runtime_dir(&name);
+    /// The node in this folder (`--runtime-dir`), or of this name (`--node`, `$DVS_NODE`), or the only one that runs
+    /// here, or `node0`.
+    pub fn find(name: Option<&str>, dir: Option<PathBuf>) -> Node {
+        let name = match (name, &dir) {
+            (Some(name), _) => name.to_string(),
+            (None, Some(_)) => "node0".to_string(),
+            (None, None) => only_one(),
+        };
+        let dir = dir.unwrap_or_else(|| paths::runtime_dir(&name));
         Node { name, dir }
     }
 

@@ -89,7 +89,8 @@ impl Stopper {
 }
 
 impl Daemon {
-    /// Takes the node's folder, listens, and joins the other nodes if there are any; `echo` = log to standard error too.
+    /// Takes the node's folder, listens, and joins the other nodes if there are any; `echo` = log to standard
+    /// error too.
     ///
     /// # Errors
     /// As [`Runtime::claim`]; of the system.

@@ -6,9 +6,6 @@
 //!   session   programs connect here (DVS_SOCKET names it for those started by `dvs run`)
 //!   admin     the command line connects here
 //! ```
-//! Beside the nodes' folders, `dvsd.sock` leads to the session socket of the first node started: programs find it
-//! there when nobody told them another.
-//!
 //! The folder is the user's alone (mode 0700): who may enter it may use the node.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -21,8 +18,8 @@ pub use dvs_linux::paths::{SOCKET_VARIABLE, admin_socket, base_dir, runtime_dir,
 /// Leads to the session socket of the first node, in [`base_dir`].
 pub const DEFAULT_SOCKET: &str = "dvsd.sock";
 
-/// Where a node keeps what outlives its runs, above all its key: `/var/lib/dvs/NODE` for root, `dvs/NODE` below
-/// `$XDG_DATA_HOME` or `~/.local/share` for others.
+/// Where a node keeps what outlives its runs, above all its key: `/var/lib/dvs/NODE` for root, `dvs/NODE`
+/// below `$XDG_DATA_HOME` or `~/.local/share` for others.
 pub fn data_dir(node: &str) -> PathBuf {
     let base = match (uid(), std::env::var_os("XDG_DATA_HOME"), std::env::var_os("HOME")) {
         (0, ..) => PathBuf::from("/var/lib"),
@@ -84,12 +81,6 @@ impl Runtime {
                 std::fs::remove_file(&socket)?;
             }
         }
-        let default = base_dir().join(DEFAULT_SOCKET);
-        if dir.parent() == default.parent() && !default.exists() {
-            // A link that leads nowhere is of a daemon that was killed.
-            let _ = std::fs::remove_file(&default);
-            std::os::unix::fs::symlink(session_socket(dir), &default)?;
-        }
         Ok(Runtime { dir: dir.into(), _lock: lock })
     }
 
@@ -102,10 +93,6 @@ impl Runtime {
 impl Drop for Runtime {
     /// Leaves nothing behind: the lock is released after the files are gone.
     fn drop(&mut self) {
-        let default = base_dir().join(DEFAULT_SOCKET);
-        if std::fs::read_link(&default).is_ok_and(|to| to == session_socket(&self.dir)) {
-            let _ = std::fs::remove_file(&default);
-        }
         for file in ["session", "admin", "lock"] {
             let _ = std::fs::remove_file(self.dir.join(file));
         }

@@ -76,7 +76,8 @@ fn calls_between_processes_and_the_truth_at_the_server_s_death() {
     let (started, slot) = (port.now(), port.endpoint().slot());
     std::thread::scope(|s| {
         s.spawn(|| {
-            // The call is consumed before the server is killed: its board says that the caller awaits the answer.
+            // The call is consumed before the server is killed: its board says that the caller awaits the
+            // answer.
             let watcher = client(&d);
             while watcher.system().proc_info(DC, slot).unwrap().rts_flags & 0xc != 8 {
                 std::thread::yield_now();

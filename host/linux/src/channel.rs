@@ -60,6 +60,10 @@ impl Channel for LinuxChannel {
             }
         }
     }
+
+    fn end(&self) {
+        self.socket.end();
+    }
 }
 
 /// Link memory, the peer's bell, the peer's status; nothing if one is not what it should be.

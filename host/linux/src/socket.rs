@@ -12,8 +12,8 @@ use rustix::cmsg_space;
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect,
-    listen, recvmsg, sendmsg, socket_with, socketpair, sockopt,
+    SendAncillaryMessage, SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind,
+    connect, listen, recvmsg, sendmsg, shutdown, socket_with, socketpair, sockopt,
 };
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -127,6 +127,12 @@ impl Socket {
         let c = sockopt::socket_peercred(&self.fd)?;
         let pid = u32::try_from(c.pid.as_raw_nonzero().get()).map_err(|_| Errno::SRCH)?;
         Ok(Credentials { pid, uid: c.uid.as_raw(), gid: c.gid.as_raw() })
+    }
+
+    /// Ends the connection in both directions; what was sent before is still received.
+    pub fn end(&self) {
+        // Ended already is as good.
+        let _ = shutdown(&self.fd, Shutdown::Both);
     }
 
     /// Sends a record, waiting until the deadline while the peer's queue is full.

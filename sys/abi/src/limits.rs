@@ -102,7 +102,23 @@ pub const DEADLOCK_CHECK_NS: u64 = 200_000_000;
 /// Steps of a wait chain that are followed.
 pub const WAIT_CHAIN_MAX: usize = 64;
 
+/// File service: bytes of one read or write and of one hash. Within the second-level cache, and large enough that a
+/// remote round trip costs little beside it.
+pub const FILES_BLOCK_BYTES: usize = 1 << 20;
+/// File service: bytes of a path, as Linux has it.
+pub const FILES_PATH_BYTES_MAX: usize = 4096;
+/// File service: blocks hashed in one request, so that one request takes some ten milliseconds at most.
+pub const FILES_HASHES_MAX: u32 = 64;
+/// File service: names in one folder that are listed.
+pub const FILES_FOLDER_NAMES_MAX: usize = 1 << 20;
+/// File service: files, folders and links of one copy (some 200 bytes each in the client).
+pub const FILES_TREE_ENTRIES_MAX: usize = 2 << 20;
+/// File service: requests one copy has in flight, one worker each.
+pub const FILES_WORKERS_MAX: usize = 16;
+
 const _: () = {
+    assert!(FILES_BLOCK_BYTES as u64 <= COPY_BYTES_MAX && FILES_BLOCK_BYTES >= 2 * FILES_PATH_BYTES_MAX);
+    assert!(FILES_HASHES_MAX as usize * 32 <= FILES_BLOCK_BYTES);
     assert!(PROCS_MAX < 0x6ace, "a slot must not look like a reserved endpoint");
     assert!(PROCS_DEFAULT <= PROCS_MAX && SYSPROCS_DEFAULT <= SYSPROCS_MAX);
     assert!(SYSPROCS_DEFAULT > TASKS_MAX && SYSPROCS_DEFAULT < TASKS_MAX + PROCS_DEFAULT);

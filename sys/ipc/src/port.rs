@@ -6,12 +6,17 @@
 use crate::outside::{self, Attempt};
 use crate::process::{Held, Process, Shared};
 use crate::wait::{ThreadWait, Wait, Why};
-use dvs_abi::limits::{COPY_GRACE_NS, DEADLOCK_CHECK_NS, GRANTS_PER_CALL};
+use dvs_abi::limits::{COPY_GRACE_NS, DEADLOCK_CHECK_NS, GRANTS_PER_CALL, WAIT_CHAIN_MAX};
 use dvs_abi::{
     Access, Call, Code, DcId, Deadline, Effect, Endpoint, Error, Grant, Kind, Message, Result, Timeout,
 };
-use dvs_kern::rendezvous::{Client, Filter, Ix, Outcome, Received, Step, Target};
+use dvs_kern::rendezvous::{Client, Filter, Ix, Outcome, Plain, Received, Step, Target};
 use std::cell::Cell;
+
+/// How long to wait for the daemon to say what became of a peer that closed its lane.
+const SHUT_NS: u64 = 200_000;
+/// How often; after that the peer is as good as dead.
+const SHUT_TRIES: usize = 64;
 
 /// Memory lent to the callee for the time of one call.
 #[derive(Debug)]
@@ -72,11 +77,52 @@ pub struct Port<W: Wait = ThreadWait> {
     board: u32,
     /// Deadline of the request received last and not answered: calls made meanwhile inherit it.
     serving: Cell<(Endpoint, Deadline)>,
+    sends: Cell<Checked>,
+    receives: Cell<Checked>,
+    replies: Cell<Checked>,
+    /// How the wait that [`Port::wait_plain`] began has ended, until somebody looks what came of it.
+    why: Cell<Option<Why>>,
+}
+
+/// What the checks of the last call of a kind found. Programs call the same few peers again and again: as long as nothing
+/// was bound, unbound or changed in the table meanwhile, the checks would find the same.
+#[derive(Clone, Copy)]
+struct Checked {
+    /// [`Rendezvous::stamp`](dvs_kern::rendezvous::Rendezvous::stamp) then; zero for never.
+    stamp: u64,
+    call: Call,
+    peer: Endpoint,
+    ix: Ix,
+}
+
+impl Checked {
+    const NOTHING: Checked = Checked { stamp: 0, call: Call::Send, peer: Endpoint::NONE, ix: 0 };
+
+    fn new(core: &Held<'_>, call: Call, peer: Endpoint, ix: Ix) -> Self {
+        Checked { stamp: core.table.stamp(), call, peer, ix }
+    }
+
+    #[inline]
+    fn known(self, core: &Held<'_>, call: Call, peer: Endpoint) -> Option<Ix> {
+        (self.stamp == core.table.stamp() && self.peer == peer && self.call == call).then_some(self.ix)
+    }
 }
 
 impl<W: Wait> Port<W> {
     pub(crate) fn new(process: Process, ix: Ix, dc: DcId, endpoint: Endpoint, home: W, board: u32) -> Self {
-        Port { process, ix, dc, endpoint, home, board, serving: Cell::new((Endpoint::NONE, Deadline::NEVER)) }
+        Port {
+            process,
+            ix,
+            dc,
+            endpoint,
+            home,
+            board,
+            serving: Cell::new((Endpoint::NONE, Deadline::NEVER)),
+            sends: Cell::new(Checked::NOTHING),
+            receives: Cell::new(Checked::NOTHING),
+            replies: Cell::new(Checked::NOTHING),
+            why: Cell::new(None),
+        }
     }
 
     /// Its identifier.
@@ -174,6 +220,9 @@ impl<W: Wait> Port<W> {
         self.exchange(Call::Sendrec, Kind::Request, dst, m, &grants[..n], timeout)
     }
 
+    /// The straight way of a call: a known destination that waits in a receive, and an answer brought by a neighbour.
+    /// Whatever is different goes the long way.
+    #[inline]
     fn exchange(
         &self,
         call: Call,
@@ -183,56 +232,149 @@ impl<W: Wait> Port<W> {
         grants: &[Grant],
         timeout: Timeout,
     ) -> Result<()> {
-        let mut dst = dst;
-        let mut deadline = None;
+        let mut core = self.look();
+        let until = self.deadline(timeout);
+        if kind == Kind::Request
+            && let Some(ix) = self.sends.get().known(&core, call, dst)
+        {
+            let header = |call| move |m: &mut Message| self.address(call, kind, dst, m, until);
+            let number = core.next_call();
+            if core.table.call_waiting(self.ix, ix, m, grants, header(number)) {
+                core.release_waking(ix);
+                header(number)(m);
+                return match self.wait_plain(m, until) {
+                    Some(_) => Ok(()),
+                    None => self.go_on(self.await_end(dst, m, until), call, kind, dst, m, grants, until),
+                };
+            }
+        }
+        let attempt = self.attempt(core, call, kind, dst, m, grants, until);
+        self.go_on(attempt, call, kind, dst, m, grants, until)
+    }
+
+    /// Attempts until the call is over.
+    #[cold]
+    #[allow(clippy::too_many_arguments)]
+    fn go_on(
+        &self,
+        mut attempt: Result<Attempt>,
+        call: Call,
+        kind: Kind,
+        mut dst: Endpoint,
+        m: &mut Message,
+        grants: &[Grant],
+        until: Deadline,
+    ) -> Result<()> {
+        let (mut hops, mut shut) = (0, 0);
         loop {
-            let mut core = self.enter(call)?;
-            let target = core.table.target(self.ix, dst).map_err(|c| Error::early(c).at(dst))?;
-            // The clock is read only when the call is about to wait or the deadline has to travel.
-            let until = *deadline.get_or_insert_with(|| self.deadline(timeout));
-            m.set_route(self.endpoint, dst);
-            m.set_kind(kind);
-            m.set_call(core.next_call());
-            m.set_deadline(until);
-            let attempt = match target {
-                Target::Here(ix) => {
-                    let c = &mut *core;
-                    match c.table.send(self.ix, ix, m, grants, until != Deadline::NOW, &mut c.out)? {
-                        Step::Done(()) => {
-                            core.release();
-                            return Ok(());
-                        }
-                        Step::Wait => {
-                            core.release();
-                            self.await_end(dst, m, until)?
-                        }
-                    }
-                }
-                Target::Elsewhere => outside::exchange(self, core, kind, dst, m, grants, until)?,
-            };
-            match attempt {
+            match attempt? {
                 Attempt::Over => return Ok(()),
                 Attempt::Repeat => {}
-                Attempt::Redirected(to) => dst = to,
+                Attempt::Shut => {
+                    shut += 1;
+                    let soon = Deadline::from_ns(self.now().saturating_add(SHUT_NS));
+                    self.home.wait(self.shared(), soon);
+                }
+                Attempt::Redirected(to) => {
+                    hops += 1;
+                    dst = to;
+                }
             }
+            // A peer that always sends us on, or says "again", does not keep us beyond our deadline.
+            let effect = if hops > 0 { Effect::Unknown } else { Effect::No };
+            if until != Deadline::NOW && until.passed(self.now()) {
+                return Err(Error::new(Code::TIMEDOUT, effect).at(dst));
+            }
+            if hops > WAIT_CHAIN_MAX {
+                return Err(Error::new(Code::BADREQUEST, effect).at(dst));
+            }
+            if shut > SHUT_TRIES {
+                return Err(Error::new(Code::DSTDIED, effect).at(dst));
+            }
+            attempt = self.attempt(self.look(), call, kind, dst, m, grants, until);
         }
     }
 
-    /// Takes the lock, after what rang outside was looked at, and checks that the caller may use `call`.
-    fn enter(&self, call: Call) -> Result<Held<'_>> {
+    /// One attempt of a call, of whatever kind and wherever its destination is.
+    #[allow(clippy::too_many_arguments)]
+    fn attempt(
+        &self,
+        mut core: Held<'_>,
+        call: Call,
+        kind: Kind,
+        dst: Endpoint,
+        m: &mut Message,
+        grants: &[Grant],
+        until: Deadline,
+    ) -> Result<Attempt> {
+        let target = match self.sends.get().known(&core, call, dst) {
+            Some(ix) => Target::Here(ix),
+            None => self.find_target(&core, call, dst)?,
+        };
+        self.address(core.next_call(), kind, dst, m, until);
+        let Target::Here(ix) = target else {
+            return outside::exchange(self, core, kind, dst, m, grants, until);
+        };
+        let c = &mut *core;
+        let step = c.table.send(self.ix, ix, m, grants, until != Deadline::NOW, &mut c.out)?;
+        core.release();
+        match step {
+            Step::Done(()) => Ok(Attempt::Over),
+            Step::Wait if self.wait_plain(m, until).is_some() => Ok(Attempt::Over),
+            Step::Wait => self.await_end(dst, m, until),
+        }
+    }
+
+    /// Writes what the system writes into a message that is sent.
+    #[inline]
+    fn address(&self, call: u64, kind: Kind, dst: Endpoint, m: &mut Message, until: Deadline) {
+        m.set_route(self.endpoint, dst);
+        m.set_kind(kind);
+        m.set_call(call);
+        m.set_deadline(until);
+    }
+
+    /// Takes the lock, after what rang outside was looked at.
+    #[inline]
+    fn look(&self) -> Held<'_> {
         let mut core = self.shared().lock();
         if let Some(o) = self.shared().outside() {
             o.look(&mut core);
         }
+        core
+    }
+
+    /// The same, and checks that the caller may use `call`.
+    fn enter(&self, call: Call) -> Result<Held<'_>> {
+        let core = self.look();
+        self.check(&core, call)?;
+        Ok(core)
+    }
+
+    #[cold]
+    fn find_target(&self, core: &Held<'_>, call: Call, dst: Endpoint) -> Result<Target> {
+        self.check(core, call)?;
+        let target = core.table.target(self.ix, dst).map_err(|c| Error::early(c).at(dst))?;
+        if let Target::Here(ix) = target {
+            self.sends.set(Checked::new(core, call, dst, ix));
+        }
+        Ok(target)
+    }
+
+    /// Checks that the caller may use `call`.
+    fn check(&self, core: &Held<'_>, call: Call) -> Result<()> {
         let s = core.table.slot(self.ix);
         if s.endpoint != self.endpoint || !s.is_bound() {
             return Err(Error::early(Code::NOTBIND));
+        }
+        if s.ended {
+            return Err(Error::early(Code::DCNOTRUN));
         }
         if matches!(call, Call::Rcvrqst | Call::Reply) && !s.is_system() {
             return Err(Error::early(Code::TRAPDENIED));
         }
         s.may(call)?;
-        Ok(core)
+        Ok(())
     }
 
     /// Waits until the call in which this endpoint is has ended.
@@ -245,6 +387,21 @@ impl<W: Wait> Port<W> {
             Outcome::LaneProgress => outside::collect(self, dst, m),
             Outcome::FromLane(..) => Err(Error::early(Code::BADREQUEST).at(dst)),
         }
+    }
+
+    /// The ordinary end of an ordinary wait: without a deadline, brought by a neighbour. `None`: it is over or not, see
+    /// [`Port::wait_outcome`].
+    #[inline]
+    fn wait_plain(&self, m: &mut Message, until: Deadline) -> Option<Plain> {
+        if until != Deadline::NEVER || self.shared().outside().is_some() {
+            return None;
+        }
+        let why = self.home.wait(self.shared(), until);
+        let plain = self.home.collect(self.ix, m);
+        if plain.is_none() {
+            self.why.set(Some(why));
+        }
+        plain
     }
 
     /// Waits for the outcome of the present wait; leaves it at the deadline.
@@ -268,7 +425,10 @@ impl<W: Wait> Port<W> {
         let mut soon = check
             .map_or(Deadline::NEVER, |_| Deadline::from_ns(self.now().saturating_add(DEADLOCK_CHECK_NS)));
         loop {
-            let why = self.home.wait(self.shared(), until.min(soon));
+            let why = self.why.take().unwrap_or_else(|| self.home.wait(self.shared(), until.min(soon)));
+            if let Some(plain) = self.home.collect(self.ix, m) {
+                return Ok(plain.into());
+            }
             let mut core = self.shared().lock();
             if let Some(outcome) = core.table.finish(self.ix, m) {
                 core.release();
@@ -345,30 +505,85 @@ impl<W: Wait> Port<W> {
         self.take(Call::Rcvrqst, Filter::Requests, m, timeout)
     }
 
+    /// The straight way of a receive: nothing is there, and a neighbour brings a message. Whatever is different goes
+    /// the long way.
+    #[inline]
     fn take(&self, call: Call, filter: Filter, m: &mut Message, timeout: Timeout) -> Result<()> {
-        let mut until = None;
-        loop {
-            let mut core = self.enter(call)?;
-            if let Filter::From(src) = filter {
-                self.check_source(&core, src)?;
-            }
-            let until = *until.get_or_insert_with(|| self.receive_deadline(timeout));
-            let c = &mut *core;
-            let found = match c.table.receive(self.ix, filter, m, until != Deadline::NOW, &mut c.out)? {
-                Step::Done(found) => {
-                    core.release();
-                    found
+        let mut core = self.look();
+        let until = self.receive_deadline(timeout);
+        if self.receives.get().known(&core, call, filter.source()).is_some()
+            && until != Deadline::NOW
+            && core.table.waits_for_any(self.ix, filter)
+        {
+            drop(core);
+            return match self.wait_plain(m, until) {
+                Some(_) => {
+                    self.note_served(m);
+                    Ok(())
                 }
+                None => self.take_more(self.wait_outcome(m, until), call, filter, m, until),
+            };
+        }
+        self.take_long(core, call, filter, m, until)
+    }
+
+    /// What a wait for a message came to; if it came to nothing, receives again.
+    #[cold]
+    fn take_more(
+        &self,
+        outcome: Result<Outcome>,
+        call: Call,
+        filter: Filter,
+        m: &mut Message,
+        until: Deadline,
+    ) -> Result<()> {
+        let complete = match outcome? {
+            Outcome::Message | Outcome::Done => true,
+            Outcome::FromLane(lane, seq) => outside::take(self, lane, seq, m),
+            Outcome::Failed(e) => return Err(e),
+            _ => false,
+        };
+        if complete {
+            self.note_served(m);
+            return Ok(());
+        }
+        self.take_long(self.look(), call, filter, m, until)
+    }
+
+    fn take_long<'a>(
+        &'a self,
+        mut core: Held<'a>,
+        call: Call,
+        filter: Filter,
+        m: &mut Message,
+        until: Deadline,
+    ) -> Result<()> {
+        loop {
+            if self.receives.get().known(&core, call, filter.source()).is_none() {
+                self.check_receive(&core, call, filter)?;
+            }
+            let c = &mut *core;
+            let step = c.table.receive(self.ix, filter, m, until != Deadline::NOW, &mut c.out)?;
+            core.release();
+            let found = match step {
+                Step::Done(found) => found,
                 Step::Wait => {
-                    core.release();
-                    if let Filter::From(src) = filter {
-                        outside::watch(self, src)?;
+                    if let Filter::From(src) = filter
+                        && let Err(e) = outside::watch(self, src)
+                    {
+                        return self.stop_receiving(m, e);
                     }
-                    match self.wait_outcome(m, until)? {
-                        Outcome::Message | Outcome::Done => Received::Message,
-                        Outcome::FromLane(lane, seq) => Received::InLane(lane, seq),
-                        Outcome::Failed(e) => return Err(e),
-                        _ => continue,
+                    match self.wait_plain(m, until) {
+                        Some(_) => Received::Message,
+                        None => match self.wait_outcome(m, until)? {
+                            Outcome::Message | Outcome::Done => Received::Message,
+                            Outcome::FromLane(lane, seq) => Received::InLane(lane, seq),
+                            Outcome::Failed(e) => return Err(e),
+                            _ => {
+                                core = self.look();
+                                continue;
+                            }
+                        },
                     }
                 }
             };
@@ -380,6 +595,26 @@ impl<W: Wait> Port<W> {
                 self.note_served(m);
                 return Ok(());
             }
+            core = self.look();
+        }
+    }
+
+    /// A receive that cannot be told of its source's end does not wait, but keeps what has come already.
+    #[cold]
+    fn stop_receiving(&self, m: &mut Message, why: Error) -> Result<()> {
+        let mut core = self.shared().lock();
+        // What it returns is the same error again, or nothing when the end has come already.
+        let _ = core.table.give_up(self.ix, why.code, None);
+        let outcome =
+            self.home.collect(self.ix, m).map(Outcome::from).or_else(|| core.table.finish(self.ix, m));
+        drop(core);
+        match outcome {
+            Some(Outcome::Message) => {
+                self.note_served(m);
+                Ok(())
+            }
+            Some(Outcome::Failed(e)) => Err(e),
+            _ => Err(why),
         }
     }
 
@@ -390,6 +625,16 @@ impl<W: Wait> Port<W> {
             Timeout::Forever => Deadline::NEVER,
             t => Deadline::after(self.now(), t),
         }
+    }
+
+    #[cold]
+    fn check_receive(&self, core: &Held<'_>, call: Call, filter: Filter) -> Result<()> {
+        self.check(core, call)?;
+        if let Filter::From(src) = filter {
+            self.check_source(core, src)?;
+        }
+        self.receives.set(Checked::new(core, call, filter.source(), self.ix));
+        Ok(())
     }
 
     fn check_source(&self, core: &Held<'_>, src: Endpoint) -> Result<()> {
@@ -417,23 +662,46 @@ impl<W: Wait> Port<W> {
     /// # Errors
     /// `PROCSTS`: it does not wait for this endpoint's answer (any more); nothing happens. `TRAPDENIED` for a user process.
     pub fn reply(&self, dst: Endpoint, m: &mut Message, timeout: Timeout) -> Result<()> {
-        let mut core = self.enter(Call::Reply)?;
-        self.check_destination(&core, dst)?;
-        m.set_route(self.endpoint, dst);
-        m.set_kind(Kind::Reply);
-        let done = match core.table.find(self.dc, dst) {
+        let mut core = self.look();
+        let to = match self.replies.get().known(&core, Call::Reply, dst) {
+            Some(ix) => Some(ix),
+            None => self.find_client(&core, dst)?,
+        };
+        let header = |m: &mut Message| {
+            m.set_route(self.endpoint, dst);
+            m.set_kind(Kind::Reply);
+        };
+        let done = match to {
             Some(ix) => {
-                let c = &mut *core;
-                let done = c.table.reply(self.ix, ix, m, &mut c.out);
-                core.release();
-                done.map_err(|c| Error::early(c).at(dst))
+                if core.table.answer(self.ix, ix, m, header) {
+                    core.release_waking(ix);
+                    header(m);
+                    Ok(())
+                } else {
+                    core.release();
+                    Err(Error::early(Code::PROCSTS).at(dst))
+                }
             }
-            None => outside::reply(self, core, dst, m, timeout),
+            None => {
+                header(m);
+                outside::reply(self, core, dst, m, timeout)
+            }
         };
         if self.serving.get().0 == dst {
             self.detach();
         }
         done
+    }
+
+    #[cold]
+    fn find_client(&self, core: &Held<'_>, dst: Endpoint) -> Result<Option<Ix>> {
+        self.check(core, Call::Reply)?;
+        self.check_destination(core, dst)?;
+        let found = core.table.find(self.dc, dst);
+        if let Some(ix) = found {
+            self.replies.set(Checked::new(core, Call::Reply, dst, ix));
+        }
+        Ok(found)
     }
 
     fn check_destination(&self, core: &Held<'_>, dst: Endpoint) -> Result<()> {

@@ -78,22 +78,59 @@ impl Held<'_> {
     /// Carries out what the table said and lets go of the lock.
     #[inline]
     pub fn release(mut self) {
-        if self.core.out.is_empty() {
-            return;
+        let core = &mut *self.core;
+        match core.out[..] {
+            [] => {}
+            [Cmd::Wake(ix)] => {
+                core.out.clear();
+                self.release_waking(ix);
+            }
+            _ => self.carry_out(),
         }
+    }
+
+    /// The same when the table ended the wait of one endpoint and said so otherwise: nearly always, one call ends the
+    /// wait of one other.
+    #[inline]
+    pub fn release_waking(mut self, ix: Ix) {
+        let core = &mut *self.core;
+        if !core.out.is_empty() {
+            core.out.push(Cmd::Wake(ix));
+            return self.carry_out();
+        }
+        match core.wakers[ix as usize].deliver(&mut core.table, ix) {
+            Kick::No => {}
+            kick => self.end_sleep(ix, kick),
+        }
+    }
+
+    #[cold]
+    fn end_sleep(self, ix: Ix, kick: Kick) {
+        let shared = self.shared;
+        if kick == Kick::Polls {
+            drop(self);
+            return shared.nudge();
+        }
+        let wake = self.core.wakers[ix as usize].clone();
+        drop(self);
+        wake.kick();
+    }
+
+    #[cold]
+    fn carry_out(mut self) {
         let mut kicks: Vec<Arc<dyn Wake>> = Vec::new();
         let mut rings = false;
         let core = &mut *self.core;
         for cmd in core.out.drain(..) {
             match cmd {
-                Cmd::Wake(ix) => match core.wakers[ix as usize].set() {
+                Cmd::Wake(ix) => match core.wakers[ix as usize].deliver(&mut core.table, ix) {
                     Kick::No => {}
                     Kick::Sleeps => kicks.push(core.wakers[ix as usize].clone()),
                     Kick::Polls => rings = true,
                 },
-                Cmd::Refuse(lane, seq, error) => {
+                Cmd::Refuse(lane, seq, code, effect) => {
                     if let Some(outside) = &self.shared.outside {
-                        outside.refuse(lane, seq, &error);
+                        outside.refuse(lane, seq, &Error::new(code, effect));
                     }
                 }
             }
@@ -110,6 +147,7 @@ impl Held<'_> {
 }
 
 impl Shared {
+    #[inline]
     pub(crate) fn lock(&self) -> Held<'_> {
         // A panic while the lock is held is a bug of this crate; the table stays consistent call by call, so
         // the other endpoints go on.

@@ -8,7 +8,8 @@
 use crate::host::{Host, Wake as FutexWake};
 use crate::process::Shared;
 use crate::sync::{AtomicU64, Ordering};
-use dvs_abi::Deadline;
+use dvs_abi::{Deadline, Message};
+use dvs_kern::rendezvous::{Ix, Plain, Rendezvous};
 use std::sync::Arc;
 
 /// Why a wait returned.
@@ -29,13 +30,26 @@ pub trait Wait {
     /// `process` is there for homes that look after the outside world (lanes, timers) while they wait.
     fn wait(&self, process: &Shared, deadline: Deadline) -> Why;
 
+    /// The end of the wait of `ix` if [`Wake::deliver`] brought it here; it is then not looked for in the table. A message
+    /// is copied to `into`.
+    fn collect(&self, ix: Ix, into: &mut Message) -> Option<Plain> {
+        let _ = (ix, into);
+        None
+    }
+
     /// The waking side, kept in the process' table.
     fn waker(&self) -> Arc<dyn Wake>;
 }
 
 impl<T: Wait + ?Sized> Wait for &T {
+    #[inline]
     fn wait(&self, process: &Shared, deadline: Deadline) -> Why {
         (**self).wait(process, deadline)
+    }
+
+    #[inline]
+    fn collect(&self, ix: Ix, into: &mut Message) -> Option<Plain> {
+        (**self).collect(ix, into)
     }
 
     fn waker(&self) -> Arc<dyn Wake> {
@@ -58,6 +72,12 @@ pub enum Kick {
 pub trait Wake: Send + Sync {
     /// Sets the flag and says what must follow. Called under the lock of the process: short, no system call.
     fn set(&self) -> Kick;
+    /// The same, when the table holds the end of the wait of `ix`. A home whose waiting side runs on the calling thread
+    /// may take it out of the table and keep it for [`Wait::collect`], so that the waiting side needs no lock.
+    fn deliver(&self, table: &mut Rendezvous, ix: Ix) -> Kick {
+        let _ = (table, ix);
+        self.set()
+    }
     /// Ends a sleep. Called without any lock.
     fn kick(&self);
 }

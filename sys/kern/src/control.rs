@@ -13,8 +13,8 @@
 //!                                  <---    Event                 (any time)
 //! ```
 //!
-//! In the session one thread reads the socket and does nothing else, so that it also learns at once when the daemon
-//! ends. A lane may ring before its `LaneOpened` was read: whoever reads it then looks at the lane.
+//! In the session one thread reads the socket and does nothing else, so that it also learns at once when the
+//! daemon ends. A lane may ring before its `LaneOpened` was read: whoever reads it then looks at the lane.
 
 use dvs_abi::{Code, DcId, Effect, Endpoint, Error, Fault, NodeId, Privileges};
 use serde::{Deserialize, Serialize};
@@ -59,14 +59,15 @@ pub enum Request {
     Bind { kind: BindKind, dc: u16, endpoint: i32, pid: u32, node: u16, name: String, board: u32 },
     /// Ends a binding; for another process: asks it to end and waits until it did.
     Unbind { dc: u16, endpoint: i32, remaining: u64 },
-    /// A lane from `from` (bound in this session) to `to`. Waits while `to` is moving, at most `remaining` ns.
+    /// A lane from `from` (bound in this session) to `to`. Waits while `to` is moving, at most `remaining`
+    /// ns.
     OpenLane { dc: u16, from: i32, to: i32, remaining: u64 },
     /// The session forgot a lane that was closed; its number may be used again. Not answered.
     FreeLane { link: u16, lane: u8 },
     /// Tell me (`Event::Gone`) when `endpoint` ends; fails with SRCDIED if it is not bound. Not repeated.
     Watch { dc: u16, endpoint: i32 },
-    /// Waits until `endpoint` is bound anywhere (SELF: until somebody binds this process, in whatever container;
-    /// answered `Bound`).
+    /// Waits until `endpoint` is bound anywhere (SELF: until somebody binds this process, in whatever
+    /// container; answered `Bound`).
     WaitBind { dc: u16, endpoint: i32, remaining: u64, board: u32 },
     /// Waits until `endpoint` is free or another generation's.
     WaitUnbind { dc: u16, endpoint: i32, remaining: u64 },
@@ -274,9 +275,9 @@ pub enum Event {
     Link { link: u16, side: u8, bell_link: u16, peer_pid: u32 },
     /// `from` may now call `to` (bound here) through this lane. `may` = call set bits of the caller.
     LaneOpened { link: u16, lane: u8, dc: u16, from: i32, to: i32, remote: bool, may: u64, peer_pid: u32 },
-    /// The lane is dead, both directions: the peer endpoint ended (`DSTDIED`/`SRCDIED` is chosen by the library
-    /// from what was outstanding), its node was lost (`NOTCONN`), it moved (`MIGRATE`: open a new lane and
-    /// repeat what was not consumed) or rights were withdrawn (`TRAPDENIED`).
+    /// The lane is dead, both directions: the peer endpoint ended (`DSTDIED`/`SRCDIED` is chosen by the
+    /// library from what was outstanding), its node was lost (`NOTCONN`), it moved (`MIGRATE`: open a new
+    /// lane and repeat what was not consumed) or rights were withdrawn (`TRAPDENIED`).
     LaneClosed { link: u16, lane: u8, code: i32 },
     /// The link is gone with its peer. It comes when the session has freed every lane in it; only then is its
     /// number used again.

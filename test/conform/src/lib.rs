@@ -8,8 +8,8 @@
 //! | [`world`] | actors at sites, proofs of blocking, faults, watchdog |
 //! | [`scenarios`] | the scripts and their table |
 //!
-//! A home (`world::Home`) says where actors live. `DEVIATIONS.md` names every scenario that asks for something
-//! else than the reference system does, and why.
+//! A home (`world::Home`) says where actors live. `DEVIATIONS.md` names every scenario that asks for
+//! something else than the reference system does, and why.
 #![forbid(unsafe_code)]
 
 pub mod act;

@@ -1,5 +1,5 @@
-//! Short forms of the acts scripts use most. Without a time in the name they wait forever (the suite's watchdog
-//! ends what hangs).
+//! Short forms of the acts scripts use most. Without a time in the name they wait forever (the suite's
+//! watchdog ends what hangs).
 
 use crate::act::Act;
 use crate::word::{At, Payload, Range};

@@ -3,11 +3,11 @@
 //! ```text
 //!   scenario ── World ── Player ──acts──> actor (thread, coroutine, process, C process; here or on a node)
 //!                  │        └─Pending <──seen──┘
-//!                  └── watcher of each node: asks the system's tables, so "it is blocked" is known, not hoped
+//!                  └── watcher of each node: asks the system's tables, so "it is blocked" is known
 //! ```
 //!
-//! Nothing waits a fixed time: a step waits for the event it needs, and a watchdog of [`WATCHDOG`] turns a hang
-//! into a failure that names the act.
+//! Nothing waits a fixed time: a step waits for the event it needs, and a watchdog of [`WATCHDOG`] turns a
+//! hang into a failure that names the act.
 
 use crate::act::Act;
 use crate::seen::Seen;
@@ -75,6 +75,10 @@ pub trait Home {
     /// Whether there is no daemon: containers need not be made, and everybody knows what is bound at once.
     fn alone(&self) -> bool {
         false
+    }
+    /// Whether a message is in its receiver's sight once its sender is seen blocked.
+    fn exact(&self) -> bool {
+        true
     }
     /// For messages: `threads`, `coroutines`, ….
     fn name(&self) -> &'static str;
@@ -386,6 +390,11 @@ impl World {
         p.bind(Endpoint::NONE);
         self.known(p.ep());
         p
+    }
+
+    /// Whether a message is in its receiver's sight once its sender is seen blocked.
+    pub fn exact(&self) -> bool {
+        self.home.exact()
     }
 
     /// Whether all actors share one table, so that the order in which they came is known exactly.

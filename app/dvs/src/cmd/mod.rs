@@ -1,9 +1,12 @@
 //! One module a sub-command.
 
 pub mod completions;
+pub mod cp;
 pub mod daemon;
 pub mod dc;
+pub mod demo;
 pub mod down;
+pub mod files;
 pub mod key;
 pub mod kill;
 pub mod logs;
@@ -26,15 +29,14 @@ use crate::output::Format;
 pub struct Context {
     /// The node whose daemon is asked.
     pub node: Node,
-    /// The name that was asked for, if one was.
-    pub node_named: Option<String>,
     /// What to print.
     pub output: Format,
 }
 
 /// Runs the sub-command.
 pub fn run(cli: Cli) -> Done {
-    let context = Context { node: Node::find(cli.node.as_deref()), node_named: cli.node, output: cli.output };
+    let node = Node::find(cli.node.as_deref(), cli.runtime_dir);
+    let context = Context { node, output: cli.output };
     match cli.command {
         Command::Up(c) => c.run(&context),
         Command::Down(c) => c.run(&context),
@@ -47,9 +49,12 @@ pub fn run(cli: Cli) -> Done {
         Command::Top(c) => c.run(&context),
         Command::Kill(c) => c.run(&context),
         Command::Logs(c) => c.run(&context),
+        Command::Cp(c) => c.run(&context),
+        Command::Files(c) => c.run(&context),
+        Command::Demo(c) => c.run(),
         Command::Key(c) => c.run(&context),
         Command::Completions(c) => c.run(),
         Command::Man(c) => c.run(),
-        Command::Daemon(c) => c.run(),
+        Command::Daemon(c) => c.run(&context),
     }
 }

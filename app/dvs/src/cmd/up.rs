@@ -43,22 +43,19 @@ pub struct Up {
 impl Up {
     /// Starts the daemon and waits until it answers.
     pub fn run(&self, context: &Context) -> Done {
-        let name = match &self.config {
-            Some(file) => Config::load(file).map_err(Fail::usage)?.node,
-            None => context.node_named.clone().unwrap_or_else(|| "node0".to_string()),
-        };
         let node = match &self.config {
             Some(file) => Node::of_config(&Config::load(file).map_err(Fail::usage)?),
-            None => Node::find(Some(&name)),
+            None => context.node.clone(),
         };
         if node.status().is_ok() {
-            return Err(Fail::new(format!("node {name} runs already")).next("see it with: dvs status"));
+            let runs = format!("node {} runs already", node.name());
+            return Err(Fail::new(runs).next("see it with: dvs status"));
         }
         let mut command = Command::new(std::env::current_exe().map_err(Fail::new)?);
         command.arg("daemon");
         match &self.config {
             Some(file) => command.arg("--config").arg(file),
-            None => command.args(["--name", &name]),
+            None => command.args(["--node", node.name(), "--runtime-dir"]).arg(node.dir()),
         };
         if self.foreground {
             return Err(Fail::new(command.exec()));

@@ -1,21 +1,34 @@
 //! Asking the daemon, and what is built of it: binding, unbinding, watching.
 
+use super::lanes::Use;
 use super::{Channel, Outside};
 use crate::control::{self, Answer, BindKind, FromDaemon, Numbered, Request};
 use crate::port::Port;
 use crate::process::Process;
 use crate::wait::{Kick, Wait, Wake};
 use dvs_abi::{Code, DcId, Deadline, Effect, Endpoint, Error, NodeId, Result};
-use dvs_kern::rendezvous::{Shape, Slot};
+use dvs_kern::rendezvous::{Ix, Shape, Slot};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// A request under way.
 pub(super) enum Pending {
-    /// Whom to wake.
-    Waits(Arc<dyn Wake>),
+    /// Whom to wake, and what it is for.
+    Waits(Arc<dyn Wake>, Purpose),
     /// What was answered.
     Answered(Result<Answer>),
+}
+
+/// What a request is for, as far as it decides how its answer is handled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Purpose {
+    /// Nothing in particular.
+    Any,
+    /// The daemon writes into memory of ours: after the deadline it is withdrawn, and its answer still waited for,
+    /// because only then nothing more is written.
+    Memory,
+    /// A lane from this endpoint to that one: entered as soon as the answer is read.
+    Lane(Ix, Endpoint),
 }
 
 /// Reads the answer to the first record.
@@ -33,32 +46,32 @@ pub(super) fn welcome(channel: &dyn Channel) -> Result<NodeId> {
 /// # Errors
 /// What the daemon answers; `DVSINIT` when there is none (any more); `TIMEDOUT`.
 pub(crate) fn ask<W: Wait>(process: &Process, home: &W, request: Request, until: Deadline) -> Result<Answer> {
-    ask_or(process, home, request, until, false)
+    ask_for(process, home, request, until, Purpose::Any)
 }
 
-/// The same for a request that makes the daemon write into memory of ours: after the deadline it is withdrawn, and
-/// its answer still waited for, because only then nothing more is written.
+/// The same for [`Purpose::Memory`].
 pub(crate) fn ask_to_the_end<W: Wait>(
     process: &Process,
     home: &W,
     request: Request,
     until: Deadline,
 ) -> Result<Answer> {
-    ask_or(process, home, request, until, true)
+    ask_for(process, home, request, until, Purpose::Memory)
 }
 
-fn ask_or<W: Wait>(
+/// The same for any purpose.
+pub(super) fn ask_for<W: Wait>(
     process: &Process,
     home: &W,
     request: Request,
     mut until: Deadline,
-    to_the_end: bool,
+    purpose: Purpose,
 ) -> Result<Answer> {
     let shared = process.shared();
     let o = shared.outside().ok_or(Error::early(Code::DVSINIT))?;
     o.alive()?;
     let id = o.requests.fetch_add(1, Ordering::Relaxed) + 1;
-    o.pending().insert(id, Pending::Waits(home.waker()));
+    o.pending().insert(id, Pending::Waits(home.waker(), purpose));
     let sent = control::encode(&Numbered { id, request }).and_then(|bytes| o.channel.send(&bytes));
     let result = match sent {
         Err(e) => Err(e),
@@ -74,7 +87,7 @@ fn ask_or<W: Wait>(
             home.wait(shared, until.min(soon));
             if until.passed(shared.host().now()) && !o.answered(id) {
                 o.tell(Request::Withdraw { id });
-                if !to_the_end {
+                if purpose != Purpose::Memory {
                     break Err(Error::early(Code::TIMEDOUT));
                 }
                 until = Deadline::NEVER;
@@ -100,11 +113,6 @@ impl Outside {
         matches!(self.pending().get(&id), Some(Pending::Answered(_)))
     }
 
-    /// Whether somebody still waits for an answer.
-    pub(super) fn awaits(&self, id: u64) -> bool {
-        matches!(self.pending().get(&id), Some(Pending::Waits(_)))
-    }
-
     /// Asks whether the call an endpoint has been blocked in for long is part of a circle; the answer is an event.
     pub(crate) fn ask_circle(&self, dc: DcId, endpoint: Endpoint, call: u64) {
         self.tell(Request::DeadlockCheck { dc: dc.0, endpoint: endpoint.raw(), call });
@@ -113,10 +121,31 @@ impl Outside {
     /// The control thread brings an answer; says what must follow.
     pub(super) fn answer(&self, id: u64, result: Result<Answer>) -> Option<(Kick, Arc<dyn Wake>)> {
         let mut pending = self.pending();
-        let place = pending.get_mut(&id)?;
-        match std::mem::replace(place, Pending::Answered(result)) {
-            Pending::Waits(wake) => Some((wake.set(), wake)),
+        let mut place = pending.get_mut(&id);
+        if let Ok(Answer::Lane { link, lane, remote, .. }) = result {
+            let wanted = match &mut place {
+                Some(Pending::Waits(_, Purpose::Lane(ix, to))) => Some((*ix, *to)),
+                _ => None,
+            };
+            self.opened(link, lane, remote, wanted);
+        }
+        match std::mem::replace(place?, Pending::Answered(result)) {
+            Pending::Waits(wake, _) => Some((wake.set(), wake)),
             Pending::Answered(_) => None,
+        }
+    }
+
+    /// Enters a lane of ours before the daemon's next word about it is read; one that nobody waits for any more is kept
+    /// out of use until the daemon closes it.
+    fn opened(&self, link: u16, lane: u8, remote: bool, wanted: Option<(Ix, Endpoint)>) {
+        let key = super::lanes::key(link, lane);
+        let mut lanes = self.lanes();
+        match wanted {
+            Some((ix, to)) if lanes.shore(link).is_some() => {
+                lanes.enter(key, Use::Out { ix, to, remote, seq: 0, closed: None });
+            }
+            _ if lanes.get(key).is_none() => lanes.enter(key, Use::Dead),
+            _ => {}
         }
     }
 

@@ -39,8 +39,7 @@ pub(crate) fn exchange<W: Wait>(
         Err(Refused::Closed) => {
             // Nothing was done: the daemon says what became of the destination.
             core.release();
-            o.drop_lane(lane);
-            return Ok(Attempt::Repeat);
+            return Ok(if o.drop_lane(lane) { Attempt::Repeat } else { Attempt::Shut });
         }
         Err(r) => return Err(Error::early(r.code()).at(dst)),
     };
@@ -67,25 +66,22 @@ fn open_lane<W: Wait>(port: &Port<W>, o: &Outside, dst: Endpoint, until: Deadlin
     let request =
         Request::OpenLane { dc: port.dc().0, from: port.endpoint().raw(), to: dst.raw(), remaining };
     let wait = if until == Deadline::NOW { Deadline::NEVER } else { until };
-    let answer = ask(port.process(), port.home(), request, wait)?;
-    let Answer::Lane { link, lane, remote, .. } = answer else {
-        return Err(Error::early(Code::BADREQUEST).at(dst));
+    let lane = ask::Purpose::Lane(port.ix(), dst);
+    let answer = match ask::ask_for(port.process(), port.home(), request, wait, lane) {
+        // Bound in this very process, and the daemon knew it before our table did: it is entered any moment now.
+        Err(e) if e.code == Code::LCLPROC => {
+            let soon = Deadline::from_ns(port.now().saturating_add(ENTER_NS));
+            port.home().wait(port.process().shared(), soon);
+            return Ok(());
+        }
+        other => other?,
     };
-    let key = super::lanes::key(link, lane);
-    let new = Use::Out { ix: port.ix(), to: dst, remote, seq: 0, closed: None };
-    let mut lanes = o.lanes();
-    if let Some(Use::Opening { closed: true }) = lanes.get(key) {
-        // Closed already: the next attempt asks again and learns why.
-        lanes.remove(key);
-        drop(lanes);
-        o.tell(Request::FreeLane { link, lane });
-        return Ok(());
+    // It was entered when the answer was read; it may be closed again, and its memory gone.
+    match answer {
+        Answer::Lane { link, .. } if o.lanes().shore(link).is_some() => Ok(()),
+        Answer::Lane { .. } => Err(Error::early(Code::DSTDIED).at(dst)),
+        _ => Err(Error::early(Code::BADREQUEST).at(dst)),
     }
-    if lanes.shore(link).is_none() {
-        return Err(Error::early(Code::DSTDIED).at(dst));
-    }
-    lanes.enter(key, new);
-    Ok(())
 }
 
 impl Outside {
@@ -110,8 +106,8 @@ impl Outside {
         Ok(remote)
     }
 
-    /// Forgets a lane that turned out to be closed.
-    pub(super) fn drop_lane(&self, key: LaneKey) {
+    /// Forgets a lane that turned out to be closed; whether the daemon had said so.
+    pub(super) fn drop_lane(&self, key: LaneKey) -> bool {
         let closed = {
             let mut lanes = self.lanes();
             let told = matches!(lanes.get(key), Some(Use::Out { closed: Some(_), .. }));
@@ -128,6 +124,7 @@ impl Outside {
             let (link, lane) = super::lanes::parts(key);
             self.tell(Request::FreeLane { link, lane });
         }
+        closed
     }
 
     /// Cancels the call of `ix` through a lane, if it is in one.
@@ -339,5 +336,7 @@ pub(crate) fn notify<W: Wait>(
     Err(Error::early(Code::DSTDIED).at(dst))
 }
 
+/// Between two looks whether a binding of this process was entered.
+const ENTER_NS: u64 = 200_000;
 /// Lanes that may turn out closed in a row before a notification is given up.
 const NOTIFY_TRIES: usize = 4;

@@ -3,7 +3,7 @@
 use super::lanes::{Shore, Use, key};
 use super::{Channel, Mapped, Outside};
 use crate::bell::Ringer;
-use crate::control::{self, Answer, Event, FromDaemon, Request};
+use crate::control::{self, Event, FromDaemon, Request};
 use crate::link::Side;
 use crate::process::{Held, Shared};
 use crate::wait::{Kick, Wake};
@@ -18,12 +18,6 @@ pub(super) fn run(channel: &dyn Channel, shared: &Weak<Shared>) {
         let Some(o) = shared.outside() else { return };
         match control::decode(&bytes) {
             Ok(FromDaemon::Reply { id, result }) => {
-                if let Ok(Answer::Lane { link, lane, .. }) = &result
-                    && o.awaits(id)
-                {
-                    // What is said of the lane next may be read before whoever asked runs again.
-                    o.lanes().answered(key(*link, *lane));
-                }
                 let woken = o.answer(id, result.map_err(Error::from));
                 shared.carry(woken);
             }
@@ -115,11 +109,7 @@ impl Outside {
                     core.table.iter().filter(|(_, s)| s.dc == DcId(dc)).map(|(ix, _)| ix).collect();
                 for ix in all {
                     shared.interrupt_held(&mut core, ix, Code::DCNOTRUN);
-                    let c = &mut *core;
-                    // One that waited fetches its outcome first; its next call finds no container at the daemon.
-                    if !c.table.slot(ix).is_ready() {
-                        c.table.unbind(ix, false, &mut c.out);
-                    }
+                    core.table.slot_mut(ix).ended = true;
                 }
             }
             Event::Closing => {}
@@ -152,7 +142,6 @@ impl Outside {
         let mut lanes = self.lanes();
         lanes.with_lane(k, |l| l.close());
         match lanes.get(k) {
-            Some(Use::Opening { .. }) => return lanes.enter(k, Use::Opening { closed: true }),
             Some(Use::Out { ix, seq, .. }) => {
                 if let Some(Use::Out { closed, .. }) = lanes.get_mut(k) {
                     *closed = Some(code);

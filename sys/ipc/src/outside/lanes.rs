@@ -35,9 +35,6 @@ pub(super) enum Use {
         taken: u64,
         grants: GrantList,
     },
-    /// The daemon has opened it for an endpoint of ours, which has not read that answer yet; and perhaps closed
-    /// it again meanwhile.
-    Opening { closed: bool },
     /// Our endpoint is gone; the daemon has not closed the lane yet.
     Dead,
 }
@@ -102,13 +99,6 @@ impl Lanes {
             self.by_target.insert((ix, to), key);
         }
         self.uses[at] = Some(new);
-    }
-
-    /// The daemon answered that this lane is open.
-    pub fn answered(&mut self, key: LaneKey) {
-        if !matches!(self.get(key), Some(Use::Out { .. })) {
-            self.enter(key, Use::Opening { closed: false });
-        }
     }
 
     pub fn get(&self, key: LaneKey) -> Option<Use> {

@@ -47,6 +47,8 @@ pub(crate) enum Attempt {
     Over,
     /// Make it again: the destination moved, or a lane had to be opened.
     Repeat,
+    /// The lane is closed, but the daemon has not said so: the peer is about to end, or lies. Make it again in a while.
+    Shut,
     /// A server relayed it: make it again to this endpoint.
     Redirected(Endpoint),
 }
@@ -93,6 +95,9 @@ pub trait Channel: Send + Sync {
 
     /// The next record and the memory that came with it; blocks; `None` at the end.
     fn receive(&self) -> Option<(Vec<u8>, Vec<Mapped>)>;
+
+    /// Ends the connection: whoever receives, here or at the daemon, finds its end.
+    fn end(&self);
 }
 
 /// The session of a process.
@@ -109,6 +114,13 @@ pub struct Outside {
     watched: Mutex<HashMap<(u16, i32), ()>>,
     sleepers: Mutex<Vec<Arc<dyn Wake>>>,
     ended: AtomicBool,
+}
+
+impl Drop for Outside {
+    /// The session ends with the last that holds its process; else its control thread would keep it.
+    fn drop(&mut self) {
+        self.channel.end();
+    }
 }
 
 impl Outside {

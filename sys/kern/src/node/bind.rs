@@ -169,6 +169,7 @@ impl Node {
             moving: false,
             moved: false,
             asked: false,
+            contested: false,
             declared: false,
             instances: 0,
             lanes: BTreeSet::new(),
@@ -373,6 +374,10 @@ impl Node {
         self.forget_watchers(dc, &d, true);
         if d.is_local() {
             self.broadcast(super::record::Record::Unbound { dc, endpoint: d.endpoint.raw() });
+        }
+        if d.contested {
+            // Another node may have it still; what it said was passed over then.
+            self.broadcast(super::record::Record::Resync);
         }
         self.bound_here -= usize::from(d.pid != 0 && d.node == self.config.me);
         self.bound_here -= usize::from(d.pid != 0 && d.kind == BindKind::Backup);

@@ -100,6 +100,11 @@ impl Cluster {
         newer
     }
 
+    /// The register of a container; one that was never written has version 0.
+    pub fn register(&self, dc: u16) -> Register {
+        self.registers.get(&dc).cloned().unwrap_or_default()
+    }
+
     /// Every register that was ever written.
     pub fn registers(&self) -> impl Iterator<Item = (u16, &Register)> {
         self.registers.iter().map(|(n, r)| (*n, r))

@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 /// One slot, free or bound.
 #[derive(Debug, Default)]
 pub struct Slot {
-    /// The endpoint that used it last; stays after it is freed, so that a late caller is told the right thing.
+    /// The endpoint that used it last; stays after it is freed, so that a late caller is told the right
+    /// thing.
     pub last: Option<Endpoint>,
     /// The node that was lost with that endpoint.
     pub lost: Option<NodeId>,

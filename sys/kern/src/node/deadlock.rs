@@ -1,11 +1,11 @@
 //! Circles of waits: found by following who waits for whom, also from node to node.
 //!
 //! Every blocked session writes on its board whom it waits for; a session that has been blocked for long asks
-//! for a check. The chain is followed here as far as it stays on this node. Where it leaves, it is sent to the
-//! node of the next endpoint (`Record::Probe`), which goes on. When the next endpoint is already in the chain,
-//! that part of the chain is a circle, and its youngest call fails. Boards are read without a lock, so a wait
-//! that has only just begun may be over: a circle whose youngest wait is younger than [`SETTLED_NS`] is left
-//! alone; that wait will ask for itself.
+//! for a check. The chain is followed here as far as it stays on this node. Where it leaves, it is sent to
+//! the node of the next endpoint (`Record::Probe`), which goes on. When the next endpoint is already in the
+//! chain, that part of the chain is a circle, and its youngest call fails. Boards are read without a lock, so
+//! a wait that has only just begun may be over: a circle whose youngest wait is younger than [`SETTLED_NS`]
+//! is left alone; that wait will ask for itself.
 
 use super::Node;
 use super::dispatch::{DONE, Outcome};

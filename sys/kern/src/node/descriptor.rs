@@ -35,6 +35,8 @@ pub struct Descriptor {
     pub moved: bool,
     /// Somebody asked it to unbind: its end is no news for whom it may concern.
     pub asked: bool,
+    /// Another node said that it has the slot too; when this one ends, the others are asked again.
+    pub contested: bool,
     /// Somebody registered it here by hand (not only the directory).
     pub declared: bool,
     /// Nodes with an instance (replicas).

@@ -41,16 +41,48 @@ impl Node {
 
     /// Tells one node everything.
     fn sync(&mut self, node: u16) {
-        for (dc, r) in self.cluster.registers() {
-            let Register { version, origin, value } = r.clone();
-            self.out.push(Command::Control { node, record: Record::Dc { dc, version, origin, value } });
+        let dcs: Vec<u16> = self.cluster.registers().map(|(dc, _)| dc).collect();
+        for dc in dcs {
+            self.sync_dc(node, dc);
         }
-        for (dc, c) in &self.dcs {
-            for d in c.descriptors() {
-                if let Some(record) = self.bound_record(*dc, d.endpoint.slot()) {
-                    self.out.push(Command::Control { node, record });
-                }
+    }
+
+    fn sync_register(&mut self, node: u16, dc: u16) {
+        let Register { version, origin, value } = self.cluster.register(dc);
+        self.out.push(Command::Control { node, record: Record::Dc { dc, version, origin, value } });
+    }
+
+    /// Tells one node everything about a container.
+    fn sync_dc(&mut self, node: u16, dc: u16) {
+        self.sync_register(node, dc);
+        let Some(c) = self.dcs.get(&dc) else { return };
+        for d in c.descriptors() {
+            if let Some(record) = self.bound_record(dc, d.endpoint.slot()) {
+                self.out.push(Command::Control { node, record });
             }
+        }
+    }
+
+    /// A node says what it knows of a container.
+    fn learn_dc(&mut self, node: u16, dc: u16, register: Register) {
+        let good = register.value.as_ref().is_none_or(|v| v.check().is_ok());
+        if dc as usize >= DCS_MAX || !good {
+            return;
+        }
+        let (theirs, value) = ((register.version, register.origin), register.value.clone());
+        if self.cluster.merge(dc, register) {
+            let before = self.dcs.get(&dc).map_or(0, |c| c.config.nodes);
+            let gained = value.as_ref().map_or(0, |v| v.nodes) & !before != 0;
+            self.apply_dc(dc, value, None);
+            if gained {
+                // What was said about it before it was known here: version 0 is older than anything.
+                self.broadcast(Record::Dc { dc, version: 0, origin: 0, value: None });
+            }
+            return;
+        }
+        let ours = self.cluster.register(dc);
+        if theirs < (ours.version, ours.origin) {
+            self.sync_dc(node, dc);
         }
     }
 
@@ -127,11 +159,7 @@ impl Node {
         let ep = Endpoint::from_raw;
         match record {
             Record::Dc { dc, version, origin, value } => {
-                let good = value.as_ref().is_none_or(|v| v.check().is_ok());
-                let register = Register { version, origin, value: value.clone() };
-                if (dc as usize) < DCS_MAX && good && self.cluster.merge(dc, register) {
-                    self.apply_dc(dc, value, None);
-                }
+                self.learn_dc(node, dc, Register { version, origin, value });
             }
             Record::Bound { dc, endpoint, kind, name, calls, pid: _ } => {
                 self.learn(node, dc, ep(endpoint), kind, &name, CallSet(calls));
@@ -155,7 +183,8 @@ impl Node {
     fn learn(&mut self, node: u16, dc: u16, endpoint: Endpoint, kind: BindKind, name: &str, calls: CallSet) {
         let Some(c) = self.dcs.get(&dc) else {
             if (dc as usize) < DCS_MAX {
-                self.out.push(Command::Control { node, record: Record::Resync });
+                // One of the two knows less of the container; it will be told.
+                self.sync_register(node, dc);
             }
             return;
         };
@@ -164,26 +193,40 @@ impl Node {
         }
         let instance = if kind == BindKind::Replica { 1 << node } else { 0 };
         let slot = endpoint.slot();
+        let mut contested = false;
         match c.bound(slot) {
             Some(d) if d.is_local() => {
-                if d.endpoint == endpoint && d.kind == BindKind::Replica {
+                if d.endpoint == endpoint && d.kind == BindKind::Replica && instance != 0 {
                     self.add_instance(dc, slot, instance);
                 } else {
                     let text = format!("{endpoint} of dc{dc} is bound here and on node {node}");
                     self.out.push(Command::Log(text));
                 }
-                return;
+                return self.set_contested(dc, slot, true);
             }
             // A standby stays one, and learns who its primary is now.
             Some(d) if d.endpoint == endpoint && (d.node.0 == node || d.kind == BindKind::Backup) => {}
             Some(d) if d.endpoint == endpoint && d.instances != 0 && instance != 0 => {
                 return self.add_instance(dc, slot, instance);
             }
-            Some(d) if d.moving => {}
-            Some(_) => self.end(dc, slot, End::Unbound),
+            Some(d) if d.endpoint == endpoint && d.moving => {}
+            Some(d) => {
+                contested = d.node.0 != node;
+                self.set_contested(dc, slot, false);
+                self.end(dc, slot, End::Unbound);
+            }
             None => {}
         }
         self.register(node, dc, endpoint, name, calls, instance);
+        if contested {
+            self.set_contested(dc, slot, true);
+        }
+    }
+
+    fn set_contested(&mut self, dc: u16, slot: i32, contested: bool) {
+        if let Some(d) = self.dcs.get_mut(&dc).and_then(|c| c.bound_mut(slot)) {
+            d.contested = contested;
+        }
     }
 
     fn register(

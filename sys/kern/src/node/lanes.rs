@@ -337,6 +337,9 @@ impl Node {
         from: Endpoint,
         to: Endpoint,
     ) -> Result<Outcome, Error> {
+        if node == self.config.me.0 || self.config.position(node).is_none() {
+            return Err(Code::BADNODEID.into());
+        }
         let c = self.dc(dc)?;
         if !c.config.runs_on(self.config.me.0) || !c.config.runs_on(node) {
             return Err(Code::NODCNODE.into());

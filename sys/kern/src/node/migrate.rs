@@ -10,9 +10,9 @@
 //! ```
 //!
 //! Each step is told to every node, so it is enough to ask one; repeating it on the others (as programs for
-//! the reference system do) is no error. While moving, opening a lane waits. Lanes to the old place are closed
-//! with MIGRATE at the commit: what had not been consumed goes again by a new lane, what had been ends with
-//! "unknown" at its caller.
+//! the reference system do) is no error. While moving, opening a lane waits. Lanes to the old place are
+//! closed with MIGRATE at the commit: what had not been consumed goes again by a new lane, what had been ends
+//! with "unknown" at its caller.
 
 use super::Node;
 use super::dispatch::{DONE, Outcome};
@@ -154,6 +154,7 @@ impl Node {
         let Some(d) = self.dcs.get_mut(&dc).and_then(|c| c.bound_mut(endpoint.slot())) else { return };
         if leaves {
             d.kind = BindKind::Remote;
+            d.instances &= !(1 << me);
             d.session = None;
             d.claimed = false;
             let pid = std::mem::take(&mut d.pid);
@@ -195,6 +196,7 @@ impl Node {
         let me = self.config.me;
         if let Some(d) = self.dc_mut(dc)?.bound_mut(endpoint.slot()) {
             d.kind = BindKind::Local;
+            d.instances = 0;
             d.node = me;
             d.pid = pid;
             d.session = session;

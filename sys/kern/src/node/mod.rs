@@ -1,7 +1,7 @@
 //! One node's tables and rules: who is bound where, who may open a lane to whom, who waits for what.
 //!
-//! Why pure: every rule of the facts (§2.2–2.5, §5, §6) is decided here from `(state, event, now)`, so that it
-//! can be tested by the million without a socket. The driver (`app/dvsd`) carries out the commands.
+//! Why pure: every rule of the facts (§2.2–2.5, §5, §6) is decided here from `(state, event, now)`, so that
+//! it can be tested by the million without a socket. The driver (`app/dvsd`) carries out the commands.
 //!
 //! ```text
 //!  sessions ── Request ──►┌──────────────────────────────┐──► Reply / Tell     (to a session)

@@ -92,7 +92,8 @@ impl Node {
         self.deliver_notice(dc, Endpoint::HARDWARE, endpoint, 0, self.now)
     }
 
-    /// A notification by `from`, bound in session `s`, in the name of `source`: `ends` = source, from, target.
+    /// A notification by `from`, bound in session `s`, in the name of `source`: `ends` = source, from,
+    /// target.
     pub(crate) fn notice(
         &mut self,
         s: SessionId,

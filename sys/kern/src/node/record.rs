@@ -40,13 +40,14 @@ pub struct Hop {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
 #[allow(missing_docs)]
 pub enum Record {
-    /// A container's present state; the greater `(version, origin)` wins.
+    /// A container's present state; the greater `(version, origin)` wins. Whoever gets an older one than its
+    /// own answers with its own and what is bound there.
     Dc { dc: u16, version: u64, origin: u16, value: Option<DcConfig> },
     /// `endpoint` is bound on the node that says so. `calls` = what it may call.
     Bound { dc: u16, endpoint: i32, kind: BindKind, name: String, calls: u64, pid: u32 },
     /// `endpoint` is not bound there any more.
     Unbound { dc: u16, endpoint: i32 },
-    /// Say everything again: a record came about a container that is not known here.
+    /// Say everything again: two nodes claimed one slot and something that was said was passed over.
     Resync,
     /// A notification for `endpoint`, which lives on the node that gets this, in the name of `source`.
     Notice { dc: u16, source: i32, endpoint: i32, value: u64 },

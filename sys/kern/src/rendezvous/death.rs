@@ -43,6 +43,7 @@ impl Rendezvous {
             *place = 0;
         }
         self.bound -= 1;
+        self.changes += 1;
         self.free.push(ix);
         self.leave_everything(ix, dc, endpoint, phase);
         let early = if moved { Code::MIGRATE } else { Code::DSTDIED };
@@ -53,18 +54,18 @@ impl Rendezvous {
                     self.end(sender, Outcome::Failed(Error::early(Code::DSTDIED).at(endpoint)), out);
                 }
                 Party::Lane(lane, seq) => {
-                    out.push(Cmd::Refuse(lane, seq, Error::early(early).at(endpoint)));
+                    out.push(Cmd::Refuse(lane, seq, early, Effect::No));
                 }
             }
         }
         let late = Error::new(Code::SRCDIED, Effect::Unknown).at(endpoint);
-        for (_, client) in clients {
+        for (_, client) in clients.into_iter() {
             match client {
                 Client::Local(c) if self.slots[c as usize].phase == Phase::Awaiting(endpoint) => {
                     self.end(c, Outcome::Failed(late.clone()), out);
                 }
                 Client::Local(_) => {}
-                Client::Lane(lane, seq) => out.push(Cmd::Refuse(lane, seq, late.clone())),
+                Client::Lane(lane, seq) => out.push(Cmd::Refuse(lane, seq, late.code, late.effect)),
             }
         }
         for w in watchers {

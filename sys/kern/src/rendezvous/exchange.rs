@@ -1,7 +1,7 @@
 //! Sending, receiving, answering, relaying, giving up.
 
 use super::slot::Entry;
-use super::{Client, Cmd, Filter, Ix, LaneKey, Outcome, Party, Phase, Rendezvous, Step};
+use super::{Client, Cmd, Filter, Ix, LaneKey, Outcome, Party, Phase, Rendezvous, Slot, Step};
 use dvs_abi::{Code, Effect, Endpoint, Error, Grant, Kind, Message};
 
 /// What a receive found.
@@ -33,19 +33,19 @@ impl Rendezvous {
         let kind = message.kind().unwrap_or_default();
         let source = self.slots[me as usize].endpoint;
         let to = self.slots[dst as usize].endpoint;
-        if kind == Kind::Send && self.answer_local(me, dst, message, out) {
+        if kind == Kind::Send && self.answer(me, dst, message, |_| {}) {
+            out.push(Cmd::Wake(dst));
             return Ok(Step::Done(()));
         }
-        if self.slots[dst as usize].accepts(source) {
-            self.slots[dst as usize].mailbox = *message;
+        if kind == Kind::Request && self.call_waiting(me, dst, message, grants, |_| {}) {
+            out.push(Cmd::Wake(dst));
+            return Ok(Step::Wait);
+        }
+        let d = &mut self.slots[dst as usize];
+        if kind != Kind::Request && d.accepts(source) {
+            *d.mailbox = *message;
             self.end(dst, Outcome::Message, out);
-            return Ok(if kind == Kind::Send {
-                Step::Done(())
-            } else {
-                self.lend(me, grants);
-                self.await_answer(me, dst);
-                Step::Wait
-            });
+            return Ok(Step::Done(()));
         }
         if !block {
             return Err(Error::early(Code::AGAIN).at(to));
@@ -53,18 +53,65 @@ impl Rendezvous {
         if let Some(cycle) = self.circle(me, to) {
             return Err(Error::deadlock(cycle).at(to));
         }
-        self.lend(me, grants);
-        let s = &mut self.slots[me as usize];
+        let s = self.lend(me, grants);
         s.request = *message;
         s.phase = if kind == Kind::Send { Phase::Sending(to) } else { Phase::Calling(to) };
         self.slots[dst as usize].queue.push_back(Entry { source, party: Party::Local(me), kind });
         Ok(Step::Wait)
     }
 
-    fn lend(&mut self, me: Ix, grants: &[Grant]) {
+    /// The commonest case of [`Rendezvous::send`] alone: a request to an endpoint that waits for it. False, and nothing
+    /// done, in every other. The driver wakes the endpoint, as after [`Cmd::Wake`].
+    ///
+    /// `address` writes the header of what is delivered: after the copy, as a copy of words just written would wait for
+    /// them.
+    #[inline]
+    pub fn call_waiting(
+        &mut self,
+        me: Ix,
+        dst: Ix,
+        request: &Message,
+        grants: &[Grant],
+        address: impl FnOnce(&mut Message),
+    ) -> bool {
+        let source = self.slots[me as usize].endpoint;
+        let d = &mut self.slots[dst as usize];
+        if !d.accepts(source) {
+            return false;
+        }
+        *d.mailbox = *request;
+        address(&mut d.mailbox);
+        d.end(Outcome::Message);
+        d.clients.insert(source, Client::Local(me));
+        let to = d.endpoint;
+        self.lend(me, grants).phase = Phase::Awaiting(to);
+        true
+    }
+
+    /// The commonest case of [`Rendezvous::receive`] alone: from anybody, and nothing is there. False, and nothing done, in
+    /// every other.
+    #[inline]
+    pub fn waits_for_any(&mut self, me: Ix, filter: Filter) -> bool {
+        let s = &mut self.slots[me as usize];
+        let straight = !matches!(filter, Filter::From(_))
+            && !s.woken
+            && !s.frozen
+            && s.notices.is_empty()
+            && s.queue.is_empty();
+        if straight {
+            s.phase = Phase::Receiving(filter);
+        }
+        straight
+    }
+
+    #[inline]
+    fn lend(&mut self, me: Ix, grants: &[Grant]) -> &mut Slot {
         let s = &mut self.slots[me as usize];
         s.grants.clear();
-        s.grants.extend_from_slice(grants);
+        if !grants.is_empty() {
+            s.grants.extend_from_slice(grants);
+        }
+        s
     }
 
     fn await_answer(&mut self, caller: Ix, callee: Ix) {
@@ -196,6 +243,7 @@ impl Rendezvous {
             return Ok(None);
         };
         let Some(entry) = s.queue.remove(at) else { return Ok(None) };
+        s.noticed.clear();
         match entry.party {
             Party::Lane(lane, seq) => Ok(Some(Received::InLane(lane, seq))),
             Party::Local(sender) => {
@@ -220,7 +268,7 @@ impl Rendezvous {
         let outcome = match self.receive_now(me, filter, &mut into, out) {
             Ok(None) => return,
             Ok(Some(Received::Message)) => {
-                self.slots[me as usize].mailbox = into;
+                *self.slots[me as usize].mailbox = into;
                 Outcome::Message
             }
             Ok(Some(Received::InLane(lane, seq))) => Outcome::FromLane(lane, seq),
@@ -229,18 +277,20 @@ impl Rendezvous {
         self.end(me, outcome, out);
     }
 
-    /// Answers a caller of this process, if it awaits `me`'s answer.
+    /// Answers a caller of this process if it awaits `me`'s answer; then the driver wakes it, as after [`Cmd::Wake`].
+    /// `address` as with [`Rendezvous::call_waiting`].
     #[inline]
-    fn answer_local(&mut self, me: Ix, dst: Ix, message: &Message, out: &mut Vec<Cmd>) -> bool {
+    pub fn answer(&mut self, me: Ix, dst: Ix, message: &Message, address: impl FnOnce(&mut Message)) -> bool {
         let mine = self.slots[me as usize].endpoint;
         let s = &mut self.slots[dst as usize];
         if s.phase != Phase::Awaiting(mine) || s.outcome.is_some() {
             return false;
         }
-        s.mailbox = *message;
+        *s.mailbox = *message;
+        address(&mut s.mailbox);
+        s.end(Outcome::Message);
         let source = s.endpoint;
         self.slots[me as usize].clients.remove(&source);
-        self.end(dst, Outcome::Message, out);
         true
     }
 
@@ -250,7 +300,11 @@ impl Rendezvous {
     /// `PROCSTS` when it does not await `me`'s answer.
     #[inline]
     pub fn reply(&mut self, me: Ix, dst: Ix, message: &Message, out: &mut Vec<Cmd>) -> Result<(), Code> {
-        if self.answer_local(me, dst, message, out) { Ok(()) } else { Err(Code::PROCSTS) }
+        if !self.answer(me, dst, message, |_| {}) {
+            return Err(Code::PROCSTS);
+        }
+        out.push(Cmd::Wake(dst));
+        Ok(())
     }
 
     /// Hands the consumed request of a local `client` to `dst` of this process: `dst` sees `client` as the source and
@@ -277,7 +331,7 @@ impl Rendezvous {
         m.set_route(source, to);
         m.set_kind(Kind::Request);
         if self.slots[dst as usize].accepts(source) {
-            self.slots[dst as usize].mailbox = m;
+            *self.slots[dst as usize].mailbox = m;
             self.end(dst, Outcome::Message, out);
             self.await_answer(client, dst);
         } else {
@@ -310,7 +364,7 @@ impl Rendezvous {
         if s.phase != Phase::Awaiting(mine) || s.outcome.is_some() {
             return Err(Code::PROCSTS);
         }
-        s.mailbox = *message;
+        *s.mailbox = *message;
         let source = s.endpoint;
         self.slots[me as usize].clients.remove(&source);
         self.end(client, Outcome::Redirect(dst), out);

@@ -27,6 +27,7 @@
 //! Source: facts §2.6–2.11, §10; seL4 and MINIX 3 for the queue discipline.
 
 mod chain;
+mod clients;
 mod death;
 mod exchange;
 mod notice;
@@ -37,8 +38,8 @@ mod tests;
 pub use exchange::Received;
 pub use slot::{Client, Filter, Phase, Slot};
 
-use dvs_abi::{Code, DcId, Endpoint, Error, Message};
-use slot::Entry;
+use dvs_abi::{Code, DcId, Effect, Endpoint, Error, Message};
+use slot::{Ended, Entry};
 
 /// Index of an endpoint of this process.
 pub type Ix = u32;
@@ -64,12 +65,12 @@ pub enum Step<T> {
 }
 
 /// What the driver must do now.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Cmd {
     /// The wait of this endpoint is over; its outcome is there.
     Wake(Ix),
-    /// The request in this lane fails with this error (its destination is gone).
-    Refuse(LaneKey, u64, Error),
+    /// The request in this lane fails with this code and effect (its destination is gone).
+    Refuse(LaneKey, u64, Code, Effect),
 }
 
 /// How a wait ended.
@@ -90,6 +91,31 @@ pub enum Outcome {
     Repeat,
     /// The call failed.
     Failed(Error),
+}
+
+impl Outcome {
+    /// Whether a message comes with it.
+    pub const fn has_message(&self) -> bool {
+        matches!(self, Outcome::Message | Outcome::Redirect(_))
+    }
+}
+
+/// How a wait ended in the ordinary way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Plain {
+    /// As [`Outcome::Done`].
+    Done,
+    /// As [`Outcome::Message`].
+    Message,
+}
+
+impl From<Plain> for Outcome {
+    fn from(plain: Plain) -> Outcome {
+        match plain {
+            Plain::Done => Outcome::Done,
+            Plain::Message => Outcome::Message,
+        }
+    }
 }
 
 /// Limits of a container that decide which slots exist and which are system slots.
@@ -127,6 +153,7 @@ pub struct Rendezvous {
     /// Per container: slot number + tasks → index + 1, zero for none.
     places: Vec<Vec<Ix>>,
     bound: usize,
+    changes: u64,
 }
 
 impl Rendezvous {
@@ -178,6 +205,7 @@ impl Rendezvous {
         };
         self.places[dc][at] = ix + 1;
         self.bound += 1;
+        self.changes += 1;
         Ok(ix)
     }
 
@@ -186,12 +214,14 @@ impl Rendezvous {
     }
 
     /// The endpoint at an index.
+    #[inline]
     pub fn slot(&self, ix: Ix) -> &Slot {
         &self.slots[ix as usize]
     }
 
     /// The endpoint at an index, to set what the driver owns (rights, gate, name).
     pub fn slot_mut(&mut self, ix: Ix) -> &mut Slot {
+        self.changes += 1;
         &mut self.slots[ix as usize]
     }
 
@@ -247,20 +277,43 @@ impl Rendezvous {
     /// Fetches the outcome of a wait, once. A message in the mailbox is copied to `into`.
     pub fn finish(&mut self, me: Ix, into: &mut Message) -> Option<Outcome> {
         let s = &mut self.slots[me as usize];
-        let outcome = s.outcome.take()?;
-        if matches!(outcome, Outcome::Message | Outcome::Redirect(_)) {
-            *into = s.mailbox;
+        let outcome = s.take_outcome()?;
+        if outcome.has_message() {
+            *into = *s.mailbox;
         }
         Some(outcome)
+    }
+
+    /// As [`Rendezvous::finish`], but only if the wait ended in the ordinary way; and the message changes hands in its
+    /// box instead of being copied, for a driver that keeps it until the endpoint's home runs.
+    #[inline]
+    pub fn finish_plain(&mut self, me: Ix, into: &mut Box<Message>) -> Option<Plain> {
+        let s = &mut self.slots[me as usize];
+        match s.outcome {
+            Some(Ended::Message) => {
+                s.outcome = None;
+                std::mem::swap(into, &mut s.mailbox);
+                Some(Plain::Message)
+            }
+            Some(Ended::Done) => {
+                s.outcome = None;
+                Some(Plain::Done)
+            }
+            _ => None,
+        }
+    }
+
+    /// Changes whenever an endpoint is bound or unbound, or what the driver owns of one: what was found by checking a call
+    /// before holds as long as this number does. Never zero.
+    #[inline]
+    pub fn stamp(&self) -> u64 {
+        self.changes + 1
     }
 
     /// Ends the wait of `ix` with `outcome`.
     #[inline]
     fn end(&mut self, ix: Ix, outcome: Outcome, out: &mut Vec<Cmd>) {
-        let s = &mut self.slots[ix as usize];
-        debug_assert!(s.outcome.is_none(), "two ends of one wait");
-        s.phase = Phase::Idle;
-        s.outcome = Some(outcome);
+        self.slots[ix as usize].end(outcome);
         out.push(Cmd::Wake(ix));
     }
 

@@ -29,7 +29,7 @@ impl Rendezvous {
                 _ => false,
             };
         if waits {
-            s.mailbox = message_of(source, s.endpoint, Notice { source, value, timestamp });
+            *s.mailbox = message_of(source, s.endpoint, Notice { source, value, timestamp });
             if let Phase::Awaiting(from) = s.phase {
                 let mine = s.endpoint;
                 let dc = s.dc;
@@ -64,10 +64,17 @@ impl Rendezvous {
             return false;
         }
         let s = &mut self.slots[me as usize];
-        let Some(slot) = s.notices.values().find(|n| filter.takes(n.source)).map(|n| n.source.slot()) else {
+        // A source that was heard since the last message waits its turn like everybody, or a flood of its
+        // notifications would keep every sender waiting.
+        let waiting = s.queue.iter().any(|e| filter.takes(e.source));
+        let turn = |n: &&Notice| filter.takes(n.source) && !(waiting && s.noticed.contains(&n.source.slot()));
+        let Some(slot) = s.notices.values().find(turn).map(|n| n.source.slot()) else {
             return false;
         };
         let Some(n) = s.notices.remove(&slot) else { return false };
+        if waiting {
+            s.noticed.insert(slot);
+        }
         *into = message_of(n.source, s.endpoint, n);
         true
     }

@@ -1,9 +1,9 @@
 //! One endpoint of this process.
 
+use super::clients::Clients;
 use super::{Ix, LaneKey, Outcome, Party, Shape};
-use dvs_abi::{Code, DcId, Endpoint, Grant, Kind, Message, Privileges};
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use dvs_abi::{Code, DcId, Endpoint, Error, Grant, Kind, Message, Privileges};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// What an endpoint is doing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -44,6 +44,14 @@ pub enum Filter {
 }
 
 impl Filter {
+    /// The one source it takes, or `ANY`.
+    pub const fn source(self) -> Endpoint {
+        match self {
+            Filter::Any | Filter::Requests => Endpoint::ANY,
+            Filter::From(e) => e,
+        }
+    }
+
     pub(super) fn takes(self, source: Endpoint) -> bool {
         match self {
             Filter::Any | Filter::Requests => true,
@@ -81,30 +89,17 @@ pub(super) struct Notice {
     pub timestamp: u64,
 }
 
-/// Callers that are owed an answer. Endpoints are given out by the system, not chosen by an attacker who could make
-/// them collide, so one multiplication is hash enough.
-pub(super) type Clients = HashMap<Endpoint, Client, BuildHasherDefault<EndpointHasher>>;
-
-/// Hashes the 32 bits of an endpoint.
-#[derive(Default)]
-pub(super) struct EndpointHasher(u64);
-
-impl Hasher for EndpointHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for b in bytes {
-            self.write_i32(i32::from(*b));
-        }
-    }
-
-    fn write_i32(&mut self, n: i32) {
-        // Fibonacci hashing: the high bits, which the table uses for its tags, depend on all of `n`.
-        self.0 = (self.0.rotate_left(5) ^ n as u32 as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.0 ^= self.0 >> 32;
-    }
+/// An [`Outcome`] as it lies in the table: small and plain, so that handing it on costs nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Ended {
+    Done,
+    Message,
+    FromLane(LaneKey, u64),
+    LaneProgress,
+    Redirect(Endpoint),
+    Repeat,
+    /// The error lies beside it.
+    Failed,
 }
 
 /// One endpoint of this process.
@@ -120,13 +115,18 @@ pub struct Slot {
     pub privileges: Privileges,
     /// While it is moved: it takes nothing and its calls wait.
     pub frozen: bool,
+    /// Its container ended: its calls say so.
+    pub ended: bool,
     pub(super) bound: bool,
     pub(super) phase: Phase,
-    pub(super) outcome: Option<Outcome>,
+    pub(super) outcome: Option<Ended>,
+    /// The error of [`Ended::Failed`].
+    pub(super) failure: Option<Box<Error>>,
     /// Own request while it waits in a queue, or whose answer is awaited (for its grants).
     pub(super) request: Message,
     pub(super) grants: Vec<Grant>,
-    pub(super) mailbox: Message,
+    /// What is delivered; boxed so that it changes hands without being copied.
+    pub(super) mailbox: Box<Message>,
     pub(super) queue: VecDeque<Entry>,
     pub(super) notices: BTreeMap<i32, Notice>,
     pub(super) clients: Clients,
@@ -134,6 +134,8 @@ pub struct Slot {
     pub(super) watchers: Vec<Ix>,
     pub(super) woken: bool,
     pub(super) has_notified: bool,
+    /// Sources whose notification was received since a message was, while messages waited.
+    pub(super) noticed: BTreeSet<i32>,
     /// A copy from or to this endpoint's memory is going on; its call cannot be left.
     pub(super) copying: bool,
 }
@@ -147,18 +149,21 @@ impl Slot {
             shape,
             privileges,
             frozen: false,
+            ended: false,
             bound: true,
             phase: Phase::Idle,
             outcome: None,
+            failure: None,
             request: Message::default(),
             grants: Vec::new(),
-            mailbox: Message::default(),
+            mailbox: Box::default(),
             queue: VecDeque::new(),
             notices: BTreeMap::new(),
             clients: Clients::default(),
             watchers: Vec::new(),
             woken: false,
             has_notified: false,
+            noticed: BTreeSet::new(),
             copying: false,
         }
     }
@@ -198,6 +203,39 @@ impl Slot {
         &self.grants
     }
 
+    /// Ends the wait.
+    #[inline]
+    pub(super) fn end(&mut self, outcome: Outcome) {
+        debug_assert!(self.outcome.is_none(), "two ends of one wait");
+        self.phase = Phase::Idle;
+        self.outcome = Some(match outcome {
+            Outcome::Done => Ended::Done,
+            Outcome::Message => Ended::Message,
+            Outcome::FromLane(lane, seq) => Ended::FromLane(lane, seq),
+            Outcome::LaneProgress => Ended::LaneProgress,
+            Outcome::Redirect(to) => Ended::Redirect(to),
+            Outcome::Repeat => Ended::Repeat,
+            Outcome::Failed(e) => {
+                self.failure = Some(Box::new(e));
+                Ended::Failed
+            }
+        });
+    }
+
+    /// Takes the outcome.
+    pub(super) fn take_outcome(&mut self) -> Option<Outcome> {
+        Some(match self.outcome.take()? {
+            Ended::Done => Outcome::Done,
+            Ended::Message => Outcome::Message,
+            Ended::FromLane(lane, seq) => Outcome::FromLane(lane, seq),
+            Ended::LaneProgress => Outcome::LaneProgress,
+            Ended::Redirect(to) => Outcome::Redirect(to),
+            Ended::Repeat => Outcome::Repeat,
+            Ended::Failed => Outcome::Failed(self.failure.take().map_or(Error::early(Code::IO), |e| *e)),
+        })
+    }
+
+    #[inline]
     pub(super) fn accepts(&self, source: Endpoint) -> bool {
         !self.frozen && matches!(self.phase, Phase::Receiving(f) if f.takes(source))
     }

@@ -181,5 +181,22 @@ fn lanes_stand_in_the_same_queue_as_neighbours() {
     assert_eq!(m.source(), Endpoint::new(0, 1));
     out.clear();
     r.unbind(0, false, &mut out);
-    assert!(matches!(&out[..], [Cmd::Refuse(7, 100, e)] if e.code == Code::SRCDIED));
+    assert!(matches!(&out[..], [Cmd::Refuse(7, 100, Code::SRCDIED, Effect::Unknown)]));
+}
+
+#[test]
+fn a_flood_of_notifications_does_not_starve_a_sender() {
+    let (mut r, mut out, mut m) = (table(5), vec![], Message::default());
+    assert_eq!(send(&mut r, 1, 0, Kind::Send, &mut out), Step::Wait);
+    let mut sources = vec![];
+    for _ in 0..6 {
+        // Sources 3 and 4 notify again before every receive.
+        for from in [3, 4] {
+            r.notice(0, Endpoint::new(0, from), 1, 0, &mut out).unwrap();
+        }
+        assert_eq!(r.receive(0, Filter::Any, &mut m, true, &mut out), Ok(Step::Done(Received::Message)));
+        sources.push(m.source().slot());
+    }
+    assert_eq!(sources[..3], [3, 4, 1], "each once, then the one that waits");
+    assert_eq!(sources[3..], [3, 3, 3], "nobody waits any more");
 }

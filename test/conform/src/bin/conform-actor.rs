@@ -1,5 +1,6 @@
-//! An actor as a process: `conform-actor SOCKET NAME`. Acts come on standard input, one a line; each is answered
-//! by a line on standard output. The line `!cancel` ends the pending call. The end of the input ends the actor.
+//! An actor as a process: `conform-actor SOCKET NAME`. Acts come on standard input, one a line; each is
+//! answered by a line on standard output. The line `!cancel` ends the pending call. The end of the input ends
+//! the actor.
 #![forbid(unsafe_code)]
 
 use dvs_conform::actor::{Actor, perform_line};

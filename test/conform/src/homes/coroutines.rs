@@ -1,7 +1,7 @@
 //! Coroutines of one stand-alone process: all on one thread, under the library's scheduler.
 //!
-//! The scripts run on another thread. A coroutine without an act looks for one at a short interval; only calls
-//! block, and they block in the scheduler, as they would in a program.
+//! The scripts run on another thread. A coroutine without an act looks for one at a short interval; only
+//! calls block, and they block in the scheduler, as they would in a program.
 
 use super::{Inside, Job, perform};
 use crate::actor::Actor;

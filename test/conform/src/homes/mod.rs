@@ -1,5 +1,6 @@
 //! Where actors live.
 
+pub mod c;
 pub mod coroutines;
 pub mod forward;
 pub mod line;

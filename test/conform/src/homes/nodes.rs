@@ -1,5 +1,6 @@
-//! Processes on one or more nodes: each node a daemon of its own in a temporary folder, joined over the loopback
-//! through forwarders that can be cut. With one node the actors talk through lanes, with more through proxies.
+//! Processes on one or more nodes: each node a daemon of its own in a temporary folder, joined over the
+//! loopback through forwarders that can be cut. With one node the actors talk through lanes, with more
+//! through proxies.
 
 use super::coroutines::Nursery;
 use super::forward::Forward;
@@ -153,6 +154,10 @@ fn index(site: Site) -> usize {
 impl Home for Nodes {
     fn name(&self) -> &'static str {
         self.name
+    }
+
+    fn exact(&self) -> bool {
+        self.nodes.len() == 1 && self.all_processes()
     }
 
     fn can(&self, need: Need) -> bool {

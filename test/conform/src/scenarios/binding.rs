@@ -177,7 +177,7 @@ pub fn unbound_by_another(w: &mut World) {
 /// 35: a caller that is not bound cannot wait for it, but the target ends all the same.
 pub fn unbound_by_nobody(w: &mut World) {
     let s = w.bound("server", Site::A, 10);
-    let admin = w.actor("admin", Site::A);
+    let admin = w.actor_on("admin", s.node);
     let got = s.start(any());
     s.receiving();
     admin.run(unbind(s.ep(), ms(15_000))).err_of(Code::AGAIN, Fault::Nobody, Effect::Unknown);

@@ -1,5 +1,5 @@
-//! The scripts and their table. `each_scenario!` holds the list once; the table and the tests of every home are
-//! made from it, so a script that is not in the list does not compile (it is unused).
+//! The scripts and their table. `each_scenario!` holds the list once; the table and the tests of every home
+//! are made from it, so a script that is not in the list does not compile (it is unused).
 
 pub mod binding;
 pub mod copy;
@@ -44,7 +44,7 @@ macro_rules! each_scenario {
                 container_twice [7] [Daemon];
                 container_too_large [8] [Daemon];
                 container_info [9] [Daemon];
-                container_ends [10] [Daemon];
+                container_ends [10] [Processes];
                 daemon_stops [2, 5, 11] [Daemon];
                 connection_flags [12] [TwoNodes, Cut];
                 unknown_node [13] [Daemon];
@@ -70,7 +70,7 @@ macro_rules! each_scenario {
                 getep_unbound [31] [Processes];
                 getep_elsewhere [32] [Processes];
                 parent_exits [33] [];
-                unbound_by_another [34] [Daemon, OneNode];
+                unbound_by_another [34] [Processes, OneNode];
                 unbound_by_nobody [35] [Processes, OneNode];
                 queued_sender_learns [36] [];
                 awaited_source_learns [37] [];
@@ -255,7 +255,8 @@ each_scenario!(table);
 mod tests {
     use super::TABLE;
 
-    /// 117–119 ask for calls a proxy makes of the reference's kernel; DEVIATIONS.md says what stands for them.
+    /// 117–119 ask for calls a proxy makes of the reference's kernel; DEVIATIONS.md says what stands for
+    /// them.
     const ELSEWHERE: [u32; 3] = [117, 118, 119];
 
     #[test]

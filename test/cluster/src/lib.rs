@@ -1,0 +1,41 @@
+//! Failure and hostility, with real daemons and real processes.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`node`] | a daemon as a process in a folder of its own, killed and started again |
+//! | [`measure`] | what a process holds: descriptors, shared memory, resident memory, processor time |
+//! | [`actor`] | a helper process and how it is told to end |
+//! | [`journal`] | what servers consumed and how clients' calls ended, so that it outlives a `kill -9` |
+//! | [`judge`] | compares the two: nothing lost, nothing twice, nobody hung |
+//! | [`roles`] | the honest helper processes |
+//! | [`raw`] | a session by hand, record by record |
+//! | [`hostile`] | the dishonest ones |
+//! | [`rng`] | seeded chance |
+//!
+//! The helper processes are the program `cluster-actor`, the daemon is `cluster-daemon` (the same code `dvsd` runs).
+#![forbid(unsafe_code)]
+
+pub mod actor;
+pub mod hostile;
+pub mod journal;
+pub mod judge;
+pub mod measure;
+pub mod node;
+pub mod raw;
+pub mod rng;
+pub mod roles;
+
+use dvs::{DcId, Endpoint, Timeout};
+use std::time::Duration;
+
+/// The container of all tests.
+pub const DC: DcId = DcId(3);
+/// Only a hang reaches it.
+pub const WATCHDOG_NS: u64 = 60_000_000_000;
+/// The same as a time-out.
+pub const WATCHDOG: Timeout = Timeout::After(Duration::from_nanos(WATCHDOG_NS));
+
+/// Server number `n`.
+pub const fn server(n: usize) -> Endpoint {
+    Endpoint::new(0, n as i32)
+}

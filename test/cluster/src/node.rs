@@ -1,0 +1,172 @@
+//! A daemon as a process in a folder of its own.
+
+use crate::measure::{self, Held};
+use crate::{DC, WATCHDOG_NS};
+use dvs_linux::clock;
+use dvsd::admin::{AdminAnswer, AdminRequest, Status};
+use dvsd::client::AdminClient;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// One node without others.
+pub struct Node {
+    program: PathBuf,
+    base: tempfile::TempDir,
+    child: Option<Child>,
+}
+
+impl Node {
+    /// Starts a daemon and waits until it serves.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn start(program: &str) -> Node {
+        let base = tempfile::tempdir().expect("a temporary folder");
+        let mut node = Node { program: program.into(), base, child: None };
+        let text = format!("runtime_dir = {:?}\n", node.dir());
+        std::fs::write(node.file(), text).expect("a file in the temporary folder");
+        node.revive();
+        node
+    }
+
+    /// Starts it again after [`Node::kill`].
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn revive(&mut self) {
+        let mut command = Command::new(&self.program);
+        command.arg(self.file()).stdin(Stdio::null()).stderr(Stdio::null());
+        self.child = Some(command.spawn().expect("the daemon's program"));
+        let end = clock::now() + WATCHDOG_NS;
+        while AdminClient::connect(&dvsd::paths::admin_socket(&self.dir())).is_err() {
+            assert!(clock::now() < end, "the daemon does not start");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Kills it with -9.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        child.kill().expect("a child can be killed");
+        child.wait().expect("a child can be waited for");
+    }
+
+    /// Its folder.
+    pub fn dir(&self) -> PathBuf {
+        self.base.path().join("n")
+    }
+
+    /// A folder for what the tests write.
+    pub fn scratch(&self) -> &Path {
+        self.base.path()
+    }
+
+    fn file(&self) -> PathBuf {
+        self.base.path().join("dvs.toml")
+    }
+
+    /// Where programs connect.
+    pub fn socket(&self) -> PathBuf {
+        dvsd::paths::session_socket(&self.dir())
+    }
+
+    /// Where the command line connects.
+    pub fn admin_socket(&self) -> PathBuf {
+        dvsd::paths::admin_socket(&self.dir())
+    }
+
+    /// Its process.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
+    /// Whether it still runs.
+    pub fn runs(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|c| matches!(c.try_wait(), Ok(None)))
+    }
+
+    /// What it holds.
+    pub fn held(&self) -> Held {
+        measure::held(self.pid())
+    }
+
+    /// How many descriptors it holds when nobody asks it anything: the fewest of many looks, since the connection of
+    /// the last who asked may be there still.
+    pub fn settled_fds(&self) -> usize {
+        let look = |_| {
+            std::thread::yield_now();
+            self.held().fds
+        };
+        (0..500).map(look).min().unwrap_or(0)
+    }
+
+    /// What it says of itself.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub fn status(&self) -> Status {
+        let mut admin = AdminClient::connect(&self.admin_socket()).expect("the daemon serves");
+        let parts = admin.all(&AdminRequest::Status).expect("the daemon answers");
+        match parts.into_iter().next() {
+            Some(AdminAnswer::Status(s)) => s,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Waits until it says `wanted` of itself.
+    ///
+    /// # Panics
+    /// When it does not in the watchdog's time.
+    pub fn wait_status(&self, what: &str, wanted: impl Fn(&Status) -> bool) -> Status {
+        let end = clock::now() + WATCHDOG_NS;
+        loop {
+            let status = self.status();
+            if wanted(&status) {
+                return status;
+            }
+            assert!(clock::now() < end, "{what}: {status:?}");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Waits until nobody is connected and nothing is bound.
+    ///
+    /// # Panics
+    /// When something stays.
+    pub fn wait_empty(&self) -> Status {
+        self.wait_status("something was left behind", |s| {
+            (s.sessions, s.endpoints, s.links, s.lanes) == (0, 0, 0, 0)
+        })
+    }
+
+    /// Attaches this process.
+    ///
+    /// # Panics
+    /// When the daemon does not accept it.
+    pub fn attach(&self) -> dvs::Process {
+        dvs::attach_to(&self.socket(), "test").expect("the daemon accepts the test")
+    }
+
+    /// Makes the container of the tests.
+    ///
+    /// # Panics
+    /// When the daemon refuses.
+    pub fn make_dc(&self) {
+        self.attach().system().dc_init(&dvs::DcPlan::new(DC, "storm")).expect("a new container");
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
