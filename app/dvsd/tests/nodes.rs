@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::net::{DC, Net};
+use common::net::{DC, Net, until};
 use dvs::{Code, Deadline, Effect, Endpoint, Lend, Message, Timeout};
 use std::time::{Duration, Instant};
 
@@ -173,9 +173,19 @@ fn copies_between_a_server_and_a_client_of_another_node_are_exact() {
     served.join().unwrap();
 }
 
+/// Binds as soon as the node has heard that the slot is free.
+fn bind(net: &Net, node: usize, endpoint: Endpoint) -> Port {
+    let (process, mut port) = (net.attach(node), None);
+    until("the slot is free", || {
+        port = process.bind(DC, endpoint).ok();
+        port.is_some()
+    });
+    port.unwrap()
+}
+
 /// A server on node `at` copies from a client on node `from` to one on node `to`.
 fn third_party(net: &Net, at: usize, from: usize, to: usize) {
-    let server = net.attach(at).bind(DC, SERVER).unwrap();
+    let server = bind(net, at, SERVER);
     let (a, b) = (CLIENT, Endpoint::new(0, 6));
     let served = beside(server, move |server| {
         for n in SIZES {
@@ -187,7 +197,7 @@ fn third_party(net: &Net, at: usize, from: usize, to: usize) {
         }
     });
     let client = |node: usize, endpoint, source: bool| {
-        let port = net.attach(node).bind(DC, endpoint).unwrap();
+        let port = bind(net, node, endpoint);
         port.system().wait_bind(DC, SERVER, WATCHDOG).unwrap();
         std::thread::spawn(move || {
             for n in SIZES {
@@ -211,4 +221,127 @@ fn a_server_copies_between_two_clients_wherever_the_three_are() {
     for (at, from, to) in [(0, 0, 0), (0, 1, 0), (0, 0, 1), (0, 1, 1), (0, 1, 2), (2, 1, 0), (1, 1, 2)] {
         third_party(&net, at, from, to);
     }
+}
+
+/// Forwards one way of dialing and can cut all its connections.
+struct Cutter {
+    at: std::net::SocketAddr,
+    open: std::sync::Arc<std::sync::Mutex<Vec<std::net::TcpStream>>>,
+}
+
+impl Cutter {
+    fn to(target: std::net::SocketAddr) -> Cutter {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        let open = std::sync::Arc::<std::sync::Mutex<Vec<std::net::TcpStream>>>::default();
+        let all = open.clone();
+        std::thread::spawn(move || {
+            for a in listener.incoming().flatten() {
+                let Ok(b) = std::net::TcpStream::connect(target) else { continue };
+                all.lock().unwrap().extend([a.try_clone().unwrap(), b.try_clone().unwrap()]);
+                for (mut from, mut to) in [(a.try_clone().unwrap(), b.try_clone().unwrap()), (b, a)] {
+                    std::thread::spawn(move || {
+                        let _ = std::io::copy(&mut from, &mut to);
+                        let _ = to.shutdown(std::net::Shutdown::Both);
+                    });
+                }
+            }
+        });
+        Cutter { at, open }
+    }
+
+    fn cut(&self) {
+        for s in self.open.lock().unwrap().drain(..) {
+            let _ = s.shutdown(std::net::Shutdown::Both);
+        }
+    }
+}
+
+#[test]
+fn cut_connections_lose_and_double_nothing() {
+    let at = [common::net::free_address(), common::net::free_address()];
+    let cutter = Cutter::to(at[1]);
+    let seen = cutter.at;
+    let net = Net::start_seen(&at, |_, other| if other == 1 { seen } else { at[other] });
+    let (server, client) = pair(&net);
+    const N: i32 = 3000;
+    let served = beside(server, |server| {
+        for i in 1..=N {
+            let mut m = next(server);
+            assert_eq!(m.mtype(), i, "in order, once");
+            if i % 100 == 0 {
+                let mut bytes = vec![0; 300_000];
+                server.copy_in(CLIENT, m.word(1), &mut bytes).unwrap();
+                assert!(bytes == pattern(300_000, i as usize));
+            }
+            server.reply(CLIENT, &mut m, WATCHDOG).unwrap();
+        }
+    });
+    let done = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let cutting = {
+        let done = done.clone();
+        std::thread::spawn(move || {
+            let mut cuts = 0;
+            while !done.load(std::sync::atomic::Ordering::Acquire) {
+                std::thread::park_timeout(Duration::from_millis(40));
+                cutter.cut();
+                cuts += 1;
+            }
+            cuts
+        })
+    };
+    for i in 1..=N {
+        let bytes = if i % 100 == 0 { pattern(300_000, i as usize) } else { Vec::new() };
+        let mut m = request(bytes.len(), &bytes, &bytes);
+        m.set_mtype(i);
+        client.sendrec_with(SERVER, &mut m, &mut [Lend::Read(&bytes)], WATCHDOG).unwrap();
+        assert_eq!(m.mtype(), i);
+    }
+    done.store(true, std::sync::atomic::Ordering::Release);
+    assert!(cutting.join().unwrap() > 0);
+    served.join().unwrap();
+}
+
+#[test]
+fn a_killed_daemon_fails_calls_and_copies_with_the_truth_and_its_node_comes_back() {
+    let mut net = Net::start(2);
+    let (server, client) = pair(&net);
+    let caller = client.process().bind(DC, Endpoint::new(0, 6)).unwrap();
+    let taken = std::thread::spawn(move || client.sendrec(SERVER, &mut Message::new(1), WATCHDOG));
+    assert_eq!(next(&server).mtype(), 1);
+    let waiting = std::thread::spawn(move || caller.send(SERVER, &mut Message::new(2), WATCHDOG));
+    net.kill(1);
+    for call in [taken, waiting] {
+        let e = call.join().unwrap().unwrap_err();
+        assert_eq!((e.code, e.effect != Effect::Yes), (Code::NOTCONN, true), "{e}");
+    }
+    drop(server);
+    net.restart(1);
+    let b = net.attach(1);
+    until("the container is known again", || b.system().dc_info(DC).is_ok_and(|i| i.flags == 0));
+    let server = b.bind(DC, SERVER).unwrap();
+    let client = net.attach(0).bind(DC, Endpoint::new(0, 7)).unwrap();
+    client.system().wait_bind(DC, SERVER, WATCHDOG).unwrap();
+    let served = beside(server, serve);
+    client.sendrec(SERVER, &mut Message::new(8), WATCHDOG).unwrap();
+    client.send(SERVER, &mut Message::new(0), WATCHDOG).unwrap();
+    served.join().unwrap();
+}
+
+#[test]
+fn an_unbound_server_fails_what_it_took_with_unknown_and_what_it_did_not_with_no_effect() {
+    let net = Net::start(2);
+    let client_info = net.attach(0);
+    let (server, client) = pair(&net);
+    let caller = client.process().bind(DC, Endpoint::new(0, 6)).unwrap();
+    let taken = std::thread::spawn(move || client.sendrec(SERVER, &mut Message::new(1), WATCHDOG));
+    assert_eq!(next(&server).mtype(), 1);
+    let waiting = std::thread::spawn(move || caller.send(SERVER, &mut Message::new(2), WATCHDOG));
+    // The second is on its way or there: nothing here takes it.
+    until("the second is sent", || client_info.system().proc_info(DC, 6).is_ok_and(|i| i.sent_remote == 1));
+    drop(server);
+    let e = taken.join().unwrap().unwrap_err();
+    assert_eq!((e.code, e.effect), (Code::SRCDIED, Effect::Unknown));
+    let e = waiting.join().unwrap().unwrap_err();
+    assert_eq!((e.code, e.effect), (Code::DSTDIED, Effect::No));
 }

@@ -18,7 +18,8 @@ use dvs_kern::rendezvous::LaneKey;
 use dvs_wire::{Frame, Grants};
 use std::collections::{HashMap, VecDeque};
 
-type Name = (NodeId, DcId, Endpoint, Endpoint);
+/// Node of the caller, container, caller, callee.
+pub(super) type Name = (NodeId, DcId, Endpoint, Endpoint);
 
 /// Where a pair's lane is.
 enum Place {
@@ -146,6 +147,10 @@ impl Incoming {
         let Some(pair) =
             self.pairs.get_mut(&name).filter(|p| matches!(p.place, Place::Opening(n) if n == id))
         else {
+            // Nobody wants it any more.
+            if let Ok((link, lane)) = result.map(super::shore::parts) {
+                step.out.push(Cmd::Free { link: link as u16, lane: lane as u8 });
+            }
             return;
         };
         match result {
@@ -189,11 +194,21 @@ impl Incoming {
                     self.calls.remove(&(name.0, next.call));
                     let error = Error::early(r.code()).at(name.3);
                     step.send(name.0, Frame::Failed { call: next.call, error });
-                    lane.close();
-                    return;
+                    return self.leave(name, key, shores, step);
                 }
             }
         }
+    }
+
+    /// Gives up a lane whose other side breaks its rules; the next call of the pair gets another.
+    fn leave(&mut self, name: Name, key: LaneKey, shores: &Shores, step: &mut Step<'_>) {
+        if let Some(lane) = shores.lane(key) {
+            lane.close();
+        }
+        let (link, lane) = super::shore::parts(key);
+        step.out.push(Cmd::Free { link: link as u16, lane: lane as u8 });
+        self.closed(key, Code::DSTDIED as i32, shores, step);
+        debug_assert!(!self.lanes.contains_key(&key), "{name:?} left its lane");
     }
 
     /// Something changed in a lane; false when it is none of ours.
@@ -202,6 +217,14 @@ impl Incoming {
         self.collect(name, key, shores, step);
         self.start(name, shores, step);
         true
+    }
+
+    /// Tells the caller's node that a request was consumed, if it was.
+    pub fn tell_taken(&mut self, name: Name, shores: &Shores, step: &mut Step<'_>) {
+        if let Some(Place::Open(key)) = self.pairs.get(&name).map(|p| &p.place) {
+            let key = *key;
+            self.collect(name, key, shores, step);
+        }
     }
 
     /// Ends the call in the lane, if the callee has ended it.
@@ -221,7 +244,8 @@ impl Incoming {
             return;
         }
         let mut msg = Message::default();
-        let frame = match lane.collect(current.seq, &mut msg) {
+        let outcome = lane.collect(current.seq, &mut msg);
+        match outcome {
             Outcome::Pending => {
                 if !current.told && lane.progress(current.seq) == Progress::Taken {
                     current.told = true;
@@ -231,14 +255,14 @@ impl Incoming {
             }
             // A closed lane: the daemon is about to say why.
             Outcome::Closed(_) => return,
-            outcome => end_frame(outcome, call, msg, name, self.me),
-        };
-        if matches!(frame, Frame::Failed { ref error, .. } if error.code == Code::IO) {
-            lane.close();
+            _ => {}
         }
         pair.current = None;
         self.calls.remove(&(name.0, call));
-        step.send(name.0, frame);
+        step.send(name.0, end_frame(outcome, call, msg, name, self.me));
+        if outcome == Outcome::Broken {
+            self.leave(name, key, shores, step);
+        }
     }
 
     /// The caller has left.
@@ -283,6 +307,11 @@ impl Incoming {
             }
             _ => *pair.notice.get_or_insert(0) |= bits,
         }
+    }
+
+    /// Whether this is a lane of this kind.
+    pub fn has(&self, key: LaneKey) -> bool {
+        self.lanes.contains_key(&key)
     }
 
     /// The daemon closed a lane.

@@ -180,6 +180,10 @@ impl Route {
             }
             Event::LaneClosed { link, lane, code } => {
                 let key = shore::key(link, lane);
+                // One that was given up here was freed then, and its number may be another lane's by now.
+                if !self.outgoing.has(key) && !self.incoming.has(key) {
+                    return;
+                }
                 if let Some(l) = self.shores.lane(key) {
                     l.close();
                 }
@@ -221,9 +225,15 @@ impl Route {
     }
 
     fn lane_news(&mut self, key: LaneKey, step: &mut Step<'_>) {
-        if !self.incoming.news(key, &self.shores, step) {
-            self.outgoing.news(key, &self.shores, &mut self.peers, step);
+        if self.incoming.news(key, &self.shores, step) {
+            return;
         }
+        // A notification ends the call of a caller that awaits the notifier's answer, and only then: its node
+        // has to know that the request was consumed.
+        if let Some(name) = self.outgoing.notifies(key, &self.shores) {
+            self.incoming.tell_taken(name, &self.shores, step);
+        }
+        self.outgoing.news(key, &self.shores, &mut self.peers, step);
     }
 
     /// A frame of the message stream arrived; `false` when it is not for the router.

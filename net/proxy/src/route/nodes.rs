@@ -6,7 +6,8 @@ use dvs_kern::rendezvous::LaneKey;
 use dvs_wire::Frame;
 use std::collections::VecDeque;
 
-/// What waits for credit.
+/// What waits for credit. Rarely many, hence not boxed.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug)]
 pub(super) enum Held {
     Frame(Frame<'static>),

@@ -5,6 +5,7 @@
 //!                             │ caller left: CANCEL sent, number forgotten
 //! ```
 
+use super::incoming::Name;
 use super::nodes::Peers;
 use super::shore::Shores;
 use super::{Range, Route, Step};
@@ -79,10 +80,21 @@ impl Outgoing {
         self.lanes.insert(key, OutLane { dc, from, to, node, may: CallSet(may), pid, call: None });
     }
 
+    /// Whether this is a lane of this kind.
+    pub fn has(&self, key: LaneKey) -> bool {
+        self.lanes.contains_key(&key)
+    }
+
     /// The lane is closed: its caller is gone, or the daemon knows that the callee is.
     pub fn closed(&mut self, key: LaneKey, peers: &Peers, step: &mut Step<'_>) {
         let Some(mut lane) = self.lanes.remove(&key) else { return };
         forget(&mut self.calls, &mut lane, peers, step);
+    }
+
+    /// Whose call may end by a notification that stands in a lane: the callee as caller, and the notifier.
+    pub fn notifies(&self, key: LaneKey, shores: &Shores) -> Option<Name> {
+        let used = self.lanes.get(&key)?;
+        shores.lane(key)?.has_notice().then_some((used.node?, used.dc, used.to, used.from))
     }
 
     /// Something changed in a lane.

@@ -39,7 +39,7 @@ pub(super) const fn key(link: u16, lane: u8) -> LaneKey {
     link as u32 * LINK_LANES_MAX as u32 + lane as u32
 }
 
-const fn parts(key: LaneKey) -> (usize, usize) {
+pub(super) const fn parts(key: LaneKey) -> (usize, usize) {
     (key as usize / LINK_LANES_MAX, key as usize % LINK_LANES_MAX)
 }
 

@@ -189,6 +189,11 @@ impl Lane<'_> {
         self.wanted(seq).then_some(grants)
     }
 
+    /// Whether a notice is pending.
+    pub fn has_notice(&self) -> bool {
+        self.words[NOTICE].load(Ordering::Relaxed) & NOTICE_PENDING != 0
+    }
+
     /// Takes the notice, if one is pending: its 63 bits.
     pub fn take_notice(&self) -> Option<u64> {
         if self.words[NOTICE].load(Ordering::Relaxed) == 0 {
