@@ -380,7 +380,7 @@ fn meta_of(s: &Stat) -> Meta {
     Meta {
         kind,
         size: s.st_size.try_into().unwrap_or(0),
-        mtime: s.st_mtime as i64,
+        mtime: s.st_mtime,
         mtime_ns: u32::try_from(s.st_mtime_nsec).unwrap_or(0) % 1_000_000_000,
         mode: s.st_mode & 0o1777,
         inode: s.st_ino,
