@@ -1,10 +1,10 @@
 //! A folder on disk that is served or copied from. The only file here that touches the disk.
 //!
 //! # No way out
-//! Every path is resolved by the kernel *beneath* the folder (`openat2`, `RESOLVE_BENEATH`), so that a link which leads out,
-//! even one that is put there between check and use, is refused. Where the kernel cannot (before 5.6, or a
-//! sandbox that forbids the call) the path is walked name by name without following any link: stricter, never looser.
-//! A whole disk (`/`) has no outside: there, absolute links are resolved too.
+//! Every path is resolved by the kernel *beneath* the folder (`openat2`, `RESOLVE_BENEATH`), so that a link
+//! which leads out, even one that is put there between check and use, is refused. Where the kernel cannot
+//! (before 5.6, or a sandbox that forbids the call) the path is walked name by name without following any
+//! link: stricter, never looser. A whole disk (`/`) has no outside: there, absolute links are resolved too.
 //!
 //! # A file appears whole or not at all
 //!

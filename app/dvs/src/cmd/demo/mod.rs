@@ -1,7 +1,8 @@
 //! `dvs demo`: the whole system in a minute, on three nodes of this machine.
 //!
-//! The story is told by the real commands: each is printed as it would be typed, and then run. What the story needs around
-//! them (three networks, keys, folders) is made by [`world`] and removed again, whatever happens.
+//! The story is told by the real commands: each is printed as it would be typed, and then run. What the story
+//! needs around them (three networks, keys, folders) is made by [`world`] and removed again, whatever
+//! happens.
 
 mod tale;
 mod world;
@@ -100,7 +101,8 @@ impl Demo {
         let of = |name: &str| report.get(name).and_then(Value::as_u64).unwrap_or(0);
         let seconds = report.get("seconds").and_then(Value::as_f64).unwrap_or(0.0);
         line(&format!(
-            "copied {} files, {} MB, {} folders, {} links; read again on both nodes and compared: {} digests are equal; {seconds:.1} s",
+            "copied {} files, {} MB, {} folders, {} links; \
+             read again on both nodes and compared: {} digests are equal; in all {seconds:.1} s",
             of("files"),
             of("bytes") / 1_000_000,
             of("folders"),

@@ -197,7 +197,8 @@ impl World {
             // Writing into a String cannot fail.
             let _ = write!(
                 text,
-                "\n[[nodes]]\nid = {i}\nname = \"{name}\"\naddress = \"{address}\"\nfingerprint = \"{fingerprint}\"\n"
+                "\n[[nodes]]\nid = {i}\nname = \"{name}\"\naddress = \"{address}\"\n\
+                 fingerprint = \"{fingerprint}\"\n"
             );
         }
         text
