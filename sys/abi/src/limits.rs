@@ -108,8 +108,8 @@ pub const DEADLOCK_CHECK_NS: u64 = 200_000_000;
 /// Steps of a wait chain that are followed.
 pub const WAIT_CHAIN_MAX: usize = 64;
 
-/// File service: bytes of one read or write and of one hash. Within the second-level cache, and large enough that a
-/// remote round trip costs little beside it.
+/// File service: bytes of one read or write and of one hash. Within the second-level cache, and large enough that
+/// a remote round trip costs little beside it.
 pub const FILES_BLOCK_BYTES: usize = 1 << 20;
 /// File service: bytes of a path, as Linux has it.
 pub const FILES_PATH_BYTES_MAX: usize = 4096;
