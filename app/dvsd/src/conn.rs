@@ -1,7 +1,7 @@
 //! One session's socket, with what waits to be written to it and the memories it brought.
 
 use crate::boards::Board;
-use dvs_abi::limits::SESSION_QUEUE_MAX;
+use dvs_abi::limits::{SESSION_BACKLOG_MAX, SESSION_QUEUE_MAX};
 use dvs_ipc::bell::{BELL_BYTES, Ringer};
 use dvs_linux::memory::{Mapping, Reading};
 use dvs_linux::pidfd::PidFd;
@@ -75,6 +75,11 @@ impl Conn {
         }
         self.queue.push_back((bytes, fds));
         self.flush()
+    }
+
+    /// Whether so much waits to be read by it that it should not ask for more.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.queue.len() > SESSION_BACKLOG_MAX
     }
 
     /// Writes what waits, as far as there is room.

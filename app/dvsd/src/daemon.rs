@@ -9,7 +9,7 @@ use crate::paths::{self, Runtime};
 use crate::proxy::{self, CopyEnd, Door, FromProxy, ToProxy, Waker};
 use crate::shared::SharedLinks;
 use crate::watch::{self, Watch};
-use dvs_abi::limits::{NAME_BYTES, SESSIONS_MAX};
+use dvs_abi::limits::{NAME_BYTES, PROCESS_SESSIONS_MAX, SESSIONS_MAX};
 use dvs_abi::{Code, Deadline, Endpoint, Error, NodeId};
 use dvs_ipc::bell::Ringer;
 use dvs_ipc::control::{self, Answer, Event as Told, FromDaemon, Numbered, ProcInfo, Request, WireError};
@@ -70,6 +70,8 @@ pub struct Daemon {
     next_session: SessionId,
     later: VecDeque<Event>,
     doomed: Vec<(SessionId, String)>,
+    /// Nobody is let in: there are no descriptors.
+    deaf: bool,
     boards_at: u64,
 }
 
@@ -130,6 +132,7 @@ impl Daemon {
             next_session: PROXY,
             later: VecDeque::new(),
             doomed: Vec::new(),
+            deaf: false,
             boards_at: 0,
         })
     }
@@ -257,11 +260,19 @@ impl Daemon {
     }
 
     fn accept_session(&mut self) {
-        let Ok(socket) = self.sessions_at.try_accept() else { return };
+        let socket = match self.sessions_at.try_accept() {
+            Ok(socket) => socket,
+            Err(e) => return self.go_deaf(&e),
+        };
         if self.conns.len() >= SESSIONS_MAX {
             return self.log.add("session", format!("refused: there are {SESSIONS_MAX} already"));
         }
         let (Ok(peer), number) = (socket.peer(), self.session_number()) else { return };
+        // The table is for all processes: none takes it whole.
+        if self.conns.values().filter(|c| c.peer.pid == peer.pid).count() >= PROCESS_SESSIONS_MAX {
+            let text = format!("refused: pid {} has {PROCESS_SESSIONS_MAX} already", peer.pid);
+            return self.log.add("session", text);
+        }
         let Ok(pidfd) = PidFd::open(peer.pid) else { return };
         let added = self
             .poller
@@ -273,13 +284,37 @@ impl Daemon {
         }
     }
 
-    pub(crate) fn next_admin(&self) -> Option<dvs_linux::socket::Socket> {
-        self.admins_at.try_accept().ok()
+    pub(crate) fn next_admin(&mut self) -> Option<dvs_linux::socket::Socket> {
+        self.admins_at.try_accept().map_err(|e| self.go_deaf(&e)).ok()
+    }
+
+    /// Out of descriptors: nobody is let in until somebody has left, or the loop would find the same one at the door
+    /// for ever.
+    fn go_deaf(&mut self, e: &io::Error) {
+        let nobody = matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::ConnectionAborted);
+        if nobody || self.deaf {
+            return;
+        }
+        self.log.add("daemon", format!("lets nobody in until somebody leaves: {e}"));
+        let _ = self.poller.remove(&self.sessions_at);
+        let _ = self.poller.remove(&self.admins_at);
+        self.deaf = true;
+    }
+
+    /// Somebody left.
+    pub(crate) fn hear_again(&mut self) {
+        if std::mem::take(&mut self.deaf) {
+            let _ = self.poller.add(&self.sessions_at, token::SESSIONS, Interest::Read);
+            let _ = self.poller.add(&self.admins_at, token::ADMINS, Interest::Read);
+        }
     }
 
     fn read_session(&mut self, s: SessionId, records: usize) {
         for _ in 0..records {
             let Some(conn) = self.conns.get(&s) else { return };
+            if conn.is_behind() && records != usize::MAX {
+                return;
+            }
             match conn.socket.try_receive() {
                 Ok(Some(record)) => {
                     let Ok(numbered) = control::decode::<Numbered>(&record.bytes) else {
@@ -342,6 +377,8 @@ impl Daemon {
             self.post(ToProxy::Gone { session: s });
             self.feed(Event::Died { session: s, code: None });
         }
+        drop(conn);
+        self.hear_again();
     }
 
     /// Lets the state machine decide and does what it says.
@@ -444,11 +481,16 @@ impl Daemon {
         };
         match conn.write(bytes, fds) {
             Ok(Wrote::All) => {}
-            Ok(Wrote::Waits) => {
-                let both = Interest::ReadWrite;
-                let _ = self.poller.modify(&conn.socket, token::SESSION | s as u64, both);
-            }
+            Ok(Wrote::Waits) => self.listen_to(s),
             Err(e) => self.doomed.push((s, e.to_string())),
+        }
+    }
+
+    /// Waits for a session that has something to read: for its requests too, unless it is behind.
+    fn listen_to(&self, s: SessionId) {
+        if let Some(conn) = self.conns.get(&s) {
+            let interest = if conn.is_behind() { Interest::Write } else { Interest::ReadWrite };
+            let _ = self.poller.modify(&conn.socket, token::SESSION | s as u64, interest);
         }
     }
 
@@ -458,7 +500,7 @@ impl Daemon {
             Ok(Wrote::All) => {
                 let _ = self.poller.modify(&conn.socket, token::SESSION | s as u64, Interest::Read);
             }
-            Ok(Wrote::Waits) => {}
+            Ok(Wrote::Waits) => self.listen_to(s),
             Err(e) => self.doomed.push((s, e.to_string())),
         }
     }

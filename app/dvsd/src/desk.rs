@@ -6,7 +6,7 @@
 use crate::admin::{AdminAnswer, AdminRequest, ProcRow, Status, WaitRow};
 use crate::config::Security;
 use crate::daemon::Daemon;
-use dvs_abi::limits::ADMINS_MAX;
+use dvs_abi::limits::{ADMIN_QUEUE_MAX, ADMINS_MAX};
 use dvs_abi::{Code, Endpoint, Error};
 use dvs_ipc::control::{self, Answer, Request, WireError, board};
 use dvs_kern::node::event::{Event, SessionId};
@@ -100,6 +100,9 @@ impl Daemon {
             return;
         }
         let Some(admin) = self.desk.admins.get(&s) else { return };
+        if !admin.queue.is_empty() {
+            return; // first what was asked before
+        }
         match admin.socket.try_receive() {
             Ok(Some(record)) => match control::decode(&record.bytes) {
                 Ok(request) => self.on_admin(s, request),
@@ -113,6 +116,7 @@ impl Daemon {
     fn drop_admin(&mut self, s: SessionId) {
         let Some(admin) = self.desk.admins.remove(&s) else { return };
         let _ = self.poller.remove(&admin.socket);
+        self.hear_again();
         self.desk.questions.retain(|_, q| q.admin != s);
         if admin.known {
             self.feed(Event::Died { session: s, code: None });
@@ -377,6 +381,9 @@ impl Daemon {
         let bytes = control::encode(&answer)
             .or_else(|e| control::encode(&AdminAnswer::Error(e.into())))
             .unwrap_or_default();
+        if admin.queue.len() >= ADMIN_QUEUE_MAX {
+            return self.drop_admin(s);
+        }
         admin.queue.push_back(bytes);
         self.desk_flush(s);
     }
@@ -387,7 +394,7 @@ impl Daemon {
             match admin.socket.try_send(bytes, &[]) {
                 Ok(()) => drop(admin.queue.pop_front()),
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
-                    let _ = self.poller.modify(&admin.socket, TOKEN | s as u64, Interest::ReadWrite);
+                    let _ = self.poller.modify(&admin.socket, TOKEN | s as u64, Interest::Write);
                     return;
                 }
                 Err(_) => return self.drop_admin(s),

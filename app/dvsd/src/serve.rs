@@ -13,6 +13,14 @@ pub fn fingerprint(config: &Config) -> io::Result<String> {
     Ok(node_key(config)?.fingerprint().to_string())
 }
 
+/// A session costs four descriptors, a link one: as many as this process may have.
+fn raise_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let has = getrlimit(Resource::Nofile);
+    // Not raised: then fewer sessions are let in.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: has.maximum, maximum: has.maximum });
+}
+
 /// Runs a daemon until it is told to end.
 ///
 /// # Errors
@@ -20,6 +28,7 @@ pub fn fingerprint(config: &Config) -> io::Result<String> {
 pub fn serve(config: Config) -> io::Result<()> {
     // Before any thread is started: all of them inherit which signals are blocked.
     let signals = dvs_linux::signal::termination()?;
+    raise_descriptors();
     let mut daemon = Daemon::new(config, true)?;
     daemon.end_on(signals)?;
     daemon.run()

@@ -7,10 +7,10 @@
 //!   folders, links      last block puts it in place       and times
 //! ```
 //!
-//! A worker is a thread or coroutine with a pair of sides of its own; they share only a cursor over the plan. What fails
-//! with one file (no permission, it changed) is noted and the rest goes on; what would fail with every file (the disk is
-//! full, a server died) stops all workers. In both cases the same copy, started again, goes on where this one
-//! ended: finished files are kept, unfinished ones compared block by block.
+//! A worker is a thread or coroutine with a pair of sides of its own; they share only a cursor over the plan.
+//! What fails with one file (no permission, it changed) is noted and the rest goes on; what would fail with
+//! every file (the disk is full, a server died) stops all workers. In both cases the same copy, started
+//! again, goes on where this one ended: finished files are kept, unfinished ones compared block by block.
 
 use crate::entry::FileKind;
 use crate::error::{Cause, FilesError, Refusal};
@@ -125,8 +125,8 @@ pub fn copy_once(
 }
 
 impl Copier {
-    /// Looks at both sides, decides, and makes folders and links. As `cp -r`: into the target when it is a folder,
-    /// else it becomes the target.
+    /// Looks at both sides, decides, and makes folders and links. As `cp -r`: into the target when it is a
+    /// folder, else it becomes the target.
     ///
     /// # Errors
     /// The source is not there, the target's folder is not there, a side does not answer, `TooMany` entries.
@@ -273,7 +273,8 @@ impl Copier {
         Ok(())
     }
 
-    /// [`Copier::work`] in so many threads (at most `FILES_WORKERS_MAX`), each with the sides `make` gives it.
+    /// [`Copier::work`] in so many threads (at most `FILES_WORKERS_MAX`), each with the sides `make` gives
+    /// it.
     ///
     /// # Errors
     /// The first that stopped it.
@@ -370,7 +371,8 @@ impl Copier {
         if let Err(e) = &done {
             step.failed.store(true, Ordering::Relaxed);
             if e.cause == Cause::Refused(Refusal::Changed) && step.act != Act::Put {
-                // What was copied of it is of no use any more. If even this fails, it is compared the next time.
+                // What was copied of it is of no use any more. If even this fails, it is compared the next
+                // time.
                 let _ = target.discard(&to);
             }
         }

@@ -1,7 +1,7 @@
 //! What is known of a file, and the list of a folder as it travels.
 //!
-//! A page of a list is a row of `postcard` records in the client's buffer, sorted by name; the last name is where the next
-//! page begins. Names come from another machine, so each is checked before it is used.
+//! A page of a list is a row of `postcard` records in the client's buffer, sorted by name; the last name is
+//! where the next page begins. Names come from another machine, so each is checked before it is used.
 
 use crate::path::is_name;
 use serde::{Deserialize, Serialize};
@@ -129,7 +129,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_a_page_or_not(bytes in proptest::collection::vec(any::<u8>(), 0..256), n in 0usize..20) {
+        fn any_bytes_are_a_page(bytes in proptest::collection::vec(any::<u8>(), 0..256), n in 0usize..20) {
             for e in read_page(&bytes, n, b"").unwrap_or_default() {
                 assert!(is_name(&e.name));
             }

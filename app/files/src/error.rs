@@ -1,4 +1,5 @@
-//! What can go wrong, said once: a [`Refusal`] travels from the server, a [`Cause`] adds what can happen on the way, and a
+//! What can go wrong, said once: a [`Refusal`] travels from the server, a [`Cause`] adds what can happen on
+//! the way, and a
 //! [`FilesError`] names the side, the file and the act.
 
 use serde::{Deserialize, Serialize};
@@ -38,7 +39,8 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Whether every other file would fail in the same way (a full disk, a read-only side), so that to go on is useless.
+    /// Whether every other file would fail in the same way (a full disk, a read-only side), so that to go on
+    /// is useless.
     pub fn concerns_all(self) -> bool {
         use rustix::io::Errno;
         match self {

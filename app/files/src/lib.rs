@@ -1,22 +1,25 @@
 //! Files and whole trees between the nodes of a container, over messages alone.
 //!
 //! # Why
-//! The reference system moves files between nodes with a service of its own. This is that service: a *server* beside the
-//! files, a *client* with typed calls, and a *copier* that drives two sides (each a server or the local disk).
+//! The reference system moves files between nodes with a service of its own. This is that service: a *server*
+//! beside the files, a *client* with typed calls, and a *copier* that drives two sides (each a server or the
+//! local disk).
 //!
 //! # The picture
 //!
 //! ```text
-//!            worker 1 ──READ──► server, endpoint a ┐                ┌ server, endpoint x ◄──WRITE── worker 1
-//!   copier   worker 2 ──READ──► server, endpoint b ├ tree      tree ┤ server, endpoint y ◄──WRITE── worker 2   copier
-//!            worker 3 ──READ──► server, endpoint a ┘                └ server, endpoint x ◄──WRITE── worker 3
+//!            worker 1 ──READ──► endpoint a ┐                       ┌ endpoint x ◄──WRITE── worker 1
+//!   copier   worker 2 ──READ──► endpoint b ├ server, its tree      ┤ endpoint y ◄──WRITE── worker 2
+//!            worker 3 ──READ──► endpoint a ┘       server, its tree └ endpoint x ◄──WRITE── worker 3
 //! ```
 //!
-//! A request names its file by path: the server keeps nothing between two requests, so it may die and come back in the
-//! middle, and every request may be made twice. Data travels by copies into and out of a buffer the client lends.
+//! A request names its file by path: the server keeps nothing between two requests, so it may die and come
+//! back in the middle, and every request may be made twice. Data travels by copies into and out of a buffer
+//! the client lends.
 //!
 //! # Layers
-//! [`protocol`], [`path`], [`entry`], [`plan`] and [`progress`] are pure. [`tree`] touches the disk, [`client`] and
+//! [`protocol`], [`path`], [`entry`], [`plan`] and [`progress`] are pure. [`tree`] touches the disk,
+//! [`client`] and
 //! [`server`] the port. [`copy`] joins two [`side`]s and knows neither.
 //!
 //! ```

@@ -1,7 +1,8 @@
-//! A path below a served folder, checked once: what cannot be written down as a [`RelPath`] never reaches the disk.
+//! A path below a served folder, checked once: what cannot be written down as a [`RelPath`] never reaches the
+//! disk.
 //!
-//! Paths are bytes, as Linux has them. A leading slash is the served folder itself. `..` is refused rather than
-//! resolved: what it means depends on links, and nobody needs it here.
+//! Paths are bytes, as Linux has them. A leading slash is the served folder itself. `..` is refused rather
+//! than resolved: what it means depends on links, and nobody needs it here.
 
 use crate::error::Refusal;
 use dvs::limits::FILES_PATH_BYTES_MAX;
@@ -88,7 +89,8 @@ pub fn is_name(name: &[u8]) -> bool {
         && !name.contains(&0)
 }
 
-/// The name of the unfinished file beside `name`: `.NAME.dvs-part`, with a digest where that would be too long.
+/// The name of the unfinished file beside `name`: `.NAME.dvs-part`, with a digest where that would be too
+/// long.
 ///
 /// ```
 /// assert_eq!(dvs_files::path::part_name(b"a.so"), b".a.so.dvs-part");

@@ -12,8 +12,8 @@
 //!   anything else    a folder         ┘                    Conflict
 //! ```
 //!
-//! There is no journal beside an unfinished copy: its blocks are compared with the source's by digest before they are
-//! kept. That is as cheap as reading it, and cannot be out of date.
+//! There is no journal beside an unfinished copy: its blocks are compared with the source's by digest before
+//! they are kept. That is as cheap as reading it, and cannot be out of date.
 
 use crate::entry::{FileKind, Meta};
 use crate::path::part_name;

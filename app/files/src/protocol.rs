@@ -4,11 +4,11 @@
 //! request   type 0x4601   version (1) | operation (postcard) | 0 | text        text inline
 //!                         version (1) | operation (postcard) | 1               text is the second range lent
 //! answer    type 0x4602   version (1) | Ok(answer) or Err(refusal) (postcard)
-//! lent      first range: the data (may be empty); second range: the text when it is longer than the room inline
+//! lent      first range: the data (may be empty); second range: the text that has no room inline
 //! ```
 //!
-//! The *text* is the path; some operations have a second string behind it, whose length they name. Every request
-//! may be made twice with the same result, so a caller that learns `effect unknown` just asks again.
+//! The *text* is the path; some operations have a second string behind it, whose length they name. Every
+//! request may be made twice with the same result, so a caller that learns `effect unknown` just asks again.
 
 use crate::entry::{Finish, Hash, Meta, Stamp};
 use crate::error::Refusal;

@@ -1,7 +1,8 @@
 //! The server: takes one request after another from a port and does it on a tree.
 //!
-//! It keeps nothing between two requests, so that any number of servers (threads, coroutines, processes) may serve the
-//! same tree and a client may turn to any of them. All it reads from a request is checked: the message by
+//! It keeps nothing between two requests, so that any number of servers (threads, coroutines, processes) may
+//! serve the same tree and a client may turn to any of them. All it reads from a request is checked: the
+//! message by
 //! [`crate::protocol`], the path by [`RelPath`], the lent ranges by the port.
 
 use crate::entry::write_page;

@@ -18,7 +18,8 @@ pub trait Side {
     /// Names of a folder after `after`, in order, and whether there are more.
     fn list(&self, path: &RelPath, after: &[u8]) -> Result<(Vec<Entry>, bool), Cause>;
 
-    /// Reads from `offset` until `into` is full or the file ends. `Changed` when it is not the file of `stamp`.
+    /// Reads from `offset` until `into` is full or the file ends. `Changed` when it is not the file of
+    /// `stamp`.
     fn read(
         &self,
         path: &RelPath,

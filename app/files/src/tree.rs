@@ -1,10 +1,10 @@
 //! A folder on disk that is served or copied from. The only file here that touches the disk.
 //!
 //! # No way out
-//! Every path is resolved by the kernel *beneath* the folder (`openat2`, `RESOLVE_BENEATH`), so that a link which leads out,
-//! even one that is put there between check and use, is refused. Where the kernel cannot (before 5.6, or a
-//! sandbox that forbids the call) the path is walked name by name without following any link: stricter, never looser.
-//! A whole disk (`/`) has no outside: there, absolute links are resolved too.
+//! Every path is resolved by the kernel *beneath* the folder (`openat2`, `RESOLVE_BENEATH`), so that a link
+//! which leads out, even one that is put there between check and use, is refused. Where the kernel cannot
+//! (before 5.6, or a sandbox that forbids the call) the path is walked name by name without following any
+//! link: stricter, never looser. A whole disk (`/`) has no outside: there, absolute links are resolved too.
 //!
 //! # A file appears whole or not at all
 //!
@@ -380,7 +380,7 @@ fn meta_of(s: &Stat) -> Meta {
     Meta {
         kind,
         size: s.st_size.try_into().unwrap_or(0),
-        mtime: s.st_mtime as i64,
+        mtime: s.st_mtime,
         mtime_ns: u32::try_from(s.st_mtime_nsec).unwrap_or(0) % 1_000_000_000,
         mode: s.st_mode & 0o1777,
         inode: s.st_ino,

@@ -1,4 +1,5 @@
-//! A server in 20 lines: answers every request with itself. Start it with `dvs run DC --endpoint 20 -- dvs-echo 20`.
+//! A server in 20 lines: answers every request with itself. Start it with `dvs run DC --endpoint 20 --
+//! dvs-echo 20`.
 #![forbid(unsafe_code)]
 
 use dvs::{DcId, Endpoint, Message, Timeout};

@@ -6,8 +6,8 @@
 //!   value       ◄──   OK   value                ◄──
 //! ```
 //!
-//! Keys and values are short enough to travel in the message itself. The store never grows past its bounds: what is full
-//! says so.
+//! Keys and values are short enough to travel in the message itself. The store never grows past its bounds:
+//! what is full says so.
 //!
 //! ```
 //! use dvs::{DcId, Endpoint};

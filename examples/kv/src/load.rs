@@ -1,4 +1,5 @@
-//! The load generator: one request after another, and a histogram of how long they took. The histogram is pure.
+//! The load generator: one request after another, and a histogram of how long they took. The histogram is
+//! pure.
 //!
 //! Buckets grow by a sixteenth, so a percentile is exact to 6 % from nanoseconds to hours, in 8 KiB.
 

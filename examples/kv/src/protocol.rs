@@ -127,7 +127,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_message_is_a_request_or_not(t in 0x4b00..0x4b20, bytes in proptest::collection::vec(any::<u8>(), 0..=192)) {
+        fn any_message_is_a_request_or_not(
+            t in 0x4b00..0x4b20,
+            bytes in proptest::collection::vec(any::<u8>(), 0..=192),
+        ) {
             let mut m = Message::new(t);
             m.set_bytes(&bytes).unwrap();
             let _ = read_answer(&m);

@@ -17,6 +17,8 @@ pub enum Interest {
     Read,
     /// It can be read or written.
     ReadWrite,
+    /// It can be written; that it ended is found by writing.
+    Write,
 }
 
 impl Interest {
@@ -25,6 +27,7 @@ impl Interest {
         match self {
             Interest::Read => read,
             Interest::ReadWrite => read | epoll::EventFlags::OUT,
+            Interest::Write => epoll::EventFlags::OUT,
         }
     }
 }

@@ -3,6 +3,23 @@
 use core::mem::MaybeUninit;
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// Lets a program start without blocked signals, so that it can be asked to end although this one blocks them.
+pub fn unblocked(command: &mut Command) -> &mut Command {
+    let unblock = || {
+        let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+        // SAFETY: `sigemptyset` initialises the set, and both calls may be made between fork and exec.
+        let error = unsafe {
+            libc::sigemptyset(set.as_mut_ptr());
+            libc::pthread_sigmask(libc::SIG_SETMASK, set.as_ptr(), core::ptr::null_mut())
+        };
+        if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) }
+    };
+    // SAFETY: the closure makes async-signal-safe calls alone: no allocation, no lock.
+    unsafe { command.pre_exec(unblock) }
+}
 
 /// Blocks SIGINT, SIGTERM and SIGHUP for this thread and those it starts, and gives a descriptor that becomes
 /// readable when one of them arrives. To be called before other threads are started; programs started later

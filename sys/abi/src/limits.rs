@@ -38,6 +38,10 @@ pub const NAME_BYTES: usize = 15;
 
 /// Sessions (processes) a daemon serves.
 pub const SESSIONS_MAX: usize = 1024;
+/// Sessions of one process: it needs one, a test with many homes some; the rest of the table is for others.
+pub const PROCESS_SESSIONS_MAX: usize = 128;
+/// Records a session has not read yet above which the daemon reads no request of it: who asks and does not listen waits.
+pub const SESSION_BACKLOG_MAX: usize = 1024;
 /// Endpoints of one session.
 pub const SESSION_ENDPOINTS_MAX: usize = 16_384;
 /// Endpoints of one node over all containers.
@@ -53,6 +57,8 @@ pub const SESSION_LANES_MAX: usize = 32_768;
 pub const SESSION_QUEUE_MAX: usize = 2 * SESSION_LANES_MAX;
 /// Administrators connected at a time.
 pub const ADMINS_MAX: usize = 64;
+/// Parts of answers an administrator has not read yet; one that lets more pile up is dropped. All rows of all nodes fit.
+pub const ADMIN_QUEUE_MAX: usize = 4096;
 /// Events a daemon remembers for its log.
 pub const LOG_EVENTS_MAX: usize = 1024;
 /// Links between one pair of sessions: 10,240 lanes, enough for 10,000 endpoints on either side.
@@ -102,8 +108,8 @@ pub const DEADLOCK_CHECK_NS: u64 = 200_000_000;
 /// Steps of a wait chain that are followed.
 pub const WAIT_CHAIN_MAX: usize = 64;
 
-/// File service: bytes of one read or write and of one hash. Within the second-level cache, and large enough that a
-/// remote round trip costs little beside it.
+/// File service: bytes of one read or write and of one hash. Within the second-level cache, and large enough that
+/// a remote round trip costs little beside it.
 pub const FILES_BLOCK_BYTES: usize = 1 << 20;
 /// File service: bytes of a path, as Linux has it.
 pub const FILES_PATH_BYTES_MAX: usize = 4096;

@@ -152,11 +152,20 @@ fn lie(raw: &Raw, rng: &mut Rng) {
             4 => (32 | (server(0).raw() as u64) << 32, Phase::Redirected),
             // MIGRATE, effect no: "make the call again".
             5 => ((-332i32 as u32 as u64) << 32, Phase::Failed),
-            6 => (rng.draw(), Phase::Failed),
-            _ => (rng.draw(), Phase::Leaving),
+            // Stuck for good, so not too often.
+            6 if rng.below(500) == 0 => (rng.draw(), Phase::Leaving),
+            _ => (rng.draw(), Phase::Failed),
         };
         w[REPLY_META].store(meta, Ordering::Relaxed);
-        w[0].store(state.to(phase).0, Ordering::Release);
+        if rng.below(10_000) == 0 {
+            w[0].store(state.to(phase).0, Ordering::Release);
+        } else {
+            // As an honest callee would, so that the lane is not stuck and the next lie is heard, too.
+            let swap = w[0].compare_exchange(state.0, state.to(phase).0, Ordering::AcqRel, Ordering::Relaxed);
+            if swap.is_err() {
+                continue;
+            }
+        }
         ring(shore, *n);
     }
     for (link, n) in &raw.outgoing {

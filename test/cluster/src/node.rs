@@ -13,6 +13,8 @@ pub struct Node {
     program: PathBuf,
     base: tempfile::TempDir,
     child: Option<Child>,
+    /// Most descriptors it may have; zero for as many as the system says.
+    descriptors: u32,
 }
 
 impl Node {
@@ -21,8 +23,16 @@ impl Node {
     /// # Panics
     /// When it does not.
     pub fn start(program: &str) -> Node {
+        Node::start_with(program, 0)
+    }
+
+    /// The same with so many descriptors at most.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn start_with(program: &str, descriptors: u32) -> Node {
         let base = tempfile::tempdir().expect("a temporary folder");
-        let mut node = Node { program: program.into(), base, child: None };
+        let mut node = Node { program: program.into(), base, child: None, descriptors };
         let text = format!("runtime_dir = {:?}\n", node.dir());
         std::fs::write(node.file(), text).expect("a file in the temporary folder");
         node.revive();
@@ -34,7 +44,14 @@ impl Node {
     /// # Panics
     /// When it does not start.
     pub fn revive(&mut self) {
-        let mut command = Command::new(&self.program);
+        let mut command = match self.descriptors {
+            0 => Command::new(&self.program),
+            most => {
+                let mut shell = Command::new("/bin/sh");
+                shell.args(["-c", &format!("ulimit -n {most}; exec \"$0\" \"$1\"")]).arg(&self.program);
+                shell
+            }
+        };
         command.arg(self.file()).stdin(Stdio::null()).stderr(Stdio::null());
         self.child = Some(command.spawn().expect("the daemon's program"));
         let end = clock::now() + WATCHDOG_NS;

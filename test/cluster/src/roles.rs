@@ -166,6 +166,40 @@ fn copy(port: &Port, client: Endpoint, m: &Message, buffer: &mut [u8]) {
     let _ = port.copy_out(client, m.word(4), buffer);
 }
 
+/// `idle SOCKET COUNT`: binds so many endpoints, each a coroutine that waits for a message.
+pub fn idle(socket: &Path, count: usize) {
+    told_to_end(true);
+    let process = attach(socket, "idle");
+    let scheduler = dvs::Scheduler::new(&process);
+    let ready = std::rc::Rc::new(std::cell::Cell::new(0));
+    for _ in 0..count {
+        let ready = ready.clone();
+        let wait = move |co: &dvs::Co<'_>| {
+            let port = co.bind(DC, Endpoint::NONE).unwrap_or_else(|e| give_up("bind", &e));
+            // A user may only call, unless it is given more.
+            let system = port.system();
+            let rights = system.privileges(DC, port.endpoint()).unwrap_or_else(|e| give_up("rights", &e));
+            let rights = dvs::Privileges { calls: dvs::CallSet::ALL, ..rights };
+            let given = system.set_privileges(DC, port.endpoint(), rights);
+            given.unwrap_or_else(|e| give_up("more rights", &e));
+            ready.set(ready.get() + 1);
+            if ready.get() == count {
+                say("ready");
+            }
+            match port.receive(Endpoint::ANY, &mut Message::default(), Timeout::Forever) {
+                Ok(()) => panic!("nobody sends anything"),
+                Err(e) => give_up("receive", &e),
+            }
+        };
+        scheduler.spawn(wait).expect("a stack");
+    }
+    if count == 0 {
+        say("ready");
+        std::thread::park();
+    }
+    scheduler.run();
+}
+
 /// How a client behaves.
 pub struct ClientPlan {
     /// Its incarnation: names it in the journals.

@@ -16,7 +16,7 @@ const ACTOR: &str = env!("CARGO_BIN_EXE_cluster-actor");
 const DAEMON: &str = env!("CARGO_BIN_EXE_cluster-daemon");
 const SERVERS: usize = 2;
 /// How long each kind of harm is done: a lower bound of the work done under it.
-const RUN_NS: u64 = 3_000_000_000;
+const RUN_NS: u64 = 2_000_000_000;
 /// What a victim gives the hostile process.
 const VICTIM_NS: u64 = 200_000_000;
 /// What a daemon may have resident while it is attacked.
@@ -240,4 +240,32 @@ fn who_never_reads_does_not_fill_the_daemon() {
 #[test]
 fn sessions_without_end_leave_room_for_others() {
     scene(Harm::Connect);
+}
+
+#[test]
+fn a_daemon_without_descriptors_serves_whom_it_has_and_waits() {
+    let node = Node::start_with(DAEMON, 40);
+    node.make_dc();
+    let first = node.attach();
+    let port = first.bind(DC, server(0)).unwrap();
+    let mut others: Vec<_> = Vec::new();
+    // Whoever finds no room is not answered; it would wait, so that nobody attaches here but by hand.
+    while let Ok(socket) = dvs_linux::socket::Socket::connect(&node.socket()) {
+        others.push(socket);
+        if others.len() == 60 {
+            break;
+        }
+    }
+    let ticks = measure::cpu_ticks(node.pid());
+    // The sessions it has are served, and what waits at its door costs nothing.
+    for _ in 0..100 {
+        first.system().dvs_info().unwrap();
+    }
+    std::thread::sleep(Duration::from_secs(1));
+    let used = measure::cpu_ticks(node.pid()) - ticks;
+    assert!(used < 60, "the daemon spins: {used} ticks in a second");
+    drop(others);
+    node.wait_status("it lets in again", |s| s.sessions == 1);
+    drop(port);
+    drop(node.attach().bind(DC, server(1)).unwrap());
 }

@@ -166,6 +166,18 @@ impl Seen {
         }
     }
 
+    /// Asserts failure with `code` of a call that was not consumed. Only `near` can it be sure: what
+    /// was shipped to another node may have been consumed there meanwhile.
+    ///
+    /// # Panics
+    /// When it ended otherwise.
+    #[track_caller]
+    pub fn undone(&self, code: Code, near: bool) -> &Error {
+        let e = self.err(code);
+        assert!(e.effect == Effect::No || !near && e.effect == Effect::Unknown, "{self}");
+        e
+    }
+
     /// Asserts failure with `code`, caused by `fault`, with `effect`.
     ///
     /// # Panics

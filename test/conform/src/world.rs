@@ -213,8 +213,9 @@ impl Player {
     /// Gives the actor an act and goes on.
     pub fn start(&self, act: Act) -> Pending {
         let what = format!("{}: {act}", self.name);
+        let since = Instant::now();
         let answer = self.remote.borrow_mut().submit(&act);
-        Pending { what, since: Instant::now(), answer, _actor: self.remote.clone() }
+        Pending { what, since, answer, _actor: self.remote.clone() }
     }
 
     /// Gives the actor an act and waits for its end.

@@ -1,7 +1,7 @@
 //! `dvs cp`: files and trees between nodes, by messages and copies alone.
 //!
-//! Each end is the local disk or the file service (`dvs files`) of a node. Several workers copy at the same time, each with
-//! endpoints of its own, so that a long way is kept full.
+//! Each end is the local disk or the file service (`dvs files`) of a node. Several workers copy at the same
+//! time, each with endpoints of its own, so that a long way is kept full.
 
 use super::{Context, files, ps};
 use crate::fail::{Done, Fail};
@@ -22,9 +22,10 @@ Examples:
   dvs cp shop:n0:data ./data          of container shop, to this machine
   dvs cp ./report.pdf n1:/            into the folder node n1 serves
 
-NODE:PATH is below the folder that NODE serves with `dvs files`. As with cp -r: into the target when that is a folder,
-else it becomes the target. What is there already (same length and time) is kept, so an interrupted copy goes on when
-the same command is given again. Permissions, times, links and empty folders are kept; owners are not.";
+NODE:PATH is below the folder that NODE serves with `dvs files`. As with cp -r: into the target when that is a
+folder, else it becomes the target. What is there already (same length and time) is kept, so an interrupted copy
+goes on when the same command is given again. Permissions, times, links and empty folders are kept; owners are
+not.";
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -43,7 +44,8 @@ pub struct Cp {
     #[arg(long)]
     sync: bool,
     /// Requests at the same time
-    #[arg(long, short, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=16), value_name = "N")]
+    #[arg(long, short, default_value_t = 4, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u8).range(1..=16))]
     jobs: u8,
     /// No progress
     #[arg(long, short)]

@@ -1,6 +1,7 @@
 //! `dvs run shop -- kv-client --server 20 --seconds 5 --json`: one request after another, and what they took.
 //!
-//! When the server ends, the error is counted, the client waits until the endpoint is bound again, and goes on.
+//! When the server ends, the error is counted, the client waits until the endpoint is bound again, and goes
+//! on.
 #![forbid(unsafe_code)]
 
 use clap::Parser;

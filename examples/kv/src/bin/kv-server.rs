@@ -1,4 +1,5 @@
-//! `dvs run shop --endpoint 20 -- kv-server`, or `kv-server --dc 0 --endpoint 20`: serves until it is killed or unbound.
+//! `dvs run shop --endpoint 20 -- kv-server`, or `kv-server --dc 0 --endpoint 20`: serves until it is killed
+//! or unbound.
 #![forbid(unsafe_code)]
 
 use clap::Parser;

@@ -36,6 +36,7 @@ fn run(words: &[&str]) -> Option<()> {
             };
             roles::call(socket, &plan, &PathBuf::from(word(3)?));
         }
+        "idle" => roles::idle(socket, number(0)?),
         "hostile" => {
             let harm = Harm::ALL.into_iter().find(|h| Some(h.name().as_str()) == word(0))?;
             hostile::run(socket, harm, number(1)?);

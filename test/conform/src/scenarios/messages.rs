@@ -99,8 +99,8 @@ pub fn receive_times_out(w: &mut World) {
 pub fn no_wait_leaves_nothing(w: &mut World) {
     let (s, c) = pair(w);
     s.run(poll()).err_of(Code::AGAIN, Fault::Nobody, Effect::No);
-    c.run(send_t(s.ep(), msg(1, b"x"), Timeout::Now)).err_of(Code::AGAIN, Fault::Nobody, Effect::No);
-    c.run(call_t(s.ep(), msg(1, b"x"), Timeout::Now)).err_of(Code::AGAIN, Fault::Nobody, Effect::No);
+    c.run(send_t(s.ep(), msg(1, b"x"), Timeout::Now)).undone(Code::AGAIN, w.nodes() == 1);
+    c.run(call_t(s.ep(), msg(1, b"x"), Timeout::Now)).undone(Code::AGAIN, w.nodes() == 1);
     s.run(poll()).err(Code::AGAIN);
     c.run(poll()).err(Code::AGAIN);
     c.idle();
@@ -211,7 +211,11 @@ pub fn late_answer(w: &mut World) {
     let called = c.start(call_t(s.ep(), msg(7, b"slow"), ms(150)));
     s.run(any()).from(c.ep(), 7);
     called.wait().err_of(Code::TIMEDOUT, Fault::Nobody, Effect::Unknown);
-    s.run(reply(c.ep(), msg(8, b"late"))).err(Code::PROCSTS);
+    let late = s.run(reply(c.ep(), msg(8, b"late")));
+    // The news that a caller on another node left may still be on its way; its library drops the answer then.
+    if w.nodes() == 1 || late.error.is_some() {
+        late.err(Code::PROCSTS);
+    }
     s.run(send_t(c.ep(), msg(8, b"late"), ms(80))).err(Code::TIMEDOUT);
     let called = c.start(call(s.ep(), msg(9, b"again")));
     s.run(any()).from(c.ep(), 9);
@@ -312,14 +316,17 @@ pub fn cancelled_call(w: &mut World) {
     c.cancel();
     called.wait().err_of(Code::INTR, Fault::Nobody, Effect::Unknown);
     let called = c.start(call(s.ep(), msg(8, b"second")));
-    s.run(reply(c.ep(), msg(70, b"answer to the first"))).err(Code::PROCSTS);
+    let late = s.run(reply(c.ep(), msg(70, b"answer to the first")));
+    if w.nodes() == 1 || late.error.is_some() {
+        late.err(Code::PROCSTS);
+    }
     s.run(any()).from(c.ep(), 8);
     s.run(reply(c.ep(), msg(80, b"answer to the second"))).ok();
     called.wait().from(s.ep(), 80);
     let called = c.start(call(s.ep(), msg(9, b"third")));
     c.sending();
     c.cancel();
-    called.wait().err_of(Code::INTR, Fault::Nobody, Effect::No);
+    called.wait().undone(Code::INTR, w.nodes() == 1);
     s.run(poll()).err(Code::AGAIN);
 }
 

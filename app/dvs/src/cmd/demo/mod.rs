@@ -1,7 +1,8 @@
 //! `dvs demo`: the whole system in a minute, on three nodes of this machine.
 //!
-//! The story is told by the real commands: each is printed as it would be typed, and then run. What the story needs around
-//! them (three networks, keys, folders) is made by [`world`] and removed again, whatever happens.
+//! The story is told by the real commands: each is printed as it would be typed, and then run. What the story
+//! needs around them (three networks, keys, folders) is made by [`world`] and removed again, whatever
+//! happens.
 
 mod tale;
 mod world;
@@ -44,7 +45,10 @@ impl Demo {
             let mut fds = [PollFd::new(&signals, PollFlags::IN)];
             while poll(&mut fds, None).is_err() {}
             eprintln!("\ninterrupted: removing what was made");
-            world::lock(&seen).remove();
+            // Held to the end, so that the story cannot go on behind our back.
+            let mut world = world::lock(&seen);
+            let left = world.remove();
+            left.iter().for_each(|l| eprintln!("left behind: {l}"));
             std::process::exit(130);
         });
         let told = self.tell(&world);
@@ -53,11 +57,13 @@ impl Demo {
         }
         heading("Stopping, and looking for anything left");
         let left = world::lock(&world).remove();
+        if left.is_empty() {
+            line("nothing is left: no process, no network namespace, no socket, no shared memory, no file");
+        }
         told?;
         if !left.is_empty() {
             return Err(Fail::new(format!("left behind: {}", left.join(", "))));
         }
-        line("nothing is left: no process, no network namespace, no socket, no shared memory, no file");
         line(&format!("done in {:.0} s", begin.elapsed().as_secs_f64()));
         Ok(ExitCode::SUCCESS)
     }
@@ -95,7 +101,8 @@ impl Demo {
         let of = |name: &str| report.get(name).and_then(Value::as_u64).unwrap_or(0);
         let seconds = report.get("seconds").and_then(Value::as_f64).unwrap_or(0.0);
         line(&format!(
-            "copied {} files, {} MB, {} folders, {} links; read again on both nodes and compared: {} digests are equal; {seconds:.1} s",
+            "copied {} files, {} MB, {} folders, {} links; \
+             read again on both nodes and compared: {} digests are equal; in all {seconds:.1} s",
             of("files"),
             of("bytes") / 1_000_000,
             of("folders"),
@@ -153,6 +160,7 @@ fn requests(world: &Arc<Mutex<World>>) -> Done<()> {
             return Err(Fail::new(format!("the client on node {} got no answer", node + 1)));
         }
     }
+    world::lock(world).all_read();
     Ok(())
 }
 
@@ -184,5 +192,6 @@ fn death(world: &Arc<Mutex<World>>) -> Done<()> {
             return Err(Fail::new(format!("the client on node {} read a wrong value", node + 1)));
         }
     }
+    world::lock(world).all_read();
     world::lock(world).run(0, &["ps", DC])
 }

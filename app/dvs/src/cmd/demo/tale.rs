@@ -1,4 +1,5 @@
-//! How the story looks: headings, commands as they would be typed, and what they say. Colours only on a terminal.
+//! How the story looks: headings, commands as they would be typed, and what they say. Colours only on a
+//! terminal.
 
 use crate::output::say;
 use std::io::IsTerminal;

@@ -11,13 +11,16 @@
 //! ```
 //! The bridge is in a namespace too, so nothing of the machine's own network is touched.
 
+use super::DC;
 use super::tale::{command, line};
 use crate::fail::{Done, Fail};
 use crate::node::Node;
 use dvs_linux::paths::{base_dir, runtime_dir};
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -36,6 +39,8 @@ pub struct World {
     namespaces: Vec<String>,
     daemons: Vec<Child>,
     children: Vec<Child>,
+    /// Process groups of commands whose output is still wanted.
+    groups: Vec<Pid>,
 }
 
 /// A command whose output is read at its end.
@@ -97,6 +102,7 @@ impl World {
             namespaces: Vec::new(),
             daemons: Vec::new(),
             children: Vec::new(),
+            groups: Vec::new(),
         })
     }
 
@@ -161,6 +167,7 @@ impl World {
             }
             if round == 0 {
                 for (node, fingerprint) in fingerprints.iter_mut().enumerate() {
+                    self.folder(&format!("keys-{}", node + 1))?;
                     let file = self.configuration(node);
                     let made = Command::new(&self.program).args(["key", "--config"]).arg(&file).output();
                     let made = made.map_err(Fail::new)?;
@@ -190,7 +197,8 @@ impl World {
             // Writing into a String cannot fail.
             let _ = write!(
                 text,
-                "\n[[nodes]]\nid = {i}\nname = \"{name}\"\naddress = \"{address}\"\nfingerprint = \"{fingerprint}\"\n"
+                "\n[[nodes]]\nid = {i}\nname = \"{name}\"\naddress = \"{address}\"\n\
+                 fingerprint = \"{fingerprint}\"\n"
             );
         }
         text
@@ -198,14 +206,17 @@ impl World {
 
     /// A command on a node: in its network, if it has one.
     fn on(&self, node: usize) -> Command {
-        match self.namespaces.get(node + 1) {
+        let mut c = match self.namespaces.get(node + 1) {
             None => Command::new(&self.program),
             Some(ns) => {
                 let mut c = Command::new("ip");
                 c.args(["netns", "exec", ns]).arg(&self.program);
                 c
             }
-        }
+        };
+        // Its own group: Ctrl-C is for the demo alone, which then ends the whole group.
+        dvs_linux::signal::unblocked(&mut c).process_group(0);
+        c
     }
 
     fn typed(&self, node: usize, arguments: &[&str]) {
@@ -274,6 +285,7 @@ impl World {
         let mut c = self.on(node);
         c.args(["--node", &self.names[node]]).args(arguments);
         let child = c.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(Fail::new)?;
+        self.groups.push(Pid::from_child(&child));
         Ok(Running { child })
     }
 
@@ -285,12 +297,18 @@ impl World {
             // Whoever cannot serve ends, which ends the line too.
             let _ = BufReader::new(out).read_line(&mut first);
         }
+        self.groups.pop();
         self.children.push(child);
         if first.is_empty() {
             return Err(Fail::new(format!("dvs {} ended at once", arguments.join(" "))));
         }
         line(first.trim());
         Ok(())
+    }
+
+    /// All commands that were started for their output have ended.
+    pub fn all_read(&mut self) {
+        self.groups.clear();
     }
 
     /// The ends of the daemons' logs, when the story broke.
@@ -305,7 +323,12 @@ impl World {
 
     /// Removes all that was made; what could not be.
     pub fn remove(&mut self) -> Vec<String> {
+        if !self.daemons.is_empty() {
+            // Asks every program in it to end. When a node is dead already, the next step ends them.
+            let _ = self.run(0, &["dc", "rm", DC, "--yes"]);
+        }
         for (i, daemon) in self.daemons.iter_mut().enumerate() {
+            command(&format!("dvs --node {} down", self.names[i]));
             let down = Command::new(&self.program).args(["--node", &self.names[i], "down"]).output();
             if !down.is_ok_and(|o| o.status.success()) {
                 let _ = daemon.kill();
@@ -314,11 +337,14 @@ impl World {
         }
         // Programs whose daemon ended end too, with an error that is of no interest here.
         for child in &mut self.children {
-            let ended = until_for(Duration::from_secs(5), || child.try_wait().ok().flatten());
+            let ended = until_for(Duration::from_secs(2), || child.try_wait().ok().flatten());
             if ended.is_none() {
-                let _ = child.kill();
+                let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
                 let _ = child.wait();
             }
+        }
+        for group in self.groups.drain(..) {
+            let _ = kill_process_group(group, Signal::KILL);
         }
         self.daemons.clear();
         self.children.clear();
@@ -397,6 +423,7 @@ pub fn run_json(world: &Mutex<World>, node: usize, arguments: &[&str]) -> Done<V
         w.start(node, &[&["--output", "json"], arguments].concat(), false)?
     };
     let text = running.output()?;
+    lock(world).all_read();
     serde_json::from_str(&text).map_err(Fail::new)
 }
 
