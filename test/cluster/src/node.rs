@@ -31,9 +31,17 @@ impl Node {
     /// # Panics
     /// When it does not.
     pub fn start_with(program: &str, descriptors: u32) -> Node {
+        Node::start_as(program, descriptors, "runtime_dir = DIR\n")
+    }
+
+    /// The same with this configuration, in which `DIR` stands for its folder.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn start_as(program: &str, descriptors: u32, config: &str) -> Node {
         let base = tempfile::tempdir().expect("a temporary folder");
         let mut node = Node { program: program.into(), base, child: None, descriptors };
-        let text = format!("runtime_dir = {:?}\n", node.dir());
+        let text = config.replace("DIR", &format!("{:?}", node.dir()));
         std::fs::write(node.file(), text).expect("a file in the temporary folder");
         node.revive();
         node
