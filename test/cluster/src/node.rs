@@ -60,11 +60,11 @@ impl Node {
                 shell
             }
         };
-        command.arg(self.file()).stdin(Stdio::null()).stderr(Stdio::null());
+        command.arg(self.file()).stdin(Stdio::null()).stderr(quiet());
         self.child = Some(command.spawn().expect("the daemon's program"));
         let end = clock::now() + WATCHDOG_NS;
         while AdminClient::connect(&dvsd::paths::admin_socket(&self.dir())).is_err() {
-            assert!(clock::now() < end, "the daemon does not start");
+            assert!(clock::now() < end && self.runs(), "the daemon does not start; DVSD_LOUD=1 shows why");
             std::thread::yield_now();
         }
     }
@@ -194,4 +194,9 @@ impl Drop for Node {
             let _ = child.wait();
         }
     }
+}
+
+/// Where daemons log to: nowhere, unless `DVSD_LOUD` is set.
+fn quiet() -> Stdio {
+    if std::env::var_os("DVSD_LOUD").is_some() { Stdio::inherit() } else { Stdio::null() }
 }

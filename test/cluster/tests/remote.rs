@@ -117,12 +117,12 @@ fn a_connection_cut_half_open_and_delayed_loses_and_doubles_nothing() {
 #[test]
 fn a_killed_node_is_told_of_and_comes_back() {
     let mut rng = Rng::new(seed());
-    let mut net = Net::start(DAEMON, 2, 500);
+    let mut net = Net::start(DAEMON, 2, 1000);
     let mut crew = Crew::start(&net);
     for _ in 0..4 {
         std::thread::sleep(Duration::from_millis(200 + rng.below(200)));
         net.nodes[1].kill();
-        std::thread::sleep(Duration::from_millis(rng.below(1500)));
+        std::thread::sleep(Duration::from_millis(rng.below(2500)));
         net.nodes[1].revive();
         net.join();
         net.wait_dc();
