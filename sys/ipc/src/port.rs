@@ -86,8 +86,8 @@ pub struct Port<W: Wait = ThreadWait> {
     told: Cell<bool>,
 }
 
-/// What the checks of the last call of a kind found. Programs call the same few peers again and again: as long as nothing
-/// was bound, unbound or changed in the table meanwhile, the checks would find the same.
+/// What the checks of the last call of a kind found. Programs call the same few peers again and again: as
+/// long as nothing was bound, unbound or changed in the table meanwhile, the checks would find the same.
 #[derive(Clone, Copy)]
 struct Checked {
     /// [`Rendezvous::stamp`](dvs_kern::rendezvous::Rendezvous::stamp) then; zero for never.
@@ -179,17 +179,19 @@ impl<W: Wait> Port<W> {
         self.serving.get().1
     }
 
-    /// From here on, calls do not inherit the deadline of the request being served (it is answered later by other means).
+    /// From here on, calls do not inherit the deadline of the request being served (it is answered later by
+    /// other means).
     pub fn detach(&self) {
         self.serving.set((Endpoint::NONE, Deadline::NEVER));
     }
 
-    /// Sends a message and waits until it was consumed. To a caller that awaits this endpoint's answer it is the answer.
+    /// Sends a message and waits until it was consumed. To a caller that awaits this endpoint's answer it is
+    /// the answer.
     ///
     /// # Errors
-    /// `BADDEST`, `RANGE`, `ENDPOINT`, `TRAPDENIED`, `BADCALL`: refused. `DSTDIED`: nobody there, or it ended before it
-    /// consumed the message. `AGAIN`, `TIMEDOUT`, `INTR`: not consumed in time. `LOCKED`: a circle of waits.
-    /// `NOTCONN`: the node was lost. The error says whether the message was consumed.
+    /// `BADDEST`, `RANGE`, `ENDPOINT`, `TRAPDENIED`, `BADCALL`: refused. `DSTDIED`: nobody there, or it ended
+    /// before it consumed the message. `AGAIN`, `TIMEDOUT`, `INTR`: not consumed in time. `LOCKED`: a circle
+    /// of waits. `NOTCONN`: the node was lost. The error says whether the message was consumed.
     pub fn send(&self, dst: Endpoint, m: &mut Message, timeout: Timeout) -> Result<()> {
         self.exchange(Call::Send, Kind::Send, dst, m, &[], timeout)
     }
@@ -197,8 +199,8 @@ impl<W: Wait> Port<W> {
     /// Sends a request and waits for the answer, which overwrites `m`.
     ///
     /// # Errors
-    /// As [`Port::send`]; `SRCDIED` when the callee ended after it had consumed the request. A notification from
-    /// the callee ends the call as if it were the answer.
+    /// As [`Port::send`]; `SRCDIED` when the callee ended after it had consumed the request. A notification
+    /// from the callee ends the call as if it were the answer.
     pub fn sendrec(&self, dst: Endpoint, m: &mut Message, timeout: Timeout) -> Result<()> {
         self.exchange(Call::Sendrec, Kind::Request, dst, m, &[], timeout)
     }
@@ -223,8 +225,8 @@ impl<W: Wait> Port<W> {
         self.exchange(Call::Sendrec, Kind::Request, dst, m, &grants[..n], timeout)
     }
 
-    /// The straight way of a call: a known destination that waits in a receive, and an answer brought by a neighbour.
-    /// Whatever is different goes the long way.
+    /// The straight way of a call: a known destination that waits in a receive, and an answer brought by a
+    /// neighbour. Whatever is different goes the long way.
     #[inline]
     fn exchange(
         &self,
@@ -373,7 +375,8 @@ impl<W: Wait> Port<W> {
         if s.ended {
             return Err(Error::early(Code::DCNOTRUN));
         }
-        // Said once to every port: nobody outside can be heard any more. After that it may still serve its process.
+        // Said once to every port: nobody outside can be heard any more. After that it may still serve its
+        // process.
         let receives = matches!(call, Call::Receive | Call::Rcvrqst);
         if receives && self.shared().outside().is_some_and(|o| o.alive().is_err()) && !self.told.replace(true)
         {
@@ -398,7 +401,8 @@ impl<W: Wait> Port<W> {
         }
     }
 
-    /// The ordinary end of an ordinary wait: without a deadline, brought by a neighbour. `None`: it is over or not, see
+    /// The ordinary end of an ordinary wait: without a deadline, brought by a neighbour. `None`: it is over
+    /// or not, see
     /// [`Port::wait_outcome`].
     #[inline]
     fn wait_plain(&self, m: &mut Message, until: Deadline) -> Option<Plain> {
@@ -496,8 +500,8 @@ impl<W: Wait> Port<W> {
     /// arrival.
     ///
     /// # Errors
-    /// `SRCDIED`: the one source asked for is not bound or ended. `WOKENUP`, `AGAIN`, `TIMEDOUT`, `INTR`, `SHUTDOWN`,
-    /// `LOCKED`, `BADCALL`, `ENDPOINT` (itself), `RANGE`.
+    /// `SRCDIED`: the one source asked for is not bound or ended. `WOKENUP`, `AGAIN`, `TIMEDOUT`, `INTR`,
+    /// `SHUTDOWN`, `LOCKED`, `BADCALL`, `ENDPOINT` (itself), `RANGE`.
     pub fn receive(&self, src: Endpoint, m: &mut Message, timeout: Timeout) -> Result<()> {
         let filter = match src {
             Endpoint::ANY => Filter::Any,
@@ -514,8 +518,8 @@ impl<W: Wait> Port<W> {
         self.take(Call::Rcvrqst, Filter::Requests, m, timeout)
     }
 
-    /// The straight way of a receive: nothing is there, and a neighbour brings a message. Whatever is different goes
-    /// the long way.
+    /// The straight way of a receive: nothing is there, and a neighbour brings a message. Whatever is
+    /// different goes the long way.
     #[inline]
     fn take(&self, call: Call, filter: Filter, m: &mut Message, timeout: Timeout) -> Result<()> {
         let mut core = self.look();
@@ -669,7 +673,8 @@ impl<W: Wait> Port<W> {
     /// Answers a caller whose request was consumed.
     ///
     /// # Errors
-    /// `PROCSTS`: it does not wait for this endpoint's answer (any more); nothing happens. `TRAPDENIED` for a user process.
+    /// `PROCSTS`: it does not wait for this endpoint's answer (any more); nothing happens. `TRAPDENIED` for a
+    /// user process.
     pub fn reply(&self, dst: Endpoint, m: &mut Message, timeout: Timeout) -> Result<()> {
         let mut core = self.look();
         let to = match self.replies.get().known(&core, Call::Reply, dst) {
@@ -727,11 +732,12 @@ impl<W: Wait> Port<W> {
         Err(Error::early(code).at(dst))
     }
 
-    /// Hands the consumed request of `client` to `dst`, which sees `client` as its source and answers it directly. Does
-    /// not block. `m` is what `dst` receives.
+    /// Hands the consumed request of `client` to `dst`, which sees `client` as its source and answers it
+    /// directly. Does not block. `m` is what `dst` receives.
     ///
     /// # Errors
-    /// `PROCSTS`: the client does not wait for this endpoint's answer. `DSTDIED`: `dst` is not bound; the client still waits.
+    /// `PROCSTS`: the client does not wait for this endpoint's answer. `DSTDIED`: `dst` is not bound; the
+    /// client still waits.
     pub fn relay(&self, client: Endpoint, dst: Endpoint, m: &mut Message) -> Result<()> {
         let mut core = self.enter(Call::Relay)?;
         let target = core.table.target(self.ix, dst).map_err(|c| Error::early(c).at(dst))?;
@@ -764,7 +770,8 @@ impl<W: Wait> Port<W> {
         self.notify_value(Endpoint::SELF, dst, 0)
     }
 
-    /// Notifies as another bound endpoint of this process' container (facts §2.10, src_notify). For system processes.
+    /// Notifies as another bound endpoint of this process' container (facts §2.10, src_notify). For system
+    /// processes.
     ///
     /// # Errors
     /// As [`Port::notify`]; `PRIVILEGES` for a user process that names another source.
@@ -772,7 +779,8 @@ impl<W: Wait> Port<W> {
         self.notify_value(src, dst, 0)
     }
 
-    /// Notifies with value bits; bits of several notifications from one source are or'ed until they are received.
+    /// Notifies with value bits; bits of several notifications from one source are or'ed until they are
+    /// received.
     ///
     /// # Errors
     /// As [`Port::notify_from`]; `RANGE` when bit 63 is set.
@@ -806,7 +814,8 @@ impl<W: Wait> Port<W> {
     /// Copies out of the memory `src` lent for the call it is in (it awaits this endpoint's answer).
     ///
     /// # Errors
-    /// `PROCSTS`: it is in no such call. `FAULT`: the range is not covered by a grant to read, or not mapped. `SRCDIED`, `NOTCONN`.
+    /// `PROCSTS`: it is in no such call. `FAULT`: the range is not covered by a grant to read, or not mapped.
+    /// `SRCDIED`, `NOTCONN`.
     pub fn copy_in(&self, src: Endpoint, address: u64, into: &mut [u8]) -> Result<()> {
         let own = into.as_mut_ptr() as u64;
         crate::copy::copy(self, (src, address), (Endpoint::SELF, own), into.len() as u64)
@@ -824,8 +833,8 @@ impl<W: Wait> Port<W> {
     /// Copies between the memories two callers lent to this endpoint.
     ///
     /// # Errors
-    /// As [`Port::copy_in`] for each side; `ENDPOINT` when both are the same or one is no endpoint; `RANGE` for more than
-    /// `COPY_BYTES_MAX` bytes.
+    /// As [`Port::copy_in`] for each side; `ENDPOINT` when both are the same or one is no endpoint; `RANGE`
+    /// for more than `COPY_BYTES_MAX` bytes.
     pub fn vcopy(&self, src: (Endpoint, u64), dst: (Endpoint, u64), bytes: u64) -> Result<()> {
         crate::copy::third_party(self, src, dst, bytes)
     }

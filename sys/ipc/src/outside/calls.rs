@@ -68,7 +68,8 @@ fn open_lane<W: Wait>(port: &Port<W>, o: &Outside, dst: Endpoint, until: Deadlin
     let wait = if until == Deadline::NOW { Deadline::NEVER } else { until };
     let lane = ask::Purpose::Lane(port.ix(), dst);
     let answer = match ask::ask_for(port.process(), port.home(), request, wait, lane) {
-        // Bound in this very process, and the daemon knew it before our table did: it is entered any moment now.
+        // Bound in this very process, and the daemon knew it before our table did: it is entered any moment
+        // now.
         Err(e) if e.code == Code::LCLPROC => {
             let soon = Deadline::from_ns(port.now().saturating_add(ENTER_NS));
             port.home().wait(port.process().shared(), soon);

@@ -63,8 +63,8 @@ impl Shared {
         {
             let mut lanes = o.lanes();
             for k in lanes.keys() {
-                // Each side ends its own calls: closing the lanes of those who call here would tell them that this
-                // process died, before they hear of the daemon.
+                // Each side ends its own calls: closing the lanes of those who call here would tell them that
+                // this process died, before they hear of the daemon.
                 if let Some(Use::Out { closed, .. }) = lanes.get_mut(k) {
                     *closed = Some(Code::DVSINIT);
                     lanes.with_lane(k, |l| l.close());
@@ -172,7 +172,8 @@ impl Outside {
             Some(Use::In { ix, from, .. }) => {
                 core.table.lane_closed(ix, from, k);
                 if code == Code::DSTDIED {
-                    // Its pending notifications end with it (facts §2.10), and who receives from it alone learns it.
+                    // Its pending notifications end with it (facts §2.10), and who receives from it alone
+                    // learns it.
                     let dc = core.table.slot(ix).dc;
                     let c = &mut **core;
                     c.table.gone(dc, from, &mut c.out);

@@ -10,12 +10,13 @@
 //! ```
 //!
 //! # Locks
-//! First the table of the process, then the lanes ([`Lanes`]); the doorbell is taken without waiting by whoever
-//! polls. Nothing is sent to the daemon with the table locked.
+//! First the table of the process, then the lanes ([`Lanes`]); the doorbell is taken without waiting by
+//! whoever polls. Nothing is sent to the daemon with the table locked.
 //!
 //! # When the daemon ends
-//! The control thread reads the end of the socket: every lane is closed, every wait outside ends with `DVSINIT`,
-//! and so does every later call that needs the daemon. Endpoints of one process still reach each other.
+//! The control thread reads the end of the socket: every lane is closed, every wait outside ends with
+//! `DVSINIT`, and so does every later call that needs the daemon. Endpoints of one process still reach each
+//! other.
 
 mod ask;
 mod board;
@@ -47,7 +48,8 @@ pub(crate) enum Attempt {
     Over,
     /// Make it again: the destination moved, or a lane had to be opened.
     Repeat,
-    /// The lane is closed, but the daemon has not said so: the peer is about to end, or lies. Make it again in a while.
+    /// The lane is closed, but the daemon has not said so: the peer is about to end, or lies. Make it again
+    /// in a while.
     Shut,
     /// A server relayed it: make it again to this endpoint.
     Redirected(Endpoint),
@@ -203,8 +205,8 @@ impl Process {
     /// A process attached to the daemon behind `channel`, under `name` in displays.
     ///
     /// # Errors
-    /// `DVSINIT` when the daemon is not there, `VERSION` when it speaks no version of ours, `NOSPC` when it has as many
-    /// sessions as it may.
+    /// `DVSINIT` when the daemon is not there, `VERSION` when it speaks no version of ours, `NOSPC` when it
+    /// has as many sessions as it may.
     pub fn attach(host: Arc<dyn Host>, channel: Arc<dyn Channel>, name: &str) -> Result<Process> {
         let hello = Request::Hello { version: control::VERSION, name: name.chars().take(15).collect() };
         let memory = channel.hello(&control::encode(&control::Numbered { id: 1, request: hello })?)?;
