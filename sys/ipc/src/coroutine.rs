@@ -7,9 +7,9 @@
 //! # The picture
 //!
 //! ```text
-//!   run() ──resume──> A ──resume──> B          a coroutine that is about to block resumes the next ready one
-//!                     A <─suspend── B          itself, on top of its own stack; when that one blocks and A has been
-//!                     |                        woken meanwhile, A goes on: one switch there, one back
+//!   run() ──resume──> A ──resume──> B     a coroutine about to block resumes the next ready one
+//!                     A <─suspend── B     itself, on top of its own stack; when that one blocks and
+//!                     |                   A was woken meanwhile, A goes on: one switch there, one back
 //! ```
 //!
 //! # The algorithm
