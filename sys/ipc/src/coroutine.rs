@@ -19,11 +19,11 @@
 //! scheduler waits at the doorbell of the process (or on a futex of its own), at most until the nearest
 //! deadline.
 //!
-//! What happens between coroutines of one thread stays in plain memory of that thread ([`inner`]): whoever
+//! What happens between coroutines of one thread stays in plain memory of that thread (`inner`): whoever
 //! ends the wait of a neighbour takes the outcome and the message out of the table then and there and puts
 //! them into its
-//! [`mail`](task), so that the neighbour, when it runs, takes no lock. Only other threads go through atomics
-//! and a locked queue ([`ready`]).
+//! mail (`task`), so that the neighbour, when it runs, takes no lock. Only other threads go through atomics
+//! and a locked queue (`ready`).
 //!
 //! Coroutines stay on the thread of their scheduler. A panic in one ends that coroutine alone and is reported
 //! by

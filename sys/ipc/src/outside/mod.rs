@@ -10,7 +10,7 @@
 //! ```
 //!
 //! # Locks
-//! First the table of the process, then the lanes ([`Lanes`]); the doorbell is taken without waiting by
+//! First the table of the process, then the lanes (`Lanes`); the doorbell is taken without waiting by
 //! whoever polls. Nothing is sent to the daemon with the table locked.
 //!
 //! # When the daemon ends
