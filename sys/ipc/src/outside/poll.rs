@@ -9,7 +9,8 @@ use crate::process::{Core, Shared};
 use crate::wait::{Wake, Why};
 use dvs_abi::{Call, Code, Deadline, Effect, Kind};
 use dvs_kern::rendezvous::LaneKey;
-use std::sync::{Arc, MutexGuard};
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 /// The right to wait on the doorbell: one thread of the process at a time has it.
 pub(crate) struct Turn<'a> {
@@ -33,28 +34,64 @@ impl Shared {
         }
     }
 
-    /// A thread sleeps on its own: it takes over the polling when the one that polls stops.
-    pub(crate) fn add_sleeper(&self, sleeper: &Arc<dyn Wake>) {
-        if let Some(o) = self.outside() {
-            let mut s = o.sleepers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            s.push(sleeper.clone());
+    /// A thread is about to sleep on its own: it takes over the polling when the one that polls stops. False when that
+    /// has just stopped and may not have seen it: then it must not sleep.
+    pub(crate) fn add_sleeper(&self, sleeper: &Arc<dyn Wake>) -> bool {
+        let Some(o) = self.outside() else { return true };
+        o.sleepers.add(sleeper);
+        // Dekker with `Turn::stop`: it lets go of the doorbell and then counts the sleepers.
+        fence(Ordering::SeqCst);
+        if !matches!(o.bell.try_lock(), Err(TryLockError::WouldBlock)) {
+            o.sleepers.remove(sleeper);
+            return false;
         }
+        true
     }
 
     /// It sleeps no more.
     pub(crate) fn remove_sleeper(&self, sleeper: &Arc<dyn Wake>) {
         if let Some(o) = self.outside() {
-            let mut s = o.sleepers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            if let Some(at) = s.iter().position(|w| Arc::ptr_eq(w, sleeper)) {
-                s.swap_remove(at);
-            }
+            o.sleepers.remove(sleeper);
         }
     }
 }
 
+/// Threads that sleep on their own while another polls.
+#[derive(Default)]
+pub(super) struct Sleepers {
+    all: Mutex<Vec<Arc<dyn Wake>>>,
+    /// How many, so that the process with one thread asks no lock.
+    count: AtomicUsize,
+}
+
+impl Sleepers {
+    fn all(&self) -> MutexGuard<'_, Vec<Arc<dyn Wake>>> {
+        self.all.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn add(&self, sleeper: &Arc<dyn Wake>) {
+        let mut all = self.all();
+        all.push(sleeper.clone());
+        self.count.store(all.len(), Ordering::Relaxed);
+    }
+
+    fn remove(&self, sleeper: &Arc<dyn Wake>) {
+        let mut all = self.all();
+        if let Some(at) = all.iter().position(|w| Arc::ptr_eq(w, sleeper)) {
+            all.swap_remove(at);
+        }
+        self.count.store(all.len(), Ordering::Relaxed);
+    }
+
+    fn last(&self) -> Option<Arc<dyn Wake>> {
+        if self.count.load(Ordering::Relaxed) == 0 { None } else { self.all().last().cloned() }
+    }
+}
+
 impl Turn<'_> {
-    /// Waits on the doorbell and brings in what it says, until `done` or the deadline.
-    pub fn poll(mut self, deadline: Deadline, done: &dyn Fn() -> bool) -> Why {
+    /// Waits on the doorbell and brings in what it says, until `done` or the deadline. `looks` is called when the wait on
+    /// the bell is over: from then on to the next `done` nobody has to ring for what concerns this thread.
+    pub fn poll(mut self, deadline: Deadline, done: &dyn Fn() -> bool, looks: &dyn Fn()) -> Why {
         let host = &*self.outside.host;
         let mut last_link = self.outside.lanes().last_link();
         loop {
@@ -62,9 +99,13 @@ impl Turn<'_> {
                 return self.stop(Why::Set);
             }
             let (bell, policy) = &mut *self.bell;
-            let peer = last_link.and_then(|l| self.outside.lanes().peer_cpu(l));
-            let spin = policy.spin_ns(peer, host.cpu());
+            let (peer, cpu) = (last_link.and_then(|l| self.outside.lanes().peer_cpu(l)), host.cpu());
+            if peer == Some(cpu) {
+                bell.give_way(host);
+            }
+            let spin = policy.spin_ns(peer, cpu);
             let waited = bell.wait(host, deadline, spin);
+            looks();
             match bell.spun() {
                 Spun::Hit => policy.on_result(true),
                 Spun::Miss => policy.on_result(false),
@@ -94,11 +135,8 @@ impl Turn<'_> {
     fn stop(self, why: Why) -> Why {
         let outside = self.outside;
         drop(self);
-        let next = {
-            let s = outside.sleepers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            s.last().cloned()
-        };
-        if let Some(next) = next {
+        fence(Ordering::SeqCst);
+        if let Some(next) = outside.sleepers.last() {
             next.set();
             next.kick();
         }
