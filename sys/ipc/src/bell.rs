@@ -70,6 +70,8 @@ const OWN: u64 = 2;
 const SPIN_ROUNDS: u32 = 16;
 /// How long a spin keeps the core for itself; then it lets others run between two looks.
 const SPIN_ALONE_NS: u64 = 2_000;
+/// How many times as long a spin may last by what others run meanwhile.
+const SPIN_CROWDED: u64 = 16;
 /// Yields before sleeping: the scheduler may pick us again at once.
 const YIELDS: u32 = 4;
 /// Waits that found the bell rung before the clock is asked whether a re-check is due.
@@ -168,7 +170,7 @@ impl Bell {
         }
         if spin_ns > 0 {
             let now = host.now();
-            let now = self.spin(host, now, deadline.min(Deadline::from_ns(now.saturating_add(spin_ns))));
+            let now = self.spin(host, now, spin_ns, deadline);
             if self.is_rung() {
                 return self.rung_at(now);
             }
@@ -229,10 +231,12 @@ impl Bell {
         false
     }
 
-    /// Spins until something rings or `until`; gives back the time.
-    fn spin(&mut self, host: &dyn Host, mut now: u64, until: Deadline) -> u64 {
+    /// Spins until something rings, for `spin_ns` of our own time or to the deadline; gives back the time.
+    fn spin(&mut self, host: &dyn Host, mut now: u64, spin_ns: u64, deadline: Deadline) -> u64 {
         let word = &self.bell.words()[0];
         let alone = now.saturating_add(SPIN_ALONE_NS);
+        let mut until = deadline.min(Deadline::from_ns(now.saturating_add(spin_ns)));
+        let last = now.saturating_add(spin_ns.saturating_mul(SPIN_CROWDED));
         self.spun = Spun::Miss;
         while !until.passed(now) {
             for _ in 0..SPIN_ROUNDS {
@@ -242,11 +246,14 @@ impl Bell {
                 }
                 relax();
             }
-            if now > alone && self.manners.may(now) {
-                // The one that will ring may wait for this core.
+            if (now > alone || self.manners.crowded()) && self.manners.may(now) {
+                // The one that will ring, or whoever it serves first, may wait for this core. What others run is not
+                // our spin.
                 host.give_way();
                 let after = host.now();
-                self.manners.gave(now, after);
+                if self.manners.gave(now, after) && until.ns() < last {
+                    until = deadline.min(Deadline::from_ns(until.ns().saturating_add(after - now)));
+                }
                 now = after;
             } else {
                 now = host.now();

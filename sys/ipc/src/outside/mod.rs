@@ -148,7 +148,7 @@ impl Outside {
     /// Process of the other side of an incoming lane, and whether it is on another node.
     pub(crate) fn peer(&self, lane: u32) -> Option<(u32, bool)> {
         match self.lanes().get(lane)? {
-            lanes::Use::In { pid, remote, .. } => Some((pid, remote)),
+            lanes::Use::In { pid, remote, .. } => Some((*pid, *remote)),
             _ => None,
         }
     }
@@ -174,9 +174,10 @@ impl Outside {
         board: u32,
         endpoint: Endpoint,
         phase: dvs_kern::rendezvous::Phase,
+        now: u64,
         call: u64,
     ) {
-        self.board.waits(board, endpoint, phase, self.host.now(), call);
+        self.board.waits(board, endpoint, phase, now, call);
     }
 
     /// It waits no more.

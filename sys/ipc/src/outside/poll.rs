@@ -1,14 +1,14 @@
 //! Who looks at the doorbell, and what it brings.
 
 use super::Outside;
-use super::lanes::{Use, key};
-use crate::bell::{Spun, Waited, bits};
+use super::lanes::{Lanes, Use, key};
+use crate::bell::{Pending, Spun, Waited, bits};
 use crate::lane::Progress;
 use crate::link::Link;
 use crate::process::{Core, Shared};
 use crate::wait::{Wake, Why};
 use dvs_abi::{Call, Code, Deadline, Effect, Kind};
-use dvs_kern::rendezvous::LaneKey;
+use dvs_kern::rendezvous::{Ix, LaneKey};
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
@@ -93,13 +93,12 @@ impl Turn<'_> {
     /// the bell is over: from then on to the next `done` nobody has to ring for what concerns this thread.
     pub fn poll(mut self, deadline: Deadline, done: &dyn Fn() -> bool, looks: &dyn Fn()) -> Why {
         let host = &*self.outside.host;
-        let mut last_link = self.outside.lanes().last_link();
         loop {
             if done() {
                 return self.stop(Why::Set);
             }
             let (bell, policy) = &mut *self.bell;
-            let (peer, cpu) = (last_link.and_then(|l| self.outside.lanes().peer_cpu(l)), host.cpu());
+            let (peer, cpu) = (self.outside.lanes().last_peer_cpu(), host.cpu());
             if peer == Some(cpu) {
                 bell.give_way(host);
             }
@@ -114,10 +113,7 @@ impl Turn<'_> {
             match waited {
                 Waited::Rung(pending) => {
                     let mut core = self.shared.lock();
-                    for link in pending.links() {
-                        self.outside.link_news(&mut core, link as u16);
-                        last_link = Some(link as u16);
-                    }
+                    self.outside.news(&mut core, &pending);
                     core.release();
                 }
                 Waited::Recheck => {
@@ -151,84 +147,83 @@ impl Outside {
         let pending = bell.0.poll();
         drop(bell);
         if !pending.is_empty() {
-            for link in pending.links() {
-                self.link_news(core, link as u16);
-            }
+            self.news(core, &pending);
         }
     }
 
-    fn link_news(&self, core: &mut Core, link: u16) {
-        let ready = {
-            let mut lanes = self.lanes();
-            lanes.set_last_link(link);
-            match lanes.shore(link) {
-                Some(s) => Link::new(s.memory.words()).map_or(0, |l| l.take_ready(s.side)),
-                None => 0,
-            }
+    fn news(&self, core: &mut Core, pending: &Pending) {
+        let mut lanes = self.lanes();
+        for link in pending.links() {
+            self.link_news(core, &mut lanes, link as u16);
+        }
+    }
+
+    fn link_news(&self, core: &mut Core, lanes: &mut Lanes, link: u16) {
+        lanes.set_last_link(link);
+        let ready = match lanes.shore(link) {
+            Some(s) => Link::new(s.memory.words()).map_or(0, |l| l.take_ready(s.side)),
+            None => 0,
         };
         for lane in bits(ready) {
-            self.lane_news(core, key(link, lane as u8));
+            self.lane_news(core, lanes, key(link, lane as u8));
         }
     }
 
     /// Looks at every lane, whatever the bell says: a hostile peer may have erased what others rang.
     pub(super) fn look_at_all(&self, core: &mut Core) {
-        let keys = self.lanes().keys();
-        for k in keys {
-            self.lane_news(core, k);
+        let mut lanes = self.lanes();
+        for k in lanes.keys() {
+            self.lane_news(core, &mut lanes, k);
         }
     }
 
     /// Looks at one lane and tells the table what is new.
-    pub(super) fn lane_news(&self, core: &mut Core, key: LaneKey) {
-        let used = self.lanes().get(key);
-        match used {
-            Some(Use::Out { ix, seq, .. }) if seq != 0 => self.call_news(core, key, ix, seq),
-            Some(Use::In { .. }) => self.incoming(core, key),
+    pub(super) fn lane_news(&self, core: &mut Core, lanes: &mut Lanes, key: LaneKey) {
+        match lanes.get(key) {
+            Some(&Use::Out { ix, seq, .. }) if seq != 0 => call_news(core, lanes, key, ix, seq),
+            Some(Use::In { .. }) => self.incoming(core, lanes, key),
             // Unknown: whoever reads its `LaneOpened` looks at it.
             _ => {}
         }
     }
 
-    fn call_news(&self, core: &mut Core, key: LaneKey, ix: u32, seq: u64) {
-        match self.lanes().with_lane(key, |l| l.progress(seq)) {
-            Some(Progress::Posted) => {}
-            Some(Progress::Taken) => core.table.lane_consumed(ix),
-            _ => core.table.lane_progress(ix, &mut core.out),
+    fn incoming(&self, core: &mut Core, lanes: &mut Lanes, key: LaneKey) {
+        let (notice, call) = lanes.with_lane(key, |l| (l.take_notice(), l.peek())).unwrap_or((None, None));
+        let Some(Use::In { ix, from, may, seen, .. }) = lanes.get_mut(key) else { return };
+        let (ix, from, may) = (*ix, *from, *may);
+        let call = call.filter(|(seq, _)| *seq != *seen);
+        if let Some((seq, _)) = call {
+            *seen = seq;
         }
-    }
-
-    fn incoming(&self, core: &mut Core, key: LaneKey) {
-        let Some(Use::In { ix, from, may, seen, .. }) = self.lanes().get(key) else { return };
-        let (notice, call) =
-            self.lanes().with_lane(key, |l| (l.take_notice(), l.peek())).unwrap_or((None, None));
         if let Some(value) = notice
             && may.has(Call::Notify)
         {
             // The notifier may be the one whose answer our endpoint awaits: see how far that call is.
-            let current = self.lanes().current(ix);
-            if let Some((k, seq)) = current {
-                self.call_news(core, k, ix, seq);
+            if let Some((k, seq)) = lanes.current(ix) {
+                call_news(core, lanes, k, ix, seq);
             }
             let now = self.host.now();
             // OVERRUN only says that one was pending already.
             let _ = core.table.notice(ix, from, value, now, &mut core.out);
         }
         let Some((seq, kind)) = call else { return };
-        if seq == seen {
-            return;
-        }
-        if let Some(Use::In { seen, .. }) = self.lanes().get_mut(key) {
-            *seen = seq;
-        }
         let call = if kind == Kind::Request { Call::Sendrec } else { Call::Send };
         if !may.has(call) {
-            let e = dvs_abi::Error::new(Code::BADCALL, Effect::No);
-            self.refuse(key, seq, &e);
+            if lanes.with_lane(key, |l| l.fail(seq, Code::BADCALL, Effect::No).is_ok()) == Some(true) {
+                lanes.tell_peer(&*self.host, key);
+            }
             return;
         }
         if core.table.arrive(ix, from, key, seq, kind, &mut core.out).is_err() {
-            self.lanes().with_lane(key, |l| l.close());
+            lanes.with_lane(key, |l| l.close());
         }
+    }
+}
+
+fn call_news(core: &mut Core, lanes: &Lanes, key: LaneKey, ix: Ix, seq: u64) {
+    match lanes.with_lane(key, |l| l.progress(seq)) {
+        Some(Progress::Posted) => {}
+        Some(Progress::Taken) => core.table.lane_consumed(ix),
+        _ => core.table.lane_progress(ix, &mut core.out),
     }
 }
