@@ -47,6 +47,7 @@ pub use spin::SpinPolicy;
 use crate::host::{Host, Memory, Wake};
 use crate::sync::{AtomicU64, Ordering, fence, relax};
 use dvs_abi::Deadline;
+use dvs_abi::limits::SPIN_NS;
 use manners::Manners;
 use pending::OVERFLOW_WORDS;
 use recheck::Recheck;
@@ -71,7 +72,7 @@ const SPIN_ROUNDS: u32 = 16;
 /// How long a spin keeps the core for itself; then it lets others run between two looks.
 const SPIN_ALONE_NS: u64 = 2_000;
 /// How many times as long a spin may last by what others run meanwhile.
-const SPIN_CROWDED: u64 = 16;
+const SPIN_CROWDED: u64 = 8;
 /// Yields before sleeping: the scheduler may pick us again at once.
 const YIELDS: u32 = 4;
 /// Waits that found the bell rung before the clock is asked whether a re-check is due.
@@ -236,6 +237,8 @@ impl Bell {
         let word = &self.bell.words()[0];
         let alone = now.saturating_add(SPIN_ALONE_NS);
         let mut until = deadline.min(Deadline::from_ns(now.saturating_add(spin_ns)));
+        // Where we may not yield, a long spin would keep the core from somebody who wants it.
+        let blind = now.saturating_add(SPIN_NS);
         let last = now.saturating_add(spin_ns.saturating_mul(SPIN_CROWDED));
         self.spun = Spun::Miss;
         while !until.passed(now) {
@@ -257,6 +260,9 @@ impl Bell {
                 now = after;
             } else {
                 now = host.now();
+                if now > blind && !self.manners.may(now) {
+                    break;
+                }
             }
         }
         now

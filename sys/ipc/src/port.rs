@@ -696,7 +696,8 @@ impl<W: Wait> Port<W> {
     /// `PROCSTS`: it does not wait for this endpoint's answer (any more); nothing happens. `TRAPDENIED` for a
     /// user process.
     pub fn reply(&self, dst: Endpoint, m: &mut Message, timeout: Timeout) -> Result<()> {
-        let mut core = self.look();
+        // What rang meanwhile is looked at by the next call that may wait.
+        let mut core = self.shared().lock();
         let to = match self.replies.get().known(&core, Call::Reply, dst) {
             Some(ix) => Some(ix),
             None => self.find_client(&core, dst)?,
