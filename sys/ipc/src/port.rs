@@ -10,7 +10,7 @@ use dvs_abi::limits::{COPY_GRACE_NS, DEADLOCK_CHECK_NS, GRANTS_PER_CALL, WAIT_CH
 use dvs_abi::{
     Access, Call, Code, DcId, Deadline, Effect, Endpoint, Error, Grant, Kind, Message, Result, Timeout,
 };
-use dvs_kern::rendezvous::{Client, Filter, Ix, Outcome, Plain, Received, Step, Target};
+use dvs_kern::rendezvous::{Client, Filter, Ix, Outcome, Phase, Plain, Received, Step, Target};
 use std::cell::Cell;
 
 /// How long to wait for the daemon to say what became of a peer that closed its lane.
@@ -249,7 +249,15 @@ impl<W: Wait> Port<W> {
                 header(number)(m);
                 return match self.wait_plain(m, until) {
                     Some(_) => Ok(()),
-                    None => self.go_on(self.await_end(dst, m, until), call, kind, dst, m, grants, until),
+                    None => self.go_on(
+                        self.await_end(dst, m, until, Phase::Awaiting(dst)),
+                        call,
+                        kind,
+                        dst,
+                        m,
+                        grants,
+                        until,
+                    ),
                 };
             }
         }
@@ -322,11 +330,12 @@ impl<W: Wait> Port<W> {
         };
         let c = &mut *core;
         let step = c.table.send(self.ix, ix, m, grants, until != Deadline::NOW, &mut c.out)?;
+        let phase = core.table.slot(self.ix).phase();
         core.release();
         match step {
             Step::Done(()) => Ok(Attempt::Over),
             Step::Wait if self.wait_plain(m, until).is_some() => Ok(Attempt::Over),
-            Step::Wait => self.await_end(dst, m, until),
+            Step::Wait => self.await_end(dst, m, until, phase),
         }
     }
 
@@ -389,9 +398,15 @@ impl<W: Wait> Port<W> {
         Ok(())
     }
 
-    /// Waits until the call in which this endpoint is has ended.
-    pub(crate) fn await_end(&self, dst: Endpoint, m: &mut Message, until: Deadline) -> Result<Attempt> {
-        match self.wait_outcome(m, until)? {
+    /// Waits until the call in which this endpoint is (in `phase`) has ended.
+    pub(crate) fn await_end(
+        &self,
+        dst: Endpoint,
+        m: &mut Message,
+        until: Deadline,
+        phase: Phase,
+    ) -> Result<Attempt> {
+        match self.wait_outcome(m, until, phase)? {
             Outcome::Done | Outcome::Message => Ok(Attempt::Over),
             Outcome::Redirect(to) => Ok(Attempt::Redirected(to)),
             Outcome::Repeat => Ok(Attempt::Repeat),
@@ -418,25 +433,24 @@ impl<W: Wait> Port<W> {
     }
 
     /// Waits for the outcome of the present wait; leaves it at the deadline.
-    pub(crate) fn wait_outcome(&self, m: &mut Message, until: Deadline) -> Result<Outcome> {
+    fn wait_outcome(&self, m: &mut Message, until: Deadline, phase: Phase) -> Result<Outcome> {
         let Some(o) = self.shared().outside() else { return self.wait_end(m, until, None) };
-        let (phase, call) = {
-            let core = self.shared().lock();
-            (core.table.slot(self.ix).phase(), m.call())
-        };
-        o.waits(self.board, self.endpoint, phase, call);
-        let check = phase.waits_for().map(|_| call);
+        // The one look at the clock of an ordinary wait.
+        let now = self.now();
+        o.waits(self.board, self.endpoint, phase, now, m.call());
+        let check = phase.waits_for().map(|_| (m.call(), now));
         let end = self.wait_end(m, until, check);
         o.runs(self.board, self.endpoint);
         end
     }
 
-    /// `check`: number of the call about which the daemon is asked, once, whether it is part of a circle.
-    fn wait_end(&self, m: &mut Message, until: Deadline, mut check: Option<u64>) -> Result<Outcome> {
+    /// `check`: number of the call about which the daemon is asked, once, whether it is part of a circle, and when it
+    /// began.
+    fn wait_end(&self, m: &mut Message, until: Deadline, mut check: Option<(u64, u64)>) -> Result<Outcome> {
         let mut until = until;
         let mut grace = None;
         let mut soon = check
-            .map_or(Deadline::NEVER, |_| Deadline::from_ns(self.now().saturating_add(DEADLOCK_CHECK_NS)));
+            .map_or(Deadline::NEVER, |(_, began)| Deadline::from_ns(began.saturating_add(DEADLOCK_CHECK_NS)));
         loop {
             let why = self.why.take().unwrap_or_else(|| self.home.wait(self.shared(), until.min(soon)));
             if let Some(plain) = self.home.collect(self.ix, m) {
@@ -454,7 +468,7 @@ impl<W: Wait> Port<W> {
             };
             if soon.passed(now) {
                 soon = Deadline::NEVER;
-                if let (Some(call), Some(o)) = (check.take(), self.shared().outside()) {
+                if let (Some((call, _)), Some(o)) = (check.take(), self.shared().outside()) {
                     core.release();
                     o.ask_circle(self.dc, self.endpoint, call);
                     core = self.shared().lock();
@@ -534,7 +548,13 @@ impl<W: Wait> Port<W> {
                     self.note_served(m);
                     Ok(())
                 }
-                None => self.take_more(self.wait_outcome(m, until), call, filter, m, until),
+                None => self.take_more(
+                    self.wait_outcome(m, until, Phase::Receiving(filter)),
+                    call,
+                    filter,
+                    m,
+                    until,
+                ),
             };
         }
         self.take_long(core, call, filter, m, until)
@@ -588,7 +608,7 @@ impl<W: Wait> Port<W> {
                     }
                     match self.wait_plain(m, until) {
                         Some(_) => Received::Message,
-                        None => match self.wait_outcome(m, until)? {
+                        None => match self.wait_outcome(m, until, Phase::Receiving(filter))? {
                             Outcome::Message | Outcome::Done => Received::Message,
                             Outcome::FromLane(lane, seq) => Received::InLane(lane, seq),
                             Outcome::Failed(e) => return Err(e),
@@ -676,7 +696,8 @@ impl<W: Wait> Port<W> {
     /// `PROCSTS`: it does not wait for this endpoint's answer (any more); nothing happens. `TRAPDENIED` for a
     /// user process.
     pub fn reply(&self, dst: Endpoint, m: &mut Message, timeout: Timeout) -> Result<()> {
-        let mut core = self.look();
+        // What rang meanwhile is looked at by the next call that may wait.
+        let mut core = self.shared().lock();
         let to = match self.replies.get().known(&core, Call::Reply, dst) {
             Some(ix) => Some(ix),
             None => self.find_client(&core, dst)?,

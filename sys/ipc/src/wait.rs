@@ -120,19 +120,27 @@ impl ThreadFlag {
 impl Wait for ThreadWait {
     fn wait(&self, process: &Shared, deadline: Deadline) -> Why {
         let f = &*self.flag;
-        if let Some(turn) = process.take_polling() {
-            if !f.announce(POLLS) {
+        let sleeper = loop {
+            if let Some(turn) = process.take_polling() {
+                let looks = || {
+                    let _ = f.state.compare_exchange(POLLS, RUNS, Ordering::AcqRel, Ordering::Acquire);
+                };
+                let why = turn.poll(deadline, &|| !f.announce(POLLS), &looks);
+                f.state.store(RUNS, Ordering::Release);
+                return why;
+            }
+            if !f.announce(SLEEPS) {
                 return Why::Set;
             }
-            let why = turn.poll(deadline, &|| f.state.load(Ordering::Acquire) == SET);
-            f.state.store(RUNS, Ordering::Release);
-            return why;
-        }
-        if !f.announce(SLEEPS) {
-            return Why::Set;
-        }
-        let sleeper: Arc<dyn Wake> = f_arc(&self.flag);
-        process.add_sleeper(&sleeper);
+            let sleeper = f_arc(&self.flag);
+            if process.add_sleeper(&sleeper) {
+                break sleeper;
+            }
+            // The one that polled has stopped meanwhile.
+            if f.state.swap(RUNS, Ordering::AcqRel) == SET {
+                return Why::Set;
+            }
+        };
         let why = match f.host.futex_wait(&f.state, SLEEPS as u32, deadline, false) {
             FutexWake::TimedOut => Why::TimedOut,
             FutexWake::Interrupted => Why::Interrupted,

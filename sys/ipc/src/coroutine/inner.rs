@@ -259,7 +259,7 @@ impl Inner {
             Some(turn) => {
                 if self.ready.announce(true) {
                     // What the bell brings is for coroutines of ours (then they are queued) or for others.
-                    turn.poll(due, &|| self.ready.is_rung() || !self.queue.borrow().is_empty());
+                    turn.poll(due, &|| self.ready.is_rung() || !self.queue.borrow().is_empty(), &|| {});
                 }
             }
             None => {

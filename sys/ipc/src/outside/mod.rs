@@ -33,11 +33,11 @@ use crate::bell::{Bell, Ringer, SpinPolicy};
 use crate::control::{self, Request};
 use crate::host::{Host, Memory, View};
 use crate::process::{Process, Shared};
-use crate::wait::Wake;
 use ask::Pending;
 use board::Board;
 use dvs_abi::{Code, Effect, Endpoint, Error, Grant, NodeId, Result};
 use lanes::Lanes;
+use poll::Sleepers;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
@@ -114,7 +114,7 @@ pub struct Outside {
     pending: Mutex<HashMap<u64, Pending>>,
     requests: AtomicU64,
     watched: Mutex<HashMap<(u16, i32), ()>>,
-    sleepers: Mutex<Vec<Arc<dyn Wake>>>,
+    sleepers: Sleepers,
     ended: AtomicBool,
 }
 
@@ -148,7 +148,7 @@ impl Outside {
     /// Process of the other side of an incoming lane, and whether it is on another node.
     pub(crate) fn peer(&self, lane: u32) -> Option<(u32, bool)> {
         match self.lanes().get(lane)? {
-            lanes::Use::In { pid, remote, .. } => Some((pid, remote)),
+            lanes::Use::In { pid, remote, .. } => Some((*pid, *remote)),
             _ => None,
         }
     }
@@ -174,9 +174,10 @@ impl Outside {
         board: u32,
         endpoint: Endpoint,
         phase: dvs_kern::rendezvous::Phase,
+        now: u64,
         call: u64,
     ) {
-        self.board.waits(board, endpoint, phase, self.host.now(), call);
+        self.board.waits(board, endpoint, phase, now, call);
     }
 
     /// It waits no more.
@@ -223,7 +224,7 @@ impl Process {
             pending: Mutex::new(HashMap::new()),
             requests: AtomicU64::new(1),
             watched: Mutex::new(HashMap::new()),
-            sleepers: Mutex::new(Vec::new()),
+            sleepers: Sleepers::default(),
             ended: AtomicBool::new(false),
         };
         let process = Process::new(host, Some(outside));
