@@ -241,8 +241,9 @@ impl Process {
             Some(w) => *w = waker,
             None => core.wakers.push(waker),
         }
+        let binding = core.table.slot(ix).binding();
         core.release();
-        Ok(Port::new(self.clone(), ix, dc, endpoint, home, board))
+        Ok(Port::new(self.clone(), (ix, binding), dc, endpoint, home, board))
     }
 
     /// Ends a blocked call of `endpoint` with `why` (a cancellation, a shutdown). Says whether there was one.

@@ -197,9 +197,21 @@ pub(crate) fn bind_by<W: Wait>(
     port
 }
 
-/// The port is dropped: the daemon forgets the binding, its lanes go out of use.
-pub(crate) fn unbind<W: Wait>(port: &Port<W>) {
+/// Waits until the control thread has read what the daemon wrote before now. A peer may ring through a lane before the
+/// news of that lane is read here; the answer to a request is behind them.
+pub(crate) fn catch_up<W: Wait>(process: &Process, home: &W) {
+    let until = Deadline::from_ns(process.shared().host().now().saturating_add(CATCH_UP_NS));
+    // Without an answer it is as if the peer had rung later.
+    let _ = ask(process, home, Request::DvsInfo, until);
+}
+
+/// The port is dropped: if its binding was not over, the daemon forgets it and its lanes go out of use.
+pub(crate) fn unbind<W: Wait>(port: &Port<W>, bound: bool) {
     let Some(o) = port.process().shared().outside() else { return };
+    if !bound {
+        // Moved away: its index, its lanes and its name may be another's by now.
+        return o.board.give(port.board());
+    }
     {
         let mut lanes = o.lanes();
         for key in lanes.of(port.ix()) {
@@ -240,3 +252,6 @@ pub(crate) fn watch<W: Wait>(port: &Port<W>, source: Endpoint) -> Result<()> {
     }
     Ok(())
 }
+
+/// How long to wait for the daemon's news at most.
+const CATCH_UP_NS: u64 = 20_000_000;

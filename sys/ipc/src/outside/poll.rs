@@ -1,7 +1,7 @@
 //! Who looks at the doorbell, and what it brings.
 
 use super::Outside;
-use super::lanes::{Use, key};
+use super::lanes::{Lanes, Use, key};
 use crate::bell::{Spun, Waited, bits};
 use crate::lane::Progress;
 use crate::link::Link;
@@ -9,6 +9,7 @@ use crate::process::{Core, Shared};
 use crate::wait::{Wake, Why};
 use dvs_abi::{Call, Code, Deadline, Effect, Kind};
 use dvs_kern::rendezvous::LaneKey;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
 
 /// The right to wait on the doorbell: one thread of the process at a time has it.
@@ -107,16 +108,19 @@ impl Turn<'_> {
 }
 
 impl Outside {
-    /// Brings in what has rung, without waiting; does nothing when another thread polls.
-    pub(crate) fn look(&self, core: &mut Core) {
-        let Ok(mut bell) = self.bell.try_lock() else { return };
+    /// Brings in what has rung, without waiting; does nothing when another thread polls. True when a lane has rung
+    /// whose opening the control thread has not read yet.
+    pub(crate) fn look(&self, core: &mut Core) -> bool {
+        let Ok(mut bell) = self.bell.try_lock() else { return false };
         let pending = bell.0.poll();
         drop(bell);
-        if !pending.is_empty() {
-            for link in pending.links() {
-                self.link_news(core, link as u16);
-            }
+        if pending.is_empty() {
+            return false;
         }
+        for link in pending.links() {
+            self.link_news(core, link as u16);
+        }
+        self.behind.swap(false, Ordering::Relaxed)
     }
 
     fn link_news(&self, core: &mut Core, link: u16) {
@@ -125,7 +129,10 @@ impl Outside {
             lanes.set_last_link(link);
             match lanes.shore(link) {
                 Some(s) => Link::new(s.memory.words()).map_or(0, |l| l.take_ready(s.side)),
-                None => 0,
+                None => {
+                    self.puzzled(&mut lanes, key(link, 0));
+                    0
+                }
             }
         };
         for lane in bits(ready) {
@@ -148,7 +155,16 @@ impl Outside {
             Some(Use::Out { ix, seq, .. }) if seq != 0 => self.call_news(core, key, ix, seq),
             Some(Use::In { .. }) => self.incoming(core, key),
             // Unknown: whoever reads its `LaneOpened` looks at it.
+            None => self.puzzled(&mut self.lanes(), key),
             _ => {}
+        }
+    }
+
+    /// Remembers that a lane rang that is not known; once, or a peer that rings for nothing would have us ask the daemon
+    /// for ever.
+    fn puzzled(&self, lanes: &mut Lanes, key: LaneKey) {
+        if lanes.puzzles(key) {
+            self.behind.store(true, Ordering::Relaxed);
         }
     }
 
