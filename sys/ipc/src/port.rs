@@ -84,6 +84,8 @@ pub struct Port<W: Wait = ThreadWait> {
     replies: Cell<Checked>,
     /// How the wait that [`Port::wait_plain`] began has ended, until somebody looks what came of it.
     why: Cell<Option<Why>>,
+    /// Whether the program knows that the daemon is gone.
+    told: Cell<bool>,
 }
 
 /// What the checks of the last call of a kind found. Programs call the same few peers again and again: as long as nothing
@@ -131,6 +133,7 @@ impl<W: Wait> Port<W> {
             sends: Cell::new(Checked::NOTHING),
             receives: Cell::new(Checked::NOTHING),
             replies: Cell::new(Checked::NOTHING),
+            told: Cell::new(false),
             why: Cell::new(None),
         }
     }
@@ -394,6 +397,12 @@ impl<W: Wait> Port<W> {
         }
         if s.ended {
             return Err(Error::early(Code::DCNOTRUN));
+        }
+        // Said once to every port: nobody outside can be heard any more. After that it may still serve its process.
+        let receives = matches!(call, Call::Receive | Call::Rcvrqst);
+        if receives && self.shared().outside().is_some_and(|o| o.alive().is_err()) && !self.told.replace(true)
+        {
+            return Err(Error::early(Code::DVSINIT));
         }
         if matches!(call, Call::Rcvrqst | Call::Reply) && !s.is_system() {
             return Err(Error::early(Code::TRAPDENIED));
