@@ -414,6 +414,7 @@ impl Daemon {
                 }
             }
             Command::DropLink { link } => self.links.remove(link),
+            Command::CloseLane { link, lane } => self.links.close(link, lane),
             Command::ResetLane { link, lane } => self.links.reset(link, lane),
             Command::Control { node, record } => self.send_node(node, &NodeRecord::Rules(record)),
             Command::Copy { session, id, from, to, length } => {

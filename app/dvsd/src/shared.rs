@@ -68,6 +68,15 @@ impl SharedLinks {
         }
     }
 
+    /// Closes a lane: what is under way in it ends for whoever looks next.
+    pub(crate) fn close(&self, link: LinkKey, lane: u8) {
+        if let Some(shared) = self.table.get(&link)
+            && let Some(lane) = Link::new(shared.mapping.words()).and_then(|l| l.lane(lane as usize))
+        {
+            lane.close();
+        }
+    }
+
     /// Clears a lane that neither side uses any more.
     pub(crate) fn reset(&self, link: LinkKey, lane: u8) {
         if let Some(shared) = self.table.get(&link)
