@@ -261,7 +261,10 @@ impl<W: Wait> Port<W> {
                 };
             }
         }
-        let attempt = self.attempt(core, call, kind, dst, m, grants, until);
+        let mut attempt = self.attempt(core, call, kind, dst, m, grants, until);
+        if attempt.as_ref().is_err_and(|e| self.may_be_outdated(e)) {
+            attempt = self.attempt(self.look(), call, kind, dst, m, grants, until);
+        }
         self.go_on(attempt, call, kind, dst, m, grants, until)
     }
 
@@ -377,6 +380,19 @@ impl<W: Wait> Port<W> {
         let core = self.look();
         self.check(&core, call)?;
         Ok(core)
+    }
+
+    /// Whether a call was refused for want of rights that may have been given meanwhile: whoever gave them was told so
+    /// before the news was read here. If so, it is read now.
+    #[cold]
+    fn may_be_outdated(&self, e: &Error) -> bool {
+        let outdated = matches!(e.code, Code::BADCALL | Code::TRAPDENIED)
+            && e.effect == Effect::No
+            && self.shared().outside().is_some();
+        if outdated {
+            outside::catch_up(&self.process, &self.home);
+        }
+        outdated
     }
 
     #[cold]
@@ -593,7 +609,14 @@ impl<W: Wait> Port<W> {
         until: Deadline,
     ) -> Result<()> {
         loop {
-            if self.receives.get().known(&core, call, filter.source()).is_none() {
+            if self.receives.get().known(&core, call, filter.source()).is_none()
+                && let Err(e) = self.check_receive(&core, call, filter)
+            {
+                core.release();
+                if !self.may_be_outdated(&e) {
+                    return Err(e);
+                }
+                core = self.look();
                 self.check_receive(&core, call, filter)?;
             }
             let c = &mut *core;
