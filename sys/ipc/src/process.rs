@@ -241,6 +241,9 @@ impl Process {
             Some(w) => *w = waker,
             None => core.wakers.push(waker),
         }
+        if let Some(o) = self.shared.outside() {
+            o.entered(&mut core, dc, endpoint, ix);
+        }
         core.release();
         Ok(Port::new(self.clone(), ix, dc, endpoint, home, board))
     }

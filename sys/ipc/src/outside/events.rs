@@ -78,22 +78,13 @@ impl Outside {
         match event {
             Event::Link { link, side, bell_link, .. } => self.link(link, side, bell_link, memories),
             Event::LaneOpened { link, lane, dc, from, to, remote, may, peer_pid } => {
-                let to = Endpoint::from_raw(to);
-                if let Some(ix) = core.table.find(DcId(dc), to) {
-                    let new = Use::In {
-                        ix,
-                        from: Endpoint::from_raw(from),
-                        remote,
-                        pid: peer_pid,
-                        may: CallSet(may),
-                        seen: 0,
-                        taken: 0,
-                        grants: crate::lane::GrantList::default(),
-                    };
-                    self.lanes().enter(key(link, lane), new);
-                    self.lane_news(&mut core, key(link, lane));
+                let (k, to, from) = (key(link, lane), Endpoint::from_raw(to), Endpoint::from_raw(from));
+                let (dc, pid, may) = (DcId(dc), peer_pid, CallSet(may));
+                if let Some(ix) = core.table.find(dc, to) {
+                    self.lanes().enter(k, Use::incoming(ix, from, remote, pid, may));
+                    self.lane_news(&mut core, k);
                 } else {
-                    self.lanes().enter(key(link, lane), Use::Dead);
+                    self.lanes().enter(k, Use::Early { dc, to, from, remote, pid, may });
                 }
             }
             Event::LaneClosed { link, lane, code } => self.lane_closed(&mut core, link, lane, code),
@@ -163,7 +154,7 @@ impl Outside {
                     c.table.gone(dc, from, &mut c.out);
                 }
             }
-            Some(Use::Dead) | None => {}
+            Some(Use::Early { .. } | Use::Dead) | None => {}
         }
         lanes.remove(k);
         drop(lanes);

@@ -7,8 +7,8 @@ use crate::lane::Progress;
 use crate::link::Link;
 use crate::process::{Core, Shared};
 use crate::wait::{Wake, Why};
-use dvs_abi::{Call, Code, Deadline, Effect, Kind};
-use dvs_kern::rendezvous::LaneKey;
+use dvs_abi::{Call, Code, DcId, Deadline, Effect, Endpoint, Kind};
+use dvs_kern::rendezvous::{Ix, LaneKey};
 use std::sync::{Arc, MutexGuard};
 
 /// The right to wait on the doorbell: one thread of the process at a time has it.
@@ -138,6 +138,14 @@ impl Outside {
         let keys = self.lanes().keys();
         for k in keys {
             self.lane_news(core, k);
+        }
+    }
+
+    /// An endpoint was entered into the table: what came to it before is brought in.
+    pub(crate) fn entered(&self, core: &mut Core, dc: DcId, endpoint: Endpoint, ix: Ix) {
+        let early = self.lanes().adopt(dc, endpoint, ix);
+        for key in early {
+            self.lane_news(core, key);
         }
     }
 
