@@ -127,7 +127,9 @@ impl Node {
         d.pid = pid;
         d.session = session;
         d.board = ask.board;
-        d.own = session == Some(s);
+        // A standby bound by number only has no port yet: it waits to be bound.
+        let named = ask.kind == BindKind::Backup && ask.board == u32::MAX;
+        d.own = session == Some(s) && !named;
         d.claimed = d.own && d.is_local();
         d.declared = ask.kind == BindKind::Remote;
         if ask.kind == BindKind::Replica {

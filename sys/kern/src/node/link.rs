@@ -18,8 +18,16 @@ pub struct Lane {
     pub caller: u8,
     /// Both sides may use it.
     pub open: bool,
+    /// What it leads to has moved away; it is closed when the proxy has forgotten it.
+    pub retired: bool,
     /// Which sides have said that they forgot it.
     pub freed: [bool; 2],
+}
+
+impl Lane {
+    pub(crate) const fn new(dc: u16, from: i32, to: i32) -> Lane {
+        Lane { dc, from, to, caller: 0, open: true, retired: false, freed: [false; 2] }
+    }
 }
 
 /// One shared memory.
