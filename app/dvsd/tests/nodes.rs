@@ -345,3 +345,52 @@ fn an_unbound_server_fails_what_it_took_with_unknown_and_what_it_did_not_with_no
     let e = waiting.join().unwrap().unwrap_err();
     assert_eq!((e.code, e.effect), (Code::DSTDIED, Effect::No));
 }
+
+/// Figures over the loopback without TLS: `cargo test --release -p dvsd --test nodes -- --ignored --nocapture`.
+#[test]
+#[ignore = "measures"]
+fn measure() {
+    const ROUNDS: usize = 20_000;
+    const COPIES: usize = 64;
+    let net = Net::start(2);
+    let (server, client) = pair(&net);
+    let served = beside(server, |server| {
+        for _ in 0..5 * ROUNDS {
+            let mut m = next(server);
+            server.reply(CLIENT, &mut m, WATCHDOG).unwrap();
+        }
+        let mut m = next(server);
+        let mut bytes = vec![0; 8 << 20];
+        for _ in 0..3 {
+            let start = Instant::now();
+            for _ in 0..COPIES {
+                server.copy_in(CLIENT, m.word(1), &mut bytes).unwrap();
+            }
+            let read = start.elapsed().as_secs_f64();
+            let start = Instant::now();
+            for _ in 0..COPIES {
+                server.copy_out(CLIENT, m.word(2), &bytes).unwrap();
+            }
+            let gb = (COPIES * bytes.len()) as f64 / 1e9;
+            println!(
+                "copy_in {:.2} GB/s, copy_out {:.2} GB/s",
+                gb / read,
+                gb / start.elapsed().as_secs_f64()
+            );
+        }
+        server.reply(CLIENT, &mut m, WATCHDOG).unwrap();
+    });
+    for _ in 0..5 {
+        let start = Instant::now();
+        for _ in 0..ROUNDS {
+            client.sendrec(SERVER, &mut Message::new(1), WATCHDOG).unwrap();
+        }
+        println!("{:.1} us a round trip", start.elapsed().as_secs_f64() * 1e6 / ROUNDS as f64);
+    }
+    let (source, mut sink) = (pattern(8 << 20, 1), vec![0; 8 << 20]);
+    let mut m = request(8 << 20, &source, &sink);
+    client
+        .sendrec_with(SERVER, &mut m, &mut [Lend::Read(&source), Lend::Write(&mut sink)], WATCHDOG)
+        .unwrap();
+    served.join().unwrap();
+}

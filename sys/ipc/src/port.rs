@@ -82,6 +82,8 @@ pub struct Port<W: Wait = ThreadWait> {
     replies: Cell<Checked>,
     /// How the wait that [`Port::wait_plain`] began has ended, until somebody looks what came of it.
     why: Cell<Option<Why>>,
+    /// Whether the program knows that the daemon is gone.
+    told: Cell<bool>,
 }
 
 /// What the checks of the last call of a kind found. Programs call the same few peers again and again: as long as nothing
@@ -121,6 +123,7 @@ impl<W: Wait> Port<W> {
             sends: Cell::new(Checked::NOTHING),
             receives: Cell::new(Checked::NOTHING),
             replies: Cell::new(Checked::NOTHING),
+            told: Cell::new(false),
             why: Cell::new(None),
         }
     }
@@ -370,6 +373,12 @@ impl<W: Wait> Port<W> {
         if s.ended {
             return Err(Error::early(Code::DCNOTRUN));
         }
+        // Said once to every port: nobody outside can be heard any more. After that it may still serve its process.
+        let receives = matches!(call, Call::Receive | Call::Rcvrqst);
+        if receives && self.shared().outside().is_some_and(|o| o.alive().is_err()) && !self.told.replace(true)
+        {
+            return Err(Error::early(Code::DVSINIT));
+        }
         if matches!(call, Call::Rcvrqst | Call::Reply) && !s.is_system() {
             return Err(Error::early(Code::TRAPDENIED));
         }
@@ -433,6 +442,12 @@ impl<W: Wait> Port<W> {
             if let Some(outcome) = core.table.finish(self.ix, m) {
                 core.release();
                 return Ok(outcome);
+            }
+            let slot = core.table.slot(self.ix);
+            if !slot.is_bound() || slot.endpoint != self.endpoint {
+                // It moved away in the middle of a call, and what had ended the call went with it.
+                let effect = if check.is_some() { Effect::Unknown } else { Effect::No };
+                return Err(Error::new(Code::RMTPROC, effect));
             }
             let now = if why == Why::Set && until == Deadline::NEVER && soon == Deadline::NEVER {
                 continue;

@@ -66,6 +66,16 @@ impl Held<'_> {
 }
 
 impl Core {
+    /// Enters a descriptor and whom to wake for it.
+    pub fn enter(&mut self, slot: Slot, waker: Arc<dyn Wake>) -> Result<Ix, dvs_abi::Code> {
+        let ix = self.table.bind(slot)?;
+        match self.wakers.get_mut(ix as usize) {
+            Some(w) => *w = waker,
+            None => self.wakers.push(waker),
+        }
+        Ok(ix)
+    }
+
     /// A number for the next call; grows, never zero.
     #[inline]
     pub fn next_call(&mut self) -> u64 {
@@ -235,15 +245,7 @@ impl Process {
     pub(crate) fn enter<W: Wait>(&self, home: W, slot: Slot, board: u32) -> Result<Port<W>> {
         let (dc, endpoint) = (slot.dc, slot.endpoint);
         let mut core = self.shared.lock();
-        let ix = core.table.bind(slot).map_err(|c| Error::early(c).at(endpoint))?;
-        let waker = home.waker();
-        match core.wakers.get_mut(ix as usize) {
-            Some(w) => *w = waker,
-            None => core.wakers.push(waker),
-        }
-        if let Some(o) = self.shared.outside() {
-            o.entered(&mut core, dc, endpoint, ix);
-        }
+        let ix = core.enter(slot, home.waker()).map_err(|c| Error::early(c).at(endpoint))?;
         core.release();
         Ok(Port::new(self.clone(), ix, dc, endpoint, home, board))
     }

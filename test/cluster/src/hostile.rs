@@ -88,7 +88,7 @@ pub fn run(socket: &Path, harm: Harm, servers: usize) {
         Harm::Scribble => forever(&mut raw, |raw| scribble(raw, &mut rng)),
         Harm::Lie => forever(&mut raw, |raw| lie(raw, &mut rng)),
         Harm::Hold => forever(&mut raw, |raw| hold(raw, &mut rng)),
-        Harm::Flood => forever(&mut raw, |raw| flood(raw)),
+        Harm::Flood => forever(&mut raw, flood),
         Harm::Bind => bind(&mut raw, servers),
         Harm::Records => records(socket, &mut rng),
         Harm::Unread => unread(&mut raw),

@@ -3,6 +3,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`node`] | a daemon as a process in a folder of its own, killed and started again |
+//! | [`net`] | several of them, joined through forwarders that cut, stall and delay |
 //! | [`measure`] | what a process holds: descriptors, shared memory, resident memory, processor time |
 //! | [`actor`] | a helper process and how it is told to end |
 //! | [`journal`] | what servers consumed and how clients' calls ended, so that it outlives a `kill -9` |
@@ -20,6 +21,7 @@ pub mod hostile;
 pub mod journal;
 pub mod judge;
 pub mod measure;
+pub mod net;
 pub mod node;
 pub mod raw;
 pub mod rng;

@@ -31,9 +31,17 @@ impl Node {
     /// # Panics
     /// When it does not.
     pub fn start_with(program: &str, descriptors: u32) -> Node {
+        Node::start_as(program, descriptors, "runtime_dir = DIR\n")
+    }
+
+    /// The same with this configuration, in which `DIR` stands for its folder.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn start_as(program: &str, descriptors: u32, config: &str) -> Node {
         let base = tempfile::tempdir().expect("a temporary folder");
         let mut node = Node { program: program.into(), base, child: None, descriptors };
-        let text = format!("runtime_dir = {:?}\n", node.dir());
+        let text = config.replace("DIR", &format!("{:?}", node.dir()));
         std::fs::write(node.file(), text).expect("a file in the temporary folder");
         node.revive();
         node
@@ -52,11 +60,11 @@ impl Node {
                 shell
             }
         };
-        command.arg(self.file()).stdin(Stdio::null()).stderr(Stdio::null());
+        command.arg(self.file()).stdin(Stdio::null()).stderr(quiet());
         self.child = Some(command.spawn().expect("the daemon's program"));
         let end = clock::now() + WATCHDOG_NS;
         while AdminClient::connect(&dvsd::paths::admin_socket(&self.dir())).is_err() {
-            assert!(clock::now() < end, "the daemon does not start");
+            assert!(clock::now() < end && self.runs(), "the daemon does not start; DVSD_LOUD=1 shows why");
             std::thread::yield_now();
         }
     }
@@ -186,4 +194,9 @@ impl Drop for Node {
             let _ = child.wait();
         }
     }
+}
+
+/// Where daemons log to: nowhere, unless `DVSD_LOUD` is set.
+fn quiet() -> Stdio {
+    if std::env::var_os("DVSD_LOUD").is_some() { Stdio::inherit() } else { Stdio::null() }
 }

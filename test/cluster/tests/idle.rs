@@ -29,8 +29,9 @@ fn rest(processes: u64) {
     actors.iter_mut().for_each(|a| a.expect("ready"));
     let one_without = actors.iter().map(|a| measure::anonymous_kib(a.pid())).sum::<u64>();
     drop(actors);
-    let mut actors: Vec<Actor> =
-        (0..processes).map(|_| Actor::start(ACTOR, "idle", &node.socket(), &[each.clone()])).collect();
+    let mut actors: Vec<Actor> = (0..processes)
+        .map(|_| Actor::start(ACTOR, "idle", &node.socket(), std::slice::from_ref(&each)))
+        .collect();
     actors.iter_mut().for_each(|a| a.expect("ready"));
     node.wait_status("endpoints", |s| u64::from(s.endpoints) == ENDPOINTS);
     let took = (clock::now() - started) / 1_000_000;

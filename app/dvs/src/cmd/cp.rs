@@ -22,10 +22,10 @@ Examples:
   dvs cp shop:n0:data ./data          of container shop, to this machine
   dvs cp ./report.pdf n1:/            into the folder node n1 serves
 
-NODE:PATH is below the folder that NODE serves with `dvs files`. As with cp -r: into the target when that is a
-folder, else it becomes the target. What is there already (same length and time) is kept, so an interrupted copy
-goes on when the same command is given again. Permissions, times, links and empty folders are kept; owners are
-not.";
+NODE:PATH is below the folder that NODE serves with `dvs files`. As with cp -r: into the target when
+that is a folder, else it becomes the target. What is there already (same length and time) is kept,
+so that an interrupted copy goes on when the same command is given again. Permissions, times, links
+and empty folders are kept; owners are not.";
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]

@@ -20,8 +20,8 @@ Examples:
   dvs files shop --root / --read-only           only to be copied from
   dvs files shop --root /srv/data --endpoint 14,28
 
-Everybody in the container may read (and, without --read-only, write) what is below the folder, with the rights
-of the user who started this. No path and no link leads out of it. Ends with Ctrl-C.";
+Everybody in the container may read (and, without --read-only, write) what is below the folder, with the
+rights of the user who started this. No path and no link leads out of it. Ends with Ctrl-C.";
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]

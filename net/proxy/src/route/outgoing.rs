@@ -79,7 +79,8 @@ impl Outgoing {
         may: u64,
         pid: u32,
     ) {
-        self.lanes.insert(key, OutLane { dc, from, to, node, may: CallSet(may), pid, call: None, retired: false });
+        self.lanes
+            .insert(key, OutLane { dc, from, to, node, may: CallSet(may), pid, call: None, retired: false });
     }
 
     /// Whether this is a lane of this kind.

@@ -29,6 +29,8 @@ pub(super) enum Purpose {
     Memory,
     /// A lane from this endpoint to that one: entered as soon as the answer is read.
     Lane(Ix, Endpoint),
+    /// An endpoint of ours: entered as soon as the answer is read, because the next record may be a lane to it.
+    Binding,
 }
 
 /// Reads the answer to the first record.
@@ -135,6 +137,14 @@ impl Outside {
         }
     }
 
+    /// Whom to wake for the endpoint that request `id` was to bind here.
+    pub(super) fn binder(&self, id: u64) -> Option<Arc<dyn Wake>> {
+        match self.pending().get(&id) {
+            Some(Pending::Waits(wake, Purpose::Binding)) => Some(wake.clone()),
+            _ => None,
+        }
+    }
+
     /// Enters a lane of ours before the daemon's next word about it is read; one that nobody waits for any more is kept
     /// out of use until the daemon closes it.
     fn opened(&self, link: u16, lane: u8, remote: bool, wanted: Option<(Ix, Endpoint)>) {
@@ -182,19 +192,30 @@ pub(crate) fn bind_by<W: Wait>(
 ) -> Result<Port<W>> {
     let o = process.shared().outside().ok_or(Error::early(Code::DVSINIT))?;
     let board = o.board.take().ok_or(Error::early(Code::NOSPC))?;
-    let bound = ask(process, &home, request(board), until).and_then(|a| match a {
-        Answer::Bound { dc, endpoint, tasks, procs, sysprocs, privileges, .. } => {
-            let rights = privileges.privileges().ok_or(Error::early(Code::BADREQUEST))?;
-            let shape = Shape { tasks, procs, sysprocs };
-            Ok(Slot::new(DcId(dc), Endpoint::from_raw(endpoint), shape, rights))
+    let bound = ask_for(process, &home, request(board), until, Purpose::Binding);
+    let port = bound.and_then(|answer| {
+        let slot = slot_of(&answer).ok_or(Error::early(Code::BADREQUEST))?;
+        // The control thread entered it, unless the table had no place.
+        let ix = process.shared().lock().table.find(slot.dc, slot.endpoint);
+        match ix {
+            Some(ix) => Ok(Port::new(process.clone(), ix, slot.dc, slot.endpoint, home, board)),
+            None => {
+                o.tell(Request::Unbind { dc: slot.dc.0, endpoint: slot.endpoint.raw(), remaining: 0 });
+                Err(Error::early(Code::NOSPC).at(slot.endpoint))
+            }
         }
-        _ => Err(Error::early(Code::BADREQUEST)),
     });
-    let port = bound.and_then(|slot| process.enter(home, slot, board));
     if port.is_err() {
         o.board.give(board);
     }
     port
+}
+
+/// The descriptor of an answer that something is bound.
+pub(super) fn slot_of(answer: &Answer) -> Option<Slot> {
+    let Answer::Bound { dc, endpoint, tasks, procs, sysprocs, privileges, .. } = answer else { return None };
+    let shape = Shape { tasks: *tasks, procs: *procs, sysprocs: *sysprocs };
+    Some(Slot::new(DcId(*dc), Endpoint::from_raw(*endpoint), shape, privileges.privileges()?))
 }
 
 /// The port is dropped: the daemon forgets the binding, its lanes go out of use.

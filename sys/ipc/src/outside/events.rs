@@ -1,9 +1,10 @@
 //! The control thread: reads what the daemon says and carries it in.
 
+use super::ask::slot_of;
 use super::lanes::{Shore, Use, key};
 use super::{Channel, Mapped, Outside};
 use crate::bell::Ringer;
-use crate::control::{self, Event, FromDaemon, Request};
+use crate::control::{self, Answer, Event, FromDaemon, Request};
 use crate::link::Side;
 use crate::process::{Held, Shared};
 use crate::wait::{Kick, Wake};
@@ -18,6 +19,9 @@ pub(super) fn run(channel: &dyn Channel, shared: &Weak<Shared>) {
         let Some(o) = shared.outside() else { return };
         match control::decode(&bytes) {
             Ok(FromDaemon::Reply { id, result }) => {
+                if let (Ok(answer), Some(wake)) = (&result, o.binder(id)) {
+                    shared.enter_bound(answer, wake);
+                }
                 let woken = o.answer(id, result.map_err(Error::from));
                 shared.carry(woken);
             }
@@ -32,6 +36,19 @@ pub(super) fn run(channel: &dyn Channel, shared: &Weak<Shared>) {
 }
 
 impl Shared {
+    /// Enters what the daemon bound here before its next record is read: that may be a lane to it.
+    fn enter_bound(&self, answer: &Answer, wake: Arc<dyn Wake>) {
+        let (Some(slot), Some(o)) = (slot_of(answer), self.outside()) else { return };
+        let (dc, endpoint) = (slot.dc, slot.endpoint);
+        let mut core = self.lock();
+        // Without a place the endpoint is missing from the table, and whoever asked for it gives it back.
+        if let Ok(ix) = core.enter(slot, wake) {
+            // Whoever waited for it to be bound may have been given a lane before this answer.
+            o.entered(&mut core, dc, endpoint, ix);
+        }
+        core.release();
+    }
+
     fn carry(&self, woken: impl IntoIterator<Item = (Kick, Arc<dyn Wake>)>) {
         for (kick, wake) in woken {
             match kick {
@@ -62,6 +79,8 @@ impl Shared {
         let all: Vec<_> = core.table.iter().map(|(ix, _)| ix).collect();
         for ix in all {
             let c = &mut *core;
+            // Asking for it to be changed makes ports check again, and learn of the end.
+            let _ = c.table.slot_mut(ix);
             if matches!(c.table.slot(ix).phase(), dvs_kern::rendezvous::Phase::Receiving(_)) {
                 c.table.interrupt(ix, Code::DVSINIT, None, &mut c.out);
             }

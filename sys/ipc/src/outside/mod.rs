@@ -134,7 +134,7 @@ impl Outside {
         self.lanes.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn alive(&self) -> Result<()> {
+    pub(crate) fn alive(&self) -> Result<()> {
         if self.ended.load(Ordering::Acquire) { Err(Error::early(Code::DVSINIT)) } else { Ok(()) }
     }
 
