@@ -359,8 +359,13 @@ impl Node {
             s.lost = Some(d.node);
         }
         let code = if why == End::NodeLost { Code::NOTCONN } else { Code::DSTDIED };
+        let heard = d.is_remote() && why == End::Unbound;
         for (link, lane) in d.lanes.clone() {
-            self.close_lane(link, lane, code);
+            if heard {
+                self.retire_lane(link, lane, code);
+            } else {
+                self.close_lane(link, lane, code);
+            }
         }
         if let Some(s) = d.session.and_then(|s| self.sessions.get_mut(&s)) {
             s.endpoints.remove(&(dc, d.endpoint));

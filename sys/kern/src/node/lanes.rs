@@ -235,17 +235,17 @@ impl Node {
         self.close_lane_but(key, number, code, None);
     }
 
-    /// What a lane leads to goes on elsewhere. Through the proxy a call may be on its way to the old place: the lane is
-    /// closed when its end is known. Any other lane is closed at once.
-    pub(crate) fn retire_lane(&mut self, key: LinkKey, number: u8) {
+    /// What a lane leads to has moved or ended. Through the proxy a call may be on its way there: the lane is closed when
+    /// the other node has said how that ended. Any other lane is closed at once.
+    pub(crate) fn retire_lane(&mut self, key: LinkKey, number: u8, code: Code) {
         let Some(link) = self.links.get_mut(&key) else { return };
         let (sides, numbers) = (link.sides, link.numbers);
-        let Some(lane) = link.lane_mut(number).filter(|l| l.open && !l.retired) else { return };
+        let Some(lane) = link.lane_mut(number).filter(|l| l.open && l.retired.is_none()) else { return };
         let callee = 1 - (lane.caller as usize & 1);
         if sides[callee] != PROXY {
-            return self.close_lane(key, number, Code::MIGRATE);
+            return self.close_lane(key, number, code);
         }
-        lane.retired = true;
+        lane.retired = Some(code);
         let name = (lane.dc, lane.from, lane.to);
         if self.open.get(&name) == Some(&(key, number)) {
             self.open.remove(&name);
@@ -258,8 +258,8 @@ impl Node {
         let Some(key) = self.sessions.get(&s).and_then(|x| x.links.get(&link)).copied() else {
             return Ok(Outcome::Silent);
         };
-        let retired = self.links.get(&key).and_then(|l| l.lane(number)).is_some_and(|l| l.retired);
-        self.close_lane_but(key, number, if retired { Code::MIGRATE } else { Code::DSTDIED }, Some(s));
+        let retired = self.links.get(&key).and_then(|l| l.lane(number)).and_then(|l| l.retired);
+        self.close_lane_but(key, number, retired.unwrap_or(Code::DSTDIED), Some(s));
         let Some(side) = self.links.get(&key).map(|l| l.side_of(s)) else { return Ok(Outcome::Silent) };
         self.freed(key, number, side);
         let over = self.links.get(&key).is_some_and(|l| l.gone && l.lanes().next().is_none());
