@@ -502,6 +502,12 @@ impl<W: Wait> Port<W> {
                 core.release();
                 return Ok(outcome);
             }
+            let slot = core.table.slot(self.ix);
+            if !slot.is_bound() || slot.endpoint != self.endpoint {
+                // It moved away in the middle of a call, and what had ended the call went with it.
+                let effect = if check.is_some() { Effect::Unknown } else { Effect::No };
+                return Err(Error::new(Code::RMTPROC, effect));
+            }
             let now = if why == Why::Set && until == Deadline::NEVER && soon == Deadline::NEVER {
                 continue;
             } else {

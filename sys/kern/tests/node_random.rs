@@ -72,7 +72,11 @@ impl World {
                 Command::Control { node: to, record } => {
                     self.wires.entry((node, to)).or_default().push_back(record);
                 }
-                Command::Tell { session, event: Told::LaneClosed { link, lane, .. }, .. } => {
+                Command::Tell {
+                    session,
+                    event: Told::LaneClosed { link, lane, .. } | Told::LaneRetired { link, lane },
+                    ..
+                } => {
                     self.closed[node as usize].push((session, link, lane));
                 }
                 _ => {}

@@ -191,6 +191,9 @@ impl Route {
                 self.incoming.closed(key, code, &self.shores, step);
                 step.out.push(Cmd::Free { link, lane });
             }
+            Event::LaneRetired { link, lane } => {
+                self.outgoing.retire(shore::key(link, lane), &self.shores, &self.peers, step);
+            }
             Event::LinkClosed { link } => self.shores.remove(link),
             _ => {}
         }

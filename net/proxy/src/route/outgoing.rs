@@ -8,7 +8,7 @@
 use super::incoming::Name;
 use super::nodes::Peers;
 use super::shore::Shores;
-use super::{Range, Route, Step};
+use super::{Cmd, Range, Route, Step};
 use dvs_abi::{Access, Call, CallSet, Code, DcId, Deadline, Effect, Endpoint, Kind, Message, NodeId};
 use dvs_ipc::lane::{GrantList, Lane, Lost, Phase, Taken};
 use dvs_kern::rendezvous::LaneKey;
@@ -47,6 +47,8 @@ pub(super) struct OutLane {
     pub may: CallSet,
     pub pid: u32,
     pub call: Option<OutCall>,
+    /// `to` has moved: nothing more is sent, and the lane is given back when the call in it has ended.
+    pub retired: bool,
 }
 
 /// All of them.
@@ -77,7 +79,8 @@ impl Outgoing {
         may: u64,
         pid: u32,
     ) {
-        self.lanes.insert(key, OutLane { dc, from, to, node, may: CallSet(may), pid, call: None });
+        self.lanes
+            .insert(key, OutLane { dc, from, to, node, may: CallSet(may), pid, call: None, retired: false });
     }
 
     /// Whether this is a lane of this kind.
@@ -89,6 +92,26 @@ impl Outgoing {
     pub fn closed(&mut self, key: LaneKey, peers: &Peers, step: &mut Step<'_>) {
         let Some(mut lane) = self.lanes.remove(&key) else { return };
         forget(&mut self.calls, &mut lane, peers, step);
+    }
+
+    /// What a lane leads to has moved. The end of the call that was sent still comes from the old place.
+    pub fn retire(&mut self, key: LaneKey, shores: &Shores, peers: &Peers, step: &mut Step<'_>) {
+        let Some(used) = self.lanes.get_mut(&key) else { return };
+        used.retired = true;
+        let left = |c: &OutCall| shores.lane(key).is_none_or(|lane| !still(lane, c.seq));
+        if used.call.as_ref().is_some_and(left) {
+            forget(&mut self.calls, used, peers, step);
+        }
+        self.give_back(key, step);
+    }
+
+    /// Gives a retired lane back, if no call is under way in it.
+    fn give_back(&mut self, key: LaneKey, step: &mut Step<'_>) {
+        if self.lanes.get(&key).is_some_and(|l| l.retired && l.call.is_none()) {
+            self.lanes.remove(&key);
+            let (link, lane) = super::shore::parts(key);
+            step.out.push(Cmd::Free { link: link as u16, lane: lane as u8 });
+        }
     }
 
     /// Whose call may end by a notification that stands in a lane: the callee as caller, and the notifier.
@@ -104,6 +127,9 @@ impl Outgoing {
         let Some(node) = used.node.filter(|n| peers.is_up(*n)) else { return };
         if used.call.as_ref().is_some_and(|c| !still(lane, c.seq)) {
             forget(&mut self.calls, used, peers, step);
+        }
+        if used.retired {
+            return self.give_back(key, step);
         }
         if peers.holds(node) {
             return peers.stall(node, key);
@@ -166,6 +192,7 @@ impl Outgoing {
         self.calls.remove(&id);
         used.call = None;
         shores.tell(key, step);
+        self.give_back(key, step);
     }
 
     /// Memory that the caller of `call` lent, if it lent this range and its server is on `node` (of a copy

@@ -211,6 +211,8 @@ pub(crate) fn collect<W: Wait>(port: &Port<W>, dst: Endpoint, m: &mut Message) -
         Outcome::Failed(code, effect) => Err(Error::new(code, effect).at(dst)),
         Outcome::Closed(effect) => match (closed, effect) {
             (Some(Code::MIGRATE), Effect::No) => Ok(Attempt::Repeat),
+            // The peer read it first: the daemon says what became of the destination.
+            (None, Effect::No) => Ok(Attempt::Shut),
             (Some(c), e) if c != Code::DSTDIED => Err(Error::new(c, e).at(dst)),
             (_, Effect::No) => Err(Error::early(Code::DSTDIED).at(dst)),
             (_, e) => Err(Error::new(Code::SRCDIED, e).at(dst)),

@@ -38,10 +38,14 @@ pub(super) fn run(channel: &dyn Channel, shared: &Weak<Shared>) {
 impl Shared {
     /// Enters what the daemon bound here before its next record is read: that may be a lane to it.
     fn enter_bound(&self, answer: &Answer, wake: Arc<dyn Wake>) {
-        let Some(slot) = slot_of(answer) else { return };
+        let (Some(slot), Some(o)) = (slot_of(answer), self.outside()) else { return };
+        let (dc, endpoint) = (slot.dc, slot.endpoint);
         let mut core = self.lock();
         // Without a place the endpoint is missing from the table, and whoever asked for it gives it back.
-        let _ = core.enter(slot, wake);
+        if let Ok(ix) = core.enter(slot, wake) {
+            // Whoever waited for it to be bound may have been given a lane before this answer.
+            o.entered(&mut core, dc, endpoint, ix);
+        }
         core.release();
     }
 
@@ -93,23 +97,14 @@ impl Outside {
         match event {
             Event::Link { link, side, bell_link, .. } => self.link(link, side, bell_link, memories),
             Event::LaneOpened { link, lane, dc, from, to, remote, may, peer_pid } => {
-                let to = Endpoint::from_raw(to);
-                if let Some(ix) = core.table.find(DcId(dc), to) {
-                    let new = Use::In {
-                        ix,
-                        from: Endpoint::from_raw(from),
-                        remote,
-                        pid: peer_pid,
-                        may: CallSet(may),
-                        seen: 0,
-                        taken: 0,
-                        grants: crate::lane::GrantList::default(),
-                    };
+                let (k, to, from) = (key(link, lane), Endpoint::from_raw(to), Endpoint::from_raw(from));
+                let (dc, pid, may) = (DcId(dc), peer_pid, CallSet(may));
+                if let Some(ix) = core.table.find(dc, to) {
                     let mut lanes = self.lanes();
-                    lanes.enter(key(link, lane), new);
-                    self.lane_news(&mut core, &mut lanes, key(link, lane));
+                    lanes.enter(k, Use::incoming(ix, from, remote, pid, may));
+                    self.lane_news(&mut core, &mut lanes, k);
                 } else {
-                    self.lanes().enter(key(link, lane), Use::Dead);
+                    self.lanes().enter(k, Use::Early { dc, to, from, remote, pid, may });
                 }
             }
             Event::LaneClosed { link, lane, code } => self.lane_closed(&mut core, link, lane, code),
@@ -180,7 +175,7 @@ impl Outside {
                     c.table.gone(dc, from, &mut c.out);
                 }
             }
-            Some(Use::Dead) | None => {}
+            Some(Use::Early { .. } | Use::Dead) | None => {}
         }
         lanes.remove(k);
         drop(lanes);

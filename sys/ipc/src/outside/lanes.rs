@@ -5,7 +5,7 @@ use crate::host::{Host, Memory};
 use crate::lane::{GrantList, Lane};
 use crate::link::{Link, Side};
 use dvs_abi::limits::{LINK_LANES_MAX, SESSION_LINKS_MAX};
-use dvs_abi::{CallSet, Code, Endpoint, Grant};
+use dvs_abi::{CallSet, Code, DcId, Endpoint, Grant};
 use dvs_kern::rendezvous::{Ix, LaneKey};
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -36,8 +36,17 @@ pub(super) enum Use {
         taken: u64,
         grants: GrantList,
     },
+    /// `from` calls `to`, which is bound here for the daemon but not entered into our table yet (or not any more).
+    Early { dc: DcId, to: Endpoint, from: Endpoint, remote: bool, pid: u32, may: CallSet },
     /// Our endpoint is gone; the daemon has not closed the lane yet.
     Dead,
+}
+
+impl Use {
+    /// A lane of which nothing was seen yet.
+    pub fn incoming(ix: Ix, from: Endpoint, remote: bool, pid: u32, may: CallSet) -> Use {
+        Use::In { ix, from, remote, pid, may, seen: 0, taken: 0, grants: GrantList::default() }
+    }
 }
 
 /// Everything about lanes of one session.
@@ -230,6 +239,20 @@ impl Lanes {
             Some(Use::In { taken, grants, .. }) if *taken == seq => grants.as_slice().to_vec(),
             _ => Vec::new(),
         }
+    }
+
+    /// An endpoint was entered into the table: the lanes the daemon opened to it before that are its own now.
+    pub fn adopt(&mut self, mine: DcId, endpoint: Endpoint, ix: Ix) -> Vec<LaneKey> {
+        let mut keys = Vec::new();
+        for (key, used) in self.uses.iter_mut().enumerate() {
+            if let Some(Use::Early { dc, to, from, remote, pid, may }) = *used
+                && (dc, to) == (mine, endpoint)
+            {
+                *used = Some(Use::incoming(ix, from, remote, pid, may));
+                keys.push(key as LaneKey);
+            }
+        }
+        keys
     }
 
     /// Keys of the lanes of an endpoint of ours.

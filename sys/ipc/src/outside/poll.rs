@@ -7,7 +7,7 @@ use crate::lane::Progress;
 use crate::link::Link;
 use crate::process::{Core, Shared};
 use crate::wait::{Wake, Why};
-use dvs_abi::{Call, Code, Deadline, Effect, Kind};
+use dvs_abi::{Call, Code, DcId, Deadline, Effect, Endpoint, Kind};
 use dvs_kern::rendezvous::{Ix, LaneKey};
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
@@ -180,6 +180,14 @@ impl Outside {
         let mut lanes = self.lanes();
         for k in lanes.keys() {
             self.lane_news(core, &mut lanes, k);
+        }
+    }
+
+    /// An endpoint was entered into the table: what came to it before is brought in.
+    pub(crate) fn entered(&self, core: &mut Core, dc: DcId, endpoint: Endpoint, ix: Ix) {
+        let mut lanes = self.lanes();
+        for key in lanes.adopt(dc, endpoint, ix) {
+            self.lane_news(core, &mut lanes, key);
         }
     }
 

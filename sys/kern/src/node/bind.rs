@@ -127,7 +127,9 @@ impl Node {
         d.pid = pid;
         d.session = session;
         d.board = ask.board;
-        d.own = session == Some(s);
+        // A standby bound by number only has no port yet: it waits to be bound.
+        let named = ask.kind == BindKind::Backup && ask.board == u32::MAX;
+        d.own = session == Some(s) && !named;
         d.claimed = d.own && d.is_local();
         d.declared = ask.kind == BindKind::Remote;
         if ask.kind == BindKind::Replica {
@@ -357,8 +359,13 @@ impl Node {
             s.lost = Some(d.node);
         }
         let code = if why == End::NodeLost { Code::NOTCONN } else { Code::DSTDIED };
+        let heard = d.is_remote() && why == End::Unbound;
         for (link, lane) in d.lanes.clone() {
-            self.close_lane(link, lane, code);
+            if heard {
+                self.retire_lane(link, lane, code);
+            } else {
+                self.close_lane(link, lane, code);
+            }
         }
         if let Some(s) = d.session.and_then(|s| self.sessions.get_mut(&s)) {
             s.endpoints.remove(&(dc, d.endpoint));

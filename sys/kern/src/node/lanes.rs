@@ -119,8 +119,7 @@ impl Node {
             }
             Some(place) => *place,
             None => {
-                let lane =
-                    Lane { dc, from: from.raw(), to: to.raw(), caller: 0, open: true, freed: [false; 2] };
+                let lane = Lane::new(dc, from.raw(), to.raw());
                 let place = self.place_lane(s, callee, lane, remote)?;
                 self.open.insert(key, place);
                 self.note_lane(dc, from, place);
@@ -239,12 +238,31 @@ impl Node {
         self.close_lane_but(key, number, code, None);
     }
 
+    /// What a lane leads to has moved or ended. Through the proxy a call may be on its way there: the lane is closed when
+    /// the other node has said how that ended. Any other lane is closed at once.
+    pub(crate) fn retire_lane(&mut self, key: LinkKey, number: u8, code: Code) {
+        let Some(link) = self.links.get_mut(&key) else { return };
+        let (sides, numbers) = (link.sides, link.numbers);
+        let Some(lane) = link.lane_mut(number).filter(|l| l.open && l.retired.is_none()) else { return };
+        let callee = 1 - (lane.caller as usize & 1);
+        if sides[callee] != PROXY {
+            return self.close_lane(key, number, code);
+        }
+        lane.retired = Some(code);
+        let name = (lane.dc, lane.from, lane.to);
+        if self.open.get(&name) == Some(&(key, number)) {
+            self.open.remove(&name);
+        }
+        self.tell(PROXY, Told::LaneRetired { link: numbers[callee], lane: number });
+    }
+
     /// A side forgot a lane. One that is still open is closed by that.
     pub(crate) fn free_lane(&mut self, s: SessionId, link: u16, number: u8) -> Result<Outcome, Error> {
         let Some(key) = self.sessions.get(&s).and_then(|x| x.links.get(&link)).copied() else {
             return Ok(Outcome::Silent);
         };
-        self.close_lane_but(key, number, Code::DSTDIED, Some(s));
+        let retired = self.links.get(&key).and_then(|l| l.lane(number)).and_then(|l| l.retired);
+        self.close_lane_but(key, number, retired.unwrap_or(Code::DSTDIED), Some(s));
         let Some(side) = self.links.get(&key).map(|l| l.side_of(s)) else { return Ok(Outcome::Silent) };
         self.freed(key, number, side);
         let over = self.links.get(&key).is_some_and(|l| l.gone && l.lanes().next().is_none());

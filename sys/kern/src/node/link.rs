@@ -1,6 +1,7 @@
 //! Memory shared by two sessions and the lanes in it.
 
 use super::event::SessionId;
+use dvs_abi::Code;
 use dvs_abi::limits::LINK_LANES_MAX;
 
 /// Number of a link on its node; never used twice.
@@ -18,8 +19,16 @@ pub struct Lane {
     pub caller: u8,
     /// Both sides may use it.
     pub open: bool,
+    /// What it leads to is not there any more; it is closed with this code when the proxy has forgotten it.
+    pub retired: Option<Code>,
     /// Which sides have said that they forgot it.
     pub freed: [bool; 2],
+}
+
+impl Lane {
+    pub(crate) const fn new(dc: u16, from: i32, to: i32) -> Lane {
+        Lane { dc, from, to, caller: 0, open: true, retired: None, freed: [false; 2] }
+    }
 }
 
 /// One shared memory.

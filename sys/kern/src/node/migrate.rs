@@ -131,7 +131,7 @@ impl Node {
     fn close_lanes_of(&mut self, dc: u16, endpoint: Endpoint) {
         let lanes = self.dcs.get(&dc).and_then(|c| c.bound(endpoint.slot())).map(|d| d.lanes.clone());
         for (link, lane) in lanes.unwrap_or_default() {
-            self.close_lane(link, lane, Code::MIGRATE);
+            self.retire_lane(link, lane, Code::MIGRATE);
         }
     }
 

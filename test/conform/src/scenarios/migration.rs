@@ -41,9 +41,16 @@ pub fn rolled_back(w: &mut World) {
     sent.wait().ok();
 }
 
+/// Returns once the move that was started somewhere is known at `node`: only then it can be committed there.
+#[track_caller]
+fn moving(w: &World, slot: i32, node: u16) {
+    w.info_until(node, slot, |seen| seen.error.is_none() && seen.fact::<u32>("rts") & rts::MIGRATE != 0);
+}
+
 /// Moves `ep(10)` from `s` to a new actor on `node`, which becomes it.
 fn moved(w: &mut World, s: &Player, node: u16) -> Player {
     let heir = w.actor_on("heir", node);
+    moving(w, s.ep().slot(), node);
     heir.run(move_to(s.ep(), node, 0)).ok();
     heir.ep.set(s.ep());
     lives(w, s.ep().slot(), node);
@@ -137,6 +144,7 @@ pub fn standby_takes_over(w: &mut World) {
     admin.run(move_start(s.ep())).ok();
     let calling = c.start(Act::Call { dst: s.ep(), count: 20, t: Timeout::Forever });
     c.held();
+    moving(w, s.ep().slot(), node);
     w.watcher(node).run(move_to(s.ep(), node, standby.pid())).ok();
     assert_eq!(promoted.wait().ok().fact::<Endpoint>("endpoint"), s.ep());
     let serving = standby.start(Act::Serve { count: 20, send: false });
@@ -155,6 +163,7 @@ pub fn moved_under_requests(w: &mut World) {
         serving.wait().ok();
         w.watcher(server.node).run(move_start(s.ep())).ok();
         let heir = w.actor_on(&format!("heir{i}"), node);
+        moving(w, 10, node);
         heir.run(move_to(s.ep(), node, 0)).ok();
         heir.ep.set(s.ep());
         server = heir;
