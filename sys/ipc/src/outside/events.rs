@@ -63,8 +63,8 @@ impl Shared {
         {
             let mut lanes = o.lanes();
             for k in lanes.keys() {
-                // Each side ends its own calls: closing the lanes of those who call here would tell them that this
-                // process died, before they hear of the daemon.
+                // Each side ends its own calls: closing the lanes of those who call here would tell them that
+                // this process died, before they hear of the daemon.
                 if let Some(Use::Out { closed, .. }) = lanes.get_mut(k) {
                     *closed = Some(Code::DVSINIT);
                     lanes.with_lane(k, |l| l.close());
@@ -105,8 +105,9 @@ impl Outside {
                         taken: 0,
                         grants: crate::lane::GrantList::default(),
                     };
-                    self.lanes().enter(key(link, lane), new);
-                    self.lane_news(&mut core, key(link, lane));
+                    let mut lanes = self.lanes();
+                    lanes.enter(key(link, lane), new);
+                    self.lane_news(&mut core, &mut lanes, key(link, lane));
                 } else {
                     self.lanes().enter(key(link, lane), Use::Dead);
                 }
@@ -157,7 +158,7 @@ impl Outside {
         let mut lanes = self.lanes();
         lanes.with_lane(k, |l| l.close());
         match lanes.get(k) {
-            Some(Use::Out { ix, seq, .. }) => {
+            Some(&Use::Out { ix, seq, .. }) => {
                 if let Some(Use::Out { closed, .. }) = lanes.get_mut(k) {
                     *closed = Some(code);
                 }
@@ -169,10 +170,11 @@ impl Outside {
                     return;
                 }
             }
-            Some(Use::In { ix, from, .. }) => {
+            Some(&Use::In { ix, from, .. }) => {
                 core.table.lane_closed(ix, from, k);
                 if code == Code::DSTDIED {
-                    // Its pending notifications end with it (facts §2.10), and who receives from it alone learns it.
+                    // Its pending notifications end with it (facts §2.10), and who receives from it alone
+                    // learns it.
                     let dc = core.table.slot(ix).dc;
                     let c = &mut **core;
                     c.table.gone(dc, from, &mut c.out);
