@@ -70,7 +70,8 @@ impl Lend<'_> {
 pub struct Port<W: Wait = ThreadWait> {
     process: Process,
     ix: Ix,
-    /// [`Slot::binding`](dvs_kern::rendezvous::Slot::binding): when the endpoint moved away, its index may be another's.
+    /// [`Slot::binding`](dvs_kern::rendezvous::Slot::binding): when the endpoint moved away, its index may be
+    /// another's.
     binding: u64,
     dc: DcId,
     endpoint: Endpoint,
@@ -371,8 +372,8 @@ impl<W: Wait> Port<W> {
         core
     }
 
-    /// The same for a call that must find what was rung before it, also through lanes of which the daemon's word
-    /// was not read yet.
+    /// The same for a call that must find what was rung before it, also through lanes of which the daemon's
+    /// word was not read yet.
     #[inline]
     fn look_well(&self) -> Held<'_> {
         let mut core = self.shared().lock();
@@ -393,8 +394,8 @@ impl<W: Wait> Port<W> {
         Ok(core)
     }
 
-    /// Whether a call was refused for want of rights that may have been given meanwhile: whoever gave them was told so
-    /// before the news was read here. If so, it is read now.
+    /// Whether a call was refused for want of rights that may have been given meanwhile: whoever gave them was told
+    /// so before the news was read here. If so, it is read now.
     #[cold]
     fn may_be_outdated(&self, e: &Error) -> bool {
         let outdated = matches!(e.code, Code::BADCALL | Code::TRAPDENIED)

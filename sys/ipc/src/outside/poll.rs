@@ -141,8 +141,8 @@ impl Turn<'_> {
 }
 
 impl Outside {
-    /// Brings in what has rung, without waiting; does nothing when another thread polls. True when a lane has rung
-    /// whose opening the control thread has not read yet.
+    /// Brings in what has rung, without waiting; does nothing when another thread polls. True when a lane has
+    /// rung whose opening the control thread has not read yet.
     pub(crate) fn look(&self, core: &mut Core) -> bool {
         let Ok(mut bell) = self.bell.try_lock() else { return false };
         let pending = bell.0.poll();

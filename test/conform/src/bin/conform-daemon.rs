@@ -1,5 +1,5 @@
-//! A node's daemon for the suite: `conform-daemon CONFIG-FILE`, the same code `dvsd` runs. It ends with its standard
-//! input, so that none is left behind by a suite that was killed.
+//! A node's daemon for the suite: `conform-daemon CONFIG-FILE`, the same code `dvsd` runs. It ends with its
+//! standard input, so that none is left behind by a suite that was killed.
 #![forbid(unsafe_code)]
 
 use std::path::Path;
