@@ -15,7 +15,8 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         word.store(words.next().unwrap_or(0), Ordering::Relaxed);
     }
     let (mut m, mut grants) = (Message::default(), GrantList::default());
-    // Steps: an operation in the low bits; some change a word first, as a hostile peer does between two of ours.
+    // Steps: an operation in the low bits; some change a word first, as a hostile peer does between two of
+    // ours.
     for step in words.take(64) {
         if step & 0x40 != 0 {
             let at = (step >> 8) as usize % LANE_WORDS;

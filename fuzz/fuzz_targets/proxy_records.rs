@@ -1,4 +1,5 @@
-//! What a connection delivers, cut into records in odd pieces, unpacked and decoded: never panics, never grows.
+//! What a connection delivers, cut into records in odd pieces, unpacked and decoded: never panics, never
+//! grows.
 #![no_main]
 
 use dvs_proxy::records::Records;

@@ -1,5 +1,6 @@
-//! What a session or a daemon may write on the control socket: never panics, and what decodes comes back. What a
-//! session asks is then asked of a node with two sessions, which never panics either and forgets both when they end.
+//! What a session or a daemon may write on the control socket: never panics, and what decodes comes back.
+//! What a session asks is then asked of a node with two sessions, which never panics either and forgets both
+//! when they end.
 #![no_main]
 
 use dvs_ipc::control::{FromDaemon, Numbered, Request, decode, encode};

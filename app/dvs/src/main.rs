@@ -1,7 +1,8 @@
 //! The command line: one program for everything a person does with the system.
 //!
-//! A sub-command is a module of [`cmd`]; its help, its arguments and what it prints stand there together. What it
-//! asks, it asks of the daemon of one node over that node's administration socket; the daemon asks the others.
+//! A sub-command is a module of [`cmd`]; its help, its arguments and what it prints stand there together.
+//! What it asks, it asks of the daemon of one node over that node's administration socket; the daemon asks
+//! the others.
 #![forbid(unsafe_code)]
 
 mod cli;

@@ -16,8 +16,8 @@ pub struct Node {
 }
 
 impl Node {
-    /// The node in this folder (`--runtime-dir`), or of this name (`--node`, `$DVS_NODE`), or the only one that runs
-    /// here, or `node0`.
+    /// The node in this folder (`--runtime-dir`), or of this name (`--node`, `$DVS_NODE`), or the only one
+    /// that runs here, or `node0`.
     pub fn find(name: Option<&str>, dir: Option<PathBuf>) -> Node {
         let name = match (name, &dir) {
             (Some(name), _) => name.to_string(),
@@ -143,7 +143,8 @@ fn only_one() -> String {
     }
 }
 
-/// An endpoint as people write it: `3`, `-2`, `29.g14` (generation 14) or the raw number of a later generation.
+/// An endpoint as people write it: `3`, `-2`, `29.g14` (generation 14) or the raw number of a later
+/// generation.
 pub fn endpoint(text: &str) -> Result<Endpoint, String> {
     let bad =
         || format!("{text:?} is no endpoint; write a slot like 3 or -2, or with its generation like 29.g14");

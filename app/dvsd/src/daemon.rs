@@ -288,8 +288,8 @@ impl Daemon {
         self.admins_at.try_accept().map_err(|e| self.go_deaf(&e)).ok()
     }
 
-    /// Out of descriptors: nobody is let in until somebody has left, or the loop would find the same one at the door
-    /// for ever.
+    /// Out of descriptors: nobody is let in until somebody has left, or the loop would find the same one at
+    /// the door for ever.
     fn go_deaf(&mut self, e: &io::Error) {
         let nobody = matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::ConnectionAborted);
         if nobody || self.deaf {

@@ -17,7 +17,7 @@
 //! | [`paths`] | where sockets and locks are |
 //! | [`daemon`] | the loop |
 //! | [`admin`], [`client`] | what the command line asks, and how |
-//! | [`serve`] | a daemon from its configuration to its end |
+//! | [`mod@serve`] | a daemon from its configuration to its end |
 //! | [`proxy`] | the door to the other nodes |
 //! | [`log`] | events in memory and on standard error |
 #![forbid(unsafe_code)]

@@ -346,7 +346,8 @@ fn an_unbound_server_fails_what_it_took_with_unknown_and_what_it_did_not_with_no
     assert_eq!((e.code, e.effect), (Code::DSTDIED, Effect::No));
 }
 
-/// Figures over the loopback without TLS: `cargo test --release -p dvsd --test nodes -- --ignored --nocapture`.
+/// Figures over the loopback without TLS: `cargo test --release -p dvsd --test nodes -- --ignored
+/// --nocapture`.
 #[test]
 #[ignore = "measures"]
 fn measure() {

@@ -1,4 +1,5 @@
-//! A key/value server: `key` asks, `key=value` sets. The page `docs/guide/02-a-server-in-20-lines.md` walks it.
+//! A key/value server: `key` asks, `key=value` sets. The page `docs/guide/02-a-server-in-20-lines.md` walks
+//! it.
 
 use dvs::{DcId, Endpoint, Message, Timeout};
 use std::collections::HashMap;

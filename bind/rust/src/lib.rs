@@ -37,8 +37,8 @@ pub const SOCKET_VARIABLE: &str = dvs_linux::paths::SOCKET_VARIABLE;
 /// The variable that names the node, for machines that run several.
 pub const NODE_VARIABLE: &str = "DVS_NODE";
 
-/// Where the daemon of this node listens: `$DVS_SOCKET`, else `dvs/NODE/session` below `/run` for root and below
-/// `$XDG_RUNTIME_DIR` (or `/tmp/dvs-UID`) for others, with `$DVS_NODE` or `node0` for NODE.
+/// Where the daemon of this node listens: `$DVS_SOCKET`, else `dvs/NODE/session` below `/run` for root and
+/// below `$XDG_RUNTIME_DIR` (or `/tmp/dvs-UID`) for others, with `$DVS_NODE` or `node0` for NODE.
 pub fn socket_path() -> PathBuf {
     if let Some(path) = std::env::var_os(SOCKET_VARIABLE) {
         return path.into();
@@ -75,7 +75,8 @@ pub fn attach_to(socket: &Path, name: &str) -> Result<Process> {
 /// The port a program started by `dvs run` is to have: attaches to its node and binds where it was told.
 ///
 /// # Errors
-/// `INVAL` when it was not started by `dvs run` (`DVS_DC` is not set); else as [`attach`] and [`Process::bind_in`].
+/// `INVAL` when it was not started by `dvs run` (`DVS_DC` is not set); else as [`attach`] and
+/// [`Process::bind_in`].
 pub fn port_of_run(name: &str) -> Result<Port> {
     let number = |variable: &str| std::env::var(variable).ok().and_then(|v| v.parse::<i32>().ok());
     let dc = number("DVS_DC").and_then(|n| u16::try_from(n).ok()).ok_or(Error::early(Code::INVAL))?;

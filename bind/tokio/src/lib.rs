@@ -1,7 +1,8 @@
 //! Endpoints for tokio programs: the same calls, awaited instead of blocking.
 //!
 //! # Why
-//! Calls of a [`dvs::Port`] block the thread they are made on, which an asynchronous runtime does not allow. An
+//! Calls of a [`dvs::Port`] block the thread they are made on, which an asynchronous runtime does not allow.
+//! An
 //! [`AsyncPort`] owns a port on a thread of its own and hands each call over to it.
 //!
 //! ```text
@@ -10,11 +11,12 @@
 //! ```
 //!
 //! # Cancellation
-//! Dropping the future of a call before it is done interrupts the call, as [`dvs::Process::interrupt`] does: a message that was
-//! not consumed is withdrawn; one that was consumed is answered to nobody. The port is usable at once for the next call.
+//! Dropping the future of a call before it is done interrupts the call, as [`dvs::Process::interrupt`] does:
+//! a message that was not consumed is withdrawn; one that was consumed is answered to nobody. The port is
+//! usable at once for the next call.
 //!
-//! The price is a thread a port and two wake-ups a call (some microseconds); a program that needs the full speed of the
-//! local path makes its calls on threads or coroutines.
+//! The price is a thread a port and two wake-ups a call (some microseconds); a program that needs the full
+//! speed of the local path makes its calls on threads or coroutines.
 #![forbid(unsafe_code)]
 
 use dvs::{Code, DcId, Endpoint, Error, Lend, Message, Port, Process, Result, Timeout};
@@ -145,7 +147,8 @@ impl AsyncPort {
         self.run(move |p| p.sendrec(dst, &mut m, timeout).map(|()| m)).await
     }
 
-    /// See [`dvs::Port::sendrec_with`]: lends a buffer the callee may read and write, and gives it back with the answer.
+    /// See [`dvs::Port::sendrec_with`]: lends a buffer the callee may read and write, and gives it back with
+    /// the answer.
     ///
     /// # Errors
     /// As there. The buffer is lost with the error.

@@ -6,7 +6,8 @@ use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-/// Lets a program start without blocked signals, so that it can be asked to end although this one blocks them.
+/// Lets a program start without blocked signals, so that it can be asked to end although this one blocks
+/// them.
 pub fn unblocked(command: &mut Command) -> &mut Command {
     let unblock = || {
         let mut set = MaybeUninit::<libc::sigset_t>::uninit();

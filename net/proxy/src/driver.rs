@@ -220,6 +220,7 @@ impl Peers {
         peers.spawn("dvs-clock".to_owned(), move || {
             while !stop.load(Ordering::Acquire) {
                 nodes.iter().for_each(|n| n.tick());
+                // tidy: the clock of all sessions; what it waits for is time
                 std::thread::sleep(pause);
             }
         })?;

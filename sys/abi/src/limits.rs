@@ -40,7 +40,8 @@ pub const NAME_BYTES: usize = 15;
 pub const SESSIONS_MAX: usize = 1024;
 /// Sessions of one process: it needs one, a test with many homes some; the rest of the table is for others.
 pub const PROCESS_SESSIONS_MAX: usize = 128;
-/// Records a session has not read yet above which the daemon reads no request of it: who asks and does not listen waits.
+/// Records a session has not read yet above which the daemon reads no request of it: who asks and does not
+/// listen waits.
 pub const SESSION_BACKLOG_MAX: usize = 1024;
 /// Endpoints of one session.
 pub const SESSION_ENDPOINTS_MAX: usize = 16_384;
@@ -57,7 +58,8 @@ pub const SESSION_LANES_MAX: usize = 32_768;
 pub const SESSION_QUEUE_MAX: usize = 2 * SESSION_LANES_MAX;
 /// Administrators connected at a time.
 pub const ADMINS_MAX: usize = 64;
-/// Parts of answers an administrator has not read yet; one that lets more pile up is dropped. All rows of all nodes fit.
+/// Parts of answers an administrator has not read yet; one that lets more pile up is dropped. All rows of all
+/// nodes fit.
 pub const ADMIN_QUEUE_MAX: usize = 4096;
 /// Events a daemon remembers for its log.
 pub const LOG_EVENTS_MAX: usize = 1024;
@@ -78,8 +80,8 @@ pub const BULK_FRAME_BYTES_MAX: usize = COPY_CHUNK_BYTES + 4096;
 pub const CREDIT_FRAMES: u32 = 4096;
 /// Bytes that may be in flight to a peer node on the bulk stream.
 pub const CREDIT_BULK_BYTES: u64 = 8 << 20;
-/// Frames that wait for credit to a node: an answer a call of theirs, a cancellation a call of ours, and control
-/// records.
+/// Frames that wait for credit to a node: an answer a call of theirs, a cancellation a call of ours, and
+/// control records.
 pub const ROUTE_HELD_MAX: usize = 4 * SESSION_LANES_MAX;
 /// Pairs of a caller elsewhere and a callee here that a daemon remembers: as many as its proxy has lanes.
 pub const ROUTE_PAIRS_MAX: usize = SESSION_LINKS_MAX * LINK_LANES_MAX;
@@ -92,6 +94,9 @@ pub const CONTROL_BYTES_MAX: usize = 64 << 10;
 
 /// Spin before sleep, when the peer last ran on another core (measured: 10–20 µs outlasts a hand-over).
 pub const SPIN_NS: u64 = 20_000;
+/// The same when shorter spins were in vain and nobody else wants the core: with many clients on two cores a server needs
+/// that long for a round, and waking a sleeper on another core costs it more than the request.
+pub const SPIN_LONG_NS: u64 = 200_000;
 /// First re-check of a sleeping session's lanes, in case a hostile peer erased a ring of its doorbell.
 pub const RECHECK_FIRST_NS: u64 = 10_000_000;
 /// Longest interval between two re-checks.
@@ -108,8 +113,8 @@ pub const DEADLOCK_CHECK_NS: u64 = 200_000_000;
 /// Steps of a wait chain that are followed.
 pub const WAIT_CHAIN_MAX: usize = 64;
 
-/// File service: bytes of one read or write and of one hash. Within the second-level cache, and large enough that
-/// a remote round trip costs little beside it.
+/// File service: bytes of one read or write and of one hash. Within the second-level cache, and large enough
+/// that a remote round trip costs little beside it.
 pub const FILES_BLOCK_BYTES: usize = 1 << 20;
 /// File service: bytes of a path, as Linux has it.
 pub const FILES_PATH_BYTES_MAX: usize = 4096;

@@ -34,6 +34,7 @@
 //! peers map that page read-only; a ringer never skips the wake because bits were set before, as those may be
 //! forged.
 
+mod manners;
 mod pending;
 mod recheck;
 mod ringer;
@@ -46,6 +47,8 @@ pub use spin::SpinPolicy;
 use crate::host::{Host, Memory, Wake};
 use crate::sync::{AtomicU64, Ordering, fence, relax};
 use dvs_abi::Deadline;
+use dvs_abi::limits::SPIN_NS;
+use manners::Manners;
 use pending::OVERFLOW_WORDS;
 use recheck::Recheck;
 use std::sync::Arc;
@@ -66,6 +69,12 @@ const CONTROL: u64 = 1;
 const OWN: u64 = 2;
 /// Rounds of a spin between two looks at the clock.
 const SPIN_ROUNDS: u32 = 16;
+/// How long a spin keeps the core for itself; then it lets others run between two looks.
+const SPIN_ALONE_NS: u64 = 2_000;
+/// How many times as long a spin may last by what others run meanwhile.
+const SPIN_CROWDED: u64 = 8;
+/// Yields before sleeping: the scheduler may pick us again at once.
+const YIELDS: u32 = 4;
 /// Waits that found the bell rung before the clock is asked whether a re-check is due.
 const BUSY_WAITS: u32 = 256;
 
@@ -103,13 +112,21 @@ pub struct Bell {
     recheck: Recheck,
     busy: u32,
     spun: Spun,
+    manners: Manners,
 }
 
 impl Bell {
     /// The bell in these pages; `None` if one is too short.
     pub fn new(bell: Arc<dyn Memory>, status: Arc<dyn Memory>) -> Option<Self> {
         let fits = bell.words().len() >= BELL_WORDS && status.words().len() >= STATUS_WORDS;
-        fits.then(|| Bell { bell, status, recheck: Recheck::new(), busy: 0, spun: Spun::Not })
+        fits.then(|| Bell {
+            bell,
+            status,
+            recheck: Recheck::new(),
+            busy: 0,
+            spun: Spun::Not,
+            manners: Manners::default(),
+        })
     }
 
     /// A ringer for one's own bell, for other threads of this process.
@@ -154,7 +171,7 @@ impl Bell {
         }
         if spin_ns > 0 {
             let now = host.now();
-            let now = self.spin(host, now, deadline.min(Deadline::from_ns(now.saturating_add(spin_ns))));
+            let now = self.spin(host, now, spin_ns, deadline);
             if self.is_rung() {
                 return self.rung_at(now);
             }
@@ -193,9 +210,36 @@ impl Bell {
         if fires { Waited::Recheck } else { Waited::Rung(pending) }
     }
 
-    /// Spins until something rings or `until`; gives back the time.
-    fn spin(&mut self, host: &dyn Host, mut now: u64, until: Deadline) -> u64 {
+    /// Lets others run on this core, for when the peer shares it; whether something has rung. To be called before
+    /// [`Bell::wait`]. Does nothing for a while after it found the core wanted by somebody who keeps it.
+    pub fn give_way(&mut self, host: &dyn Host) -> bool {
+        if self.is_rung() {
+            return true;
+        }
+        let mut before = host.now();
+        for _ in 0..YIELDS {
+            if !self.manners.may(before) {
+                break;
+            }
+            host.give_way();
+            let after = host.now();
+            self.manners.gave(before, after);
+            if self.is_rung() {
+                return true;
+            }
+            before = after;
+        }
+        false
+    }
+
+    /// Spins until something rings, for `spin_ns` of our own time or to the deadline; gives back the time.
+    fn spin(&mut self, host: &dyn Host, mut now: u64, spin_ns: u64, deadline: Deadline) -> u64 {
         let word = &self.bell.words()[0];
+        let alone = now.saturating_add(SPIN_ALONE_NS);
+        let mut until = deadline.min(Deadline::from_ns(now.saturating_add(spin_ns)));
+        // Where we may not yield, a long spin would keep the core from somebody who wants it.
+        let blind = now.saturating_add(SPIN_NS);
+        let last = now.saturating_add(spin_ns.saturating_mul(SPIN_CROWDED));
         self.spun = Spun::Miss;
         while !until.passed(now) {
             for _ in 0..SPIN_ROUNDS {
@@ -205,7 +249,21 @@ impl Bell {
                 }
                 relax();
             }
-            now = host.now();
+            if (now > alone || self.manners.crowded()) && self.manners.may(now) {
+                // The one that will ring, or whoever it serves first, may wait for this core. What others run is not
+                // our spin.
+                host.give_way();
+                let after = host.now();
+                if self.manners.gave(now, after) && until.ns() < last {
+                    until = deadline.min(Deadline::from_ns(until.ns().saturating_add(after - now)));
+                }
+                now = after;
+            } else {
+                now = host.now();
+                if now > blind && !self.manners.may(now) {
+                    break;
+                }
+            }
         }
         now
     }

@@ -1,8 +1,9 @@
 //! Copies between a server and the memory its callers lent.
 //!
-//! The rule is one: a range is reached only if one grant of a caller that awaits *this* endpoint's answer covers
-//! it with the right access. While bytes move, the caller cannot leave its call (facts §2.0: a time-out waits for
-//! the end of a copy), so the memory it lent stays lent; long copies are cut into chunks between which it can.
+//! The rule is one: a range is reached only if one grant of a caller that awaits *this* endpoint's answer
+//! covers it with the right access. While bytes move, the caller cannot leave its call (facts §2.0: a
+//! time-out waits for the end of a copy), so the memory it lent stays lent; long copies are cut into chunks
+//! between which it can.
 
 use crate::control::{CopyPart, Request};
 use crate::host::Space;
@@ -84,7 +85,8 @@ pub(crate) fn third_party<W: Wait>(
         }
     }
     if src.0 == Endpoint::SELF || dst.0 == Endpoint::SELF {
-        // Own memory by bare address would let safe code read and write anything: it is named by a slice instead.
+        // Own memory by bare address would let safe code read and write anything: it is named by a slice
+        // instead.
         return Err(Error::early(Code::INVAL));
     }
     copy(port, src, dst, length)

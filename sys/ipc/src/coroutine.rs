@@ -7,23 +7,26 @@
 //! # The picture
 //!
 //! ```text
-//!   run() ──resume──> A ──resume──> B          a coroutine that is about to block resumes the next ready one
-//!                     A <─suspend── B          itself, on top of its own stack; when that one blocks and A has been
-//!                     |                        woken meanwhile, A goes on: one switch there, one back
+//!   run() ──resume──> A ──resume──> B     a coroutine about to block resumes the next ready one
+//!                     A <─suspend── B     itself, on top of its own stack; when that one blocks and
+//!                     |                   A was woken meanwhile, A goes on: one switch there, one back
 //! ```
 //!
 //! # The algorithm
-//! There is one queue of ready coroutines. Whoever blocks hands the processor to the first of them by nesting,
-//! unless a coroutine below it in the nest has become ready: then it suspends, so that those below are never
-//! kept waiting by those above. Nesting is at most [`NEST_MAX`] deep. When nothing is ready, the scheduler waits
-//! at the doorbell of the process (or on a futex of its own), at most until the nearest deadline.
+//! There is one queue of ready coroutines. Whoever blocks hands the processor to the first of them by
+//! nesting, unless a coroutine below it in the nest has become ready: then it suspends, so that those below
+//! are never kept waiting by those above. Nesting is at most [`NEST_MAX`] deep. When nothing is ready, the
+//! scheduler waits at the doorbell of the process (or on a futex of its own), at most until the nearest
+//! deadline.
 //!
-//! What happens between coroutines of one thread stays in plain memory of that thread ([`inner`]): whoever ends the
-//! wait of a neighbour takes the outcome and the message out of the table then and there and puts them into its
-//! [`mail`](task), so that the neighbour, when it runs, takes no lock. Only other threads go through atomics and a
-//! locked queue ([`ready`]).
+//! What happens between coroutines of one thread stays in plain memory of that thread (`inner`): whoever
+//! ends the wait of a neighbour takes the outcome and the message out of the table then and there and puts
+//! them into its
+//! mail (`task`), so that the neighbour, when it runs, takes no lock. Only other threads go through atomics
+//! and a locked queue (`ready`).
 //!
-//! Coroutines stay on the thread of their scheduler. A panic in one ends that coroutine alone and is reported by
+//! Coroutines stay on the thread of their scheduler. A panic in one ends that coroutine alone and is reported
+//! by
 //! [`Scheduler::run`].
 
 mod co;

@@ -51,6 +51,11 @@ pub trait Host: Send + Sync {
     /// The processor this thread runs on; old as soon as it is returned, good for hints only.
     fn cpu(&self) -> u32;
 
+    /// Lets another thread that could run on this processor do so.
+    fn give_way(&self) {
+        std::thread::yield_now();
+    }
+
     /// Sleeps while the low 32 bits of `word` are `expect`, until woken or the deadline.
     ///
     /// `shared` is set when the word lies in memory shared between processes.

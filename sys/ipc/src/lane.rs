@@ -55,7 +55,8 @@
 //!   *then* swaps. If the caller cancelled and wrote the slot again meanwhile, the swap fails and the copy is
 //!   thrown away; if it succeeds, all loads came before it and the caller overwrites the slot only after it
 //!   saw the new phase with acquire.
-//! - **forward** (callee, release): as take, for a proxy, which carries the call on: a plain message stays open,
+//! - **forward** (callee, release): as take, for a proxy, which carries the call on: a plain message stays
+//!   open,
 //!   too, so that its caller is not told it was consumed before it was.
 //! - **consumed, begun** (callee, release): what is known of the receiver was known before.
 //! - **reply, redirect, fail** (callee, release): the reply slot written before it is seen with the phase.

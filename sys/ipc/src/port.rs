@@ -10,7 +10,7 @@ use dvs_abi::limits::{COPY_GRACE_NS, DEADLOCK_CHECK_NS, GRANTS_PER_CALL, WAIT_CH
 use dvs_abi::{
     Access, Call, Code, DcId, Deadline, Effect, Endpoint, Error, Grant, Kind, Message, Result, Timeout,
 };
-use dvs_kern::rendezvous::{Client, Filter, Ix, Outcome, Plain, Received, Step, Target};
+use dvs_kern::rendezvous::{Client, Filter, Ix, Outcome, Phase, Plain, Received, Step, Target};
 use std::cell::Cell;
 
 /// How long to wait for the daemon to say what became of a peer that closed its lane.
@@ -86,8 +86,8 @@ pub struct Port<W: Wait = ThreadWait> {
     told: Cell<bool>,
 }
 
-/// What the checks of the last call of a kind found. Programs call the same few peers again and again: as long as nothing
-/// was bound, unbound or changed in the table meanwhile, the checks would find the same.
+/// What the checks of the last call of a kind found. Programs call the same few peers again and again: as
+/// long as nothing was bound, unbound or changed in the table meanwhile, the checks would find the same.
 #[derive(Clone, Copy)]
 struct Checked {
     /// [`Rendezvous::stamp`](dvs_kern::rendezvous::Rendezvous::stamp) then; zero for never.
@@ -179,17 +179,19 @@ impl<W: Wait> Port<W> {
         self.serving.get().1
     }
 
-    /// From here on, calls do not inherit the deadline of the request being served (it is answered later by other means).
+    /// From here on, calls do not inherit the deadline of the request being served (it is answered later by
+    /// other means).
     pub fn detach(&self) {
         self.serving.set((Endpoint::NONE, Deadline::NEVER));
     }
 
-    /// Sends a message and waits until it was consumed. To a caller that awaits this endpoint's answer it is the answer.
+    /// Sends a message and waits until it was consumed. To a caller that awaits this endpoint's answer it is
+    /// the answer.
     ///
     /// # Errors
-    /// `BADDEST`, `RANGE`, `ENDPOINT`, `TRAPDENIED`, `BADCALL`: refused. `DSTDIED`: nobody there, or it ended before it
-    /// consumed the message. `AGAIN`, `TIMEDOUT`, `INTR`: not consumed in time. `LOCKED`: a circle of waits.
-    /// `NOTCONN`: the node was lost. The error says whether the message was consumed.
+    /// `BADDEST`, `RANGE`, `ENDPOINT`, `TRAPDENIED`, `BADCALL`: refused. `DSTDIED`: nobody there, or it ended
+    /// before it consumed the message. `AGAIN`, `TIMEDOUT`, `INTR`: not consumed in time. `LOCKED`: a circle
+    /// of waits. `NOTCONN`: the node was lost. The error says whether the message was consumed.
     pub fn send(&self, dst: Endpoint, m: &mut Message, timeout: Timeout) -> Result<()> {
         self.exchange(Call::Send, Kind::Send, dst, m, &[], timeout)
     }
@@ -197,8 +199,8 @@ impl<W: Wait> Port<W> {
     /// Sends a request and waits for the answer, which overwrites `m`.
     ///
     /// # Errors
-    /// As [`Port::send`]; `SRCDIED` when the callee ended after it had consumed the request. A notification from
-    /// the callee ends the call as if it were the answer.
+    /// As [`Port::send`]; `SRCDIED` when the callee ended after it had consumed the request. A notification
+    /// from the callee ends the call as if it were the answer.
     pub fn sendrec(&self, dst: Endpoint, m: &mut Message, timeout: Timeout) -> Result<()> {
         self.exchange(Call::Sendrec, Kind::Request, dst, m, &[], timeout)
     }
@@ -223,8 +225,8 @@ impl<W: Wait> Port<W> {
         self.exchange(Call::Sendrec, Kind::Request, dst, m, &grants[..n], timeout)
     }
 
-    /// The straight way of a call: a known destination that waits in a receive, and an answer brought by a neighbour.
-    /// Whatever is different goes the long way.
+    /// The straight way of a call: a known destination that waits in a receive, and an answer brought by a
+    /// neighbour. Whatever is different goes the long way.
     #[inline]
     fn exchange(
         &self,
@@ -247,7 +249,15 @@ impl<W: Wait> Port<W> {
                 header(number)(m);
                 return match self.wait_plain(m, until) {
                     Some(_) => Ok(()),
-                    None => self.go_on(self.await_end(dst, m, until), call, kind, dst, m, grants, until),
+                    None => self.go_on(
+                        self.await_end(dst, m, until, Phase::Awaiting(dst)),
+                        call,
+                        kind,
+                        dst,
+                        m,
+                        grants,
+                        until,
+                    ),
                 };
             }
         }
@@ -320,11 +330,12 @@ impl<W: Wait> Port<W> {
         };
         let c = &mut *core;
         let step = c.table.send(self.ix, ix, m, grants, until != Deadline::NOW, &mut c.out)?;
+        let phase = core.table.slot(self.ix).phase();
         core.release();
         match step {
             Step::Done(()) => Ok(Attempt::Over),
             Step::Wait if self.wait_plain(m, until).is_some() => Ok(Attempt::Over),
-            Step::Wait => self.await_end(dst, m, until),
+            Step::Wait => self.await_end(dst, m, until, phase),
         }
     }
 
@@ -373,7 +384,8 @@ impl<W: Wait> Port<W> {
         if s.ended {
             return Err(Error::early(Code::DCNOTRUN));
         }
-        // Said once to every port: nobody outside can be heard any more. After that it may still serve its process.
+        // Said once to every port: nobody outside can be heard any more. After that it may still serve its
+        // process.
         let receives = matches!(call, Call::Receive | Call::Rcvrqst);
         if receives && self.shared().outside().is_some_and(|o| o.alive().is_err()) && !self.told.replace(true)
         {
@@ -386,9 +398,15 @@ impl<W: Wait> Port<W> {
         Ok(())
     }
 
-    /// Waits until the call in which this endpoint is has ended.
-    pub(crate) fn await_end(&self, dst: Endpoint, m: &mut Message, until: Deadline) -> Result<Attempt> {
-        match self.wait_outcome(m, until)? {
+    /// Waits until the call in which this endpoint is (in `phase`) has ended.
+    pub(crate) fn await_end(
+        &self,
+        dst: Endpoint,
+        m: &mut Message,
+        until: Deadline,
+        phase: Phase,
+    ) -> Result<Attempt> {
+        match self.wait_outcome(m, until, phase)? {
             Outcome::Done | Outcome::Message => Ok(Attempt::Over),
             Outcome::Redirect(to) => Ok(Attempt::Redirected(to)),
             Outcome::Repeat => Ok(Attempt::Repeat),
@@ -398,7 +416,8 @@ impl<W: Wait> Port<W> {
         }
     }
 
-    /// The ordinary end of an ordinary wait: without a deadline, brought by a neighbour. `None`: it is over or not, see
+    /// The ordinary end of an ordinary wait: without a deadline, brought by a neighbour. `None`: it is over
+    /// or not, see
     /// [`Port::wait_outcome`].
     #[inline]
     fn wait_plain(&self, m: &mut Message, until: Deadline) -> Option<Plain> {
@@ -414,25 +433,24 @@ impl<W: Wait> Port<W> {
     }
 
     /// Waits for the outcome of the present wait; leaves it at the deadline.
-    pub(crate) fn wait_outcome(&self, m: &mut Message, until: Deadline) -> Result<Outcome> {
+    fn wait_outcome(&self, m: &mut Message, until: Deadline, phase: Phase) -> Result<Outcome> {
         let Some(o) = self.shared().outside() else { return self.wait_end(m, until, None) };
-        let (phase, call) = {
-            let core = self.shared().lock();
-            (core.table.slot(self.ix).phase(), m.call())
-        };
-        o.waits(self.board, self.endpoint, phase, call);
-        let check = phase.waits_for().map(|_| call);
+        // The one look at the clock of an ordinary wait.
+        let now = self.now();
+        o.waits(self.board, self.endpoint, phase, now, m.call());
+        let check = phase.waits_for().map(|_| (m.call(), now));
         let end = self.wait_end(m, until, check);
         o.runs(self.board, self.endpoint);
         end
     }
 
-    /// `check`: number of the call about which the daemon is asked, once, whether it is part of a circle.
-    fn wait_end(&self, m: &mut Message, until: Deadline, mut check: Option<u64>) -> Result<Outcome> {
+    /// `check`: number of the call about which the daemon is asked, once, whether it is part of a circle, and when it
+    /// began.
+    fn wait_end(&self, m: &mut Message, until: Deadline, mut check: Option<(u64, u64)>) -> Result<Outcome> {
         let mut until = until;
         let mut grace = None;
         let mut soon = check
-            .map_or(Deadline::NEVER, |_| Deadline::from_ns(self.now().saturating_add(DEADLOCK_CHECK_NS)));
+            .map_or(Deadline::NEVER, |(_, began)| Deadline::from_ns(began.saturating_add(DEADLOCK_CHECK_NS)));
         loop {
             let why = self.why.take().unwrap_or_else(|| self.home.wait(self.shared(), until.min(soon)));
             if let Some(plain) = self.home.collect(self.ix, m) {
@@ -456,7 +474,7 @@ impl<W: Wait> Port<W> {
             };
             if soon.passed(now) {
                 soon = Deadline::NEVER;
-                if let (Some(call), Some(o)) = (check.take(), self.shared().outside()) {
+                if let (Some((call, _)), Some(o)) = (check.take(), self.shared().outside()) {
                     core.release();
                     o.ask_circle(self.dc, self.endpoint, call);
                     core = self.shared().lock();
@@ -502,8 +520,8 @@ impl<W: Wait> Port<W> {
     /// arrival.
     ///
     /// # Errors
-    /// `SRCDIED`: the one source asked for is not bound or ended. `WOKENUP`, `AGAIN`, `TIMEDOUT`, `INTR`, `SHUTDOWN`,
-    /// `LOCKED`, `BADCALL`, `ENDPOINT` (itself), `RANGE`.
+    /// `SRCDIED`: the one source asked for is not bound or ended. `WOKENUP`, `AGAIN`, `TIMEDOUT`, `INTR`,
+    /// `SHUTDOWN`, `LOCKED`, `BADCALL`, `ENDPOINT` (itself), `RANGE`.
     pub fn receive(&self, src: Endpoint, m: &mut Message, timeout: Timeout) -> Result<()> {
         let filter = match src {
             Endpoint::ANY => Filter::Any,
@@ -520,8 +538,8 @@ impl<W: Wait> Port<W> {
         self.take(Call::Rcvrqst, Filter::Requests, m, timeout)
     }
 
-    /// The straight way of a receive: nothing is there, and a neighbour brings a message. Whatever is different goes
-    /// the long way.
+    /// The straight way of a receive: nothing is there, and a neighbour brings a message. Whatever is
+    /// different goes the long way.
     #[inline]
     fn take(&self, call: Call, filter: Filter, m: &mut Message, timeout: Timeout) -> Result<()> {
         let mut core = self.look();
@@ -536,7 +554,13 @@ impl<W: Wait> Port<W> {
                     self.note_served(m);
                     Ok(())
                 }
-                None => self.take_more(self.wait_outcome(m, until), call, filter, m, until),
+                None => self.take_more(
+                    self.wait_outcome(m, until, Phase::Receiving(filter)),
+                    call,
+                    filter,
+                    m,
+                    until,
+                ),
             };
         }
         self.take_long(core, call, filter, m, until)
@@ -590,7 +614,7 @@ impl<W: Wait> Port<W> {
                     }
                     match self.wait_plain(m, until) {
                         Some(_) => Received::Message,
-                        None => match self.wait_outcome(m, until)? {
+                        None => match self.wait_outcome(m, until, Phase::Receiving(filter))? {
                             Outcome::Message | Outcome::Done => Received::Message,
                             Outcome::FromLane(lane, seq) => Received::InLane(lane, seq),
                             Outcome::Failed(e) => return Err(e),
@@ -675,9 +699,11 @@ impl<W: Wait> Port<W> {
     /// Answers a caller whose request was consumed.
     ///
     /// # Errors
-    /// `PROCSTS`: it does not wait for this endpoint's answer (any more); nothing happens. `TRAPDENIED` for a user process.
+    /// `PROCSTS`: it does not wait for this endpoint's answer (any more); nothing happens. `TRAPDENIED` for a
+    /// user process.
     pub fn reply(&self, dst: Endpoint, m: &mut Message, timeout: Timeout) -> Result<()> {
-        let mut core = self.look();
+        // What rang meanwhile is looked at by the next call that may wait.
+        let mut core = self.shared().lock();
         let to = match self.replies.get().known(&core, Call::Reply, dst) {
             Some(ix) => Some(ix),
             None => self.find_client(&core, dst)?,
@@ -733,11 +759,12 @@ impl<W: Wait> Port<W> {
         Err(Error::early(code).at(dst))
     }
 
-    /// Hands the consumed request of `client` to `dst`, which sees `client` as its source and answers it directly. Does
-    /// not block. `m` is what `dst` receives.
+    /// Hands the consumed request of `client` to `dst`, which sees `client` as its source and answers it
+    /// directly. Does not block. `m` is what `dst` receives.
     ///
     /// # Errors
-    /// `PROCSTS`: the client does not wait for this endpoint's answer. `DSTDIED`: `dst` is not bound; the client still waits.
+    /// `PROCSTS`: the client does not wait for this endpoint's answer. `DSTDIED`: `dst` is not bound; the
+    /// client still waits.
     pub fn relay(&self, client: Endpoint, dst: Endpoint, m: &mut Message) -> Result<()> {
         let mut core = self.enter(Call::Relay)?;
         let target = core.table.target(self.ix, dst).map_err(|c| Error::early(c).at(dst))?;
@@ -770,7 +797,8 @@ impl<W: Wait> Port<W> {
         self.notify_value(Endpoint::SELF, dst, 0)
     }
 
-    /// Notifies as another bound endpoint of this process' container (facts §2.10, src_notify). For system processes.
+    /// Notifies as another bound endpoint of this process' container (facts §2.10, src_notify). For system
+    /// processes.
     ///
     /// # Errors
     /// As [`Port::notify`]; `PRIVILEGES` for a user process that names another source.
@@ -778,7 +806,8 @@ impl<W: Wait> Port<W> {
         self.notify_value(src, dst, 0)
     }
 
-    /// Notifies with value bits; bits of several notifications from one source are or'ed until they are received.
+    /// Notifies with value bits; bits of several notifications from one source are or'ed until they are
+    /// received.
     ///
     /// # Errors
     /// As [`Port::notify_from`]; `RANGE` when bit 63 is set.
@@ -812,7 +841,8 @@ impl<W: Wait> Port<W> {
     /// Copies out of the memory `src` lent for the call it is in (it awaits this endpoint's answer).
     ///
     /// # Errors
-    /// `PROCSTS`: it is in no such call. `FAULT`: the range is not covered by a grant to read, or not mapped. `SRCDIED`, `NOTCONN`.
+    /// `PROCSTS`: it is in no such call. `FAULT`: the range is not covered by a grant to read, or not mapped.
+    /// `SRCDIED`, `NOTCONN`.
     pub fn copy_in(&self, src: Endpoint, address: u64, into: &mut [u8]) -> Result<()> {
         let own = into.as_mut_ptr() as u64;
         crate::copy::copy(self, (src, address), (Endpoint::SELF, own), into.len() as u64)
@@ -830,8 +860,8 @@ impl<W: Wait> Port<W> {
     /// Copies between the memories two callers lent to this endpoint.
     ///
     /// # Errors
-    /// As [`Port::copy_in`] for each side; `ENDPOINT` when both are the same or one is no endpoint; `RANGE` for more than
-    /// `COPY_BYTES_MAX` bytes.
+    /// As [`Port::copy_in`] for each side; `ENDPOINT` when both are the same or one is no endpoint; `RANGE`
+    /// for more than `COPY_BYTES_MAX` bytes.
     pub fn vcopy(&self, src: (Endpoint, u64), dst: (Endpoint, u64), bytes: u64) -> Result<()> {
         crate::copy::third_party(self, src, dst, bytes)
     }

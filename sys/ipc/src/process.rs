@@ -99,8 +99,8 @@ impl Held<'_> {
         }
     }
 
-    /// The same when the table ended the wait of one endpoint and said so otherwise: nearly always, one call ends the
-    /// wait of one other.
+    /// The same when the table ended the wait of one endpoint and said so otherwise: nearly always, one call
+    /// ends the wait of one other.
     #[inline]
     pub fn release_waking(mut self, ix: Ix) {
         let core = &mut *self.core;

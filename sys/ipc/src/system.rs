@@ -1,5 +1,5 @@
-//! Calls about the system rather than to an endpoint: binding others, waiting for bindings, rights, containers,
-//! moves. Each is one question to the node's daemon; see `docs/reference/calls` for every call.
+//! Calls about the system rather than to an endpoint: binding others, waiting for bindings, rights,
+//! containers, moves. Each is one question to the node's daemon; see `docs/reference/calls` for every call.
 
 use crate::control::{Answer, BindKind, DcInfo, DvsInfo, NodeInfo, ProcInfo, Request, WirePrivileges};
 use crate::outside::{ask, bind_by};
@@ -78,10 +78,12 @@ impl Process {
         bind_by(self, home, request, Deadline::NEVER)
     }
 
-    /// Binds an endpoint of this process in a special way: as backup of a primary on `node`, as replica, in user mode.
+    /// Binds an endpoint of this process in a special way: as backup of a primary on `node`, as replica, in
+    /// user mode.
     ///
     /// # Errors
-    /// As [`Process::bind_in`]; `BADNODEID`; a backup cannot make calls until it is promoted: they fail with `RMTPROC`.
+    /// As [`Process::bind_in`]; `BADNODEID`; a backup cannot make calls until it is promoted: they fail with
+    /// `RMTPROC`.
     pub fn bind_as<W: Wait>(
         &self,
         home: W,
@@ -149,8 +151,8 @@ impl<W: Wait> System<'_, W> {
         self.bind(BindKind::Remote, dc, 0, endpoint, node, name)
     }
 
-    /// Makes a process of this node (pid 0: the caller's) the standby of a primary on `node`. It takes the endpoint
-    /// with [`Process::wait_bound`], which returns when the standby has been promoted.
+    /// Makes a process of this node (pid 0: the caller's) the standby of a primary on `node`. It takes the
+    /// endpoint with [`Process::wait_bound`], which returns when the standby has been promoted.
     ///
     /// # Errors
     /// `BADNODEID`, `NODCNODE`, `SLOTUSED`, `BADPID`.
@@ -185,7 +187,8 @@ impl<W: Wait> System<'_, W> {
     /// Ends the binding of another endpoint: a process is asked to end, and the call waits until it did.
     ///
     /// # Errors
-    /// `NOTBIND`, `ENDPOINT`, `ONCOPY`, `MIGRATE`, `TIMEDOUT`, `AGAIN` when the caller is not bound and cannot wait.
+    /// `NOTBIND`, `ENDPOINT`, `ONCOPY`, `MIGRATE`, `TIMEDOUT`, `AGAIN` when the caller is not bound and
+    /// cannot wait.
     pub fn unbind(&self, dc: DcId, endpoint: Endpoint, timeout: Timeout) -> Result<()> {
         let (until, remaining) = self.until(timeout);
         let request = Request::Unbind { dc: dc.0, endpoint: endpoint.raw(), remaining };
@@ -195,7 +198,8 @@ impl<W: Wait> System<'_, W> {
     /// Waits until `endpoint` is bound on any node of the container.
     ///
     /// # Errors
-    /// `TIMEDOUT`, `ENDPOINT` for the caller itself or another generation, `RANGE`, `NOTBIND` for an unbound caller.
+    /// `TIMEDOUT`, `ENDPOINT` for the caller itself or another generation, `RANGE`, `NOTBIND` for an unbound
+    /// caller.
     pub fn wait_bind(&self, dc: DcId, endpoint: Endpoint, timeout: Timeout) -> Result<Endpoint> {
         if endpoint == self.caller {
             return Err(Error::early(Code::ENDPOINT).at(endpoint));
@@ -237,7 +241,8 @@ impl<W: Wait> System<'_, W> {
     /// Releases an endpoint of this node blocked in receive(ANY).
     ///
     /// # Errors
-    /// `PROCRUN` when it was not blocked (the wake-up is remembered), `BADPROC` (itself), `DSTDIED`, `RMTPROC`, `MIGRATE`, `RANGE`.
+    /// `PROCRUN` when it was not blocked (the wake-up is remembered), `BADPROC` (itself), `DSTDIED`,
+    /// `RMTPROC`, `MIGRATE`, `RANGE`.
     pub fn wakeup(&self, dc: DcId, endpoint: Endpoint) -> Result<()> {
         if endpoint == self.caller {
             return Err(Error::early(Code::BADPROC).at(endpoint));
@@ -352,7 +357,8 @@ impl<W: Wait> System<'_, W> {
         self.done(Request::MigrateRollback { dc: dc.0, endpoint: endpoint.raw() })
     }
 
-    /// Ends a move: the endpoint now lives on `node`, there as process `pid` (0: the caller, or the bound standby).
+    /// Ends a move: the endpoint now lives on `node`, there as process `pid` (0: the caller, or the bound
+    /// standby).
     ///
     /// # Errors
     /// `PROCSTS` when no move was begun, `NOPROXY`, `DCNODE`, `BADPID`.

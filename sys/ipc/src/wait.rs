@@ -2,8 +2,8 @@
 //!
 //! A *home* is where a program's calls block: a thread (futex), a coroutine (switch of stacks), a task of an
 //! asynchronous runtime (waker), the simulator or the model checker. Calls know only this: the waiting side
-//! [`Wait::wait`]s, and whoever completes the call [`Wake::set`]s the flag of the waiting side, under the lock
-//! of the process, and [`Wake::kick`]s it after that lock was released if it said that it sleeps.
+//! [`Wait::wait`]s, and whoever completes the call [`Wake::set`]s the flag of the waiting side, under the
+//! lock of the process, and [`Wake::kick`]s it after that lock was released if it said that it sleeps.
 
 use crate::host::{Host, Wake as FutexWake};
 use crate::process::Shared;
@@ -25,13 +25,14 @@ pub enum Why {
 
 /// The waiting side of a home. One endpoint has one; it never leaves the home.
 pub trait Wait {
-    /// Blocks until the flag is set or the deadline passes, and clears the flag. Spurious returns are allowed.
+    /// Blocks until the flag is set or the deadline passes, and clears the flag. Spurious returns are
+    /// allowed.
     ///
     /// `process` is there for homes that look after the outside world (lanes, timers) while they wait.
     fn wait(&self, process: &Shared, deadline: Deadline) -> Why;
 
-    /// The end of the wait of `ix` if [`Wake::deliver`] brought it here; it is then not looked for in the table. A message
-    /// is copied to `into`.
+    /// The end of the wait of `ix` if [`Wake::deliver`] brought it here; it is then not looked for in the
+    /// table. A message is copied to `into`.
     fn collect(&self, ix: Ix, into: &mut Message) -> Option<Plain> {
         let _ = (ix, into);
         None
@@ -72,8 +73,9 @@ pub enum Kick {
 pub trait Wake: Send + Sync {
     /// Sets the flag and says what must follow. Called under the lock of the process: short, no system call.
     fn set(&self) -> Kick;
-    /// The same, when the table holds the end of the wait of `ix`. A home whose waiting side runs on the calling thread
-    /// may take it out of the table and keep it for [`Wait::collect`], so that the waiting side needs no lock.
+    /// The same, when the table holds the end of the wait of `ix`. A home whose waiting side runs on the
+    /// calling thread may take it out of the table and keep it for [`Wait::collect`], so that the waiting
+    /// side needs no lock.
     fn deliver(&self, table: &mut Rendezvous, ix: Ix) -> Kick {
         let _ = (table, ix);
         self.set()
@@ -118,19 +120,27 @@ impl ThreadFlag {
 impl Wait for ThreadWait {
     fn wait(&self, process: &Shared, deadline: Deadline) -> Why {
         let f = &*self.flag;
-        if let Some(turn) = process.take_polling() {
-            if !f.announce(POLLS) {
+        let sleeper = loop {
+            if let Some(turn) = process.take_polling() {
+                let looks = || {
+                    let _ = f.state.compare_exchange(POLLS, RUNS, Ordering::AcqRel, Ordering::Acquire);
+                };
+                let why = turn.poll(deadline, &|| !f.announce(POLLS), &looks);
+                f.state.store(RUNS, Ordering::Release);
+                return why;
+            }
+            if !f.announce(SLEEPS) {
                 return Why::Set;
             }
-            let why = turn.poll(deadline, &|| f.state.load(Ordering::Acquire) == SET);
-            f.state.store(RUNS, Ordering::Release);
-            return why;
-        }
-        if !f.announce(SLEEPS) {
-            return Why::Set;
-        }
-        let sleeper: Arc<dyn Wake> = f_arc(&self.flag);
-        process.add_sleeper(&sleeper);
+            let sleeper = f_arc(&self.flag);
+            if process.add_sleeper(&sleeper) {
+                break sleeper;
+            }
+            // The one that polled has stopped meanwhile.
+            if f.state.swap(RUNS, Ordering::AcqRel) == SET {
+                return Why::Set;
+            }
+        };
         let why = match f.host.futex_wait(&f.state, SLEEPS as u32, deadline, false) {
             FutexWake::TimedOut => Why::TimedOut,
             FutexWake::Interrupted => Why::Interrupted,

@@ -259,7 +259,9 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 proptest! {
-    #![proptest_config(proptest::test_runner::Config { cases: 3000, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(proptest::test_runner::Config {
+        cases: 3000, failure_persistence: None, ..Default::default()
+    })]
 
     #[test]
     fn tables_hold_together(acts in prop::collection::vec(act(), 1..250)) {

@@ -1,5 +1,5 @@
-//! The dishonest helper processes. Each attaches as a program does, binds [`SLOT`], opens lanes to every server, says
-//! `ready`, and does harm until it is killed or its standard input ends.
+//! The dishonest helper processes. Each attaches as a program does, binds [`SLOT`], opens lanes to every
+//! server, says `ready`, and does harm until it is killed or its standard input ends.
 
 use crate::raw::{Raw, Shore, encode};
 use crate::rng::Rng;

@@ -1,8 +1,8 @@
 //! What happened, written so that it outlives the writer's `kill -9`.
 //!
-//! Each helper has a file of 64-byte records, which never cross a page: one write puts a record into the page cache
-//! whole or not at all, and what is there stays when the writer dies. Record 0 of a client is overwritten before
-//! every call and says which one it is in; the others are appended.
+//! Each helper has a file of 64-byte records, which never cross a page: one write puts a record into the page
+//! cache whole or not at all, and what is there stays when the writer dies. Record 0 of a client is
+//! overwritten before every call and says which one it is in; the others are appended.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -132,8 +132,8 @@ impl Journal {
     }
 }
 
-/// Reads what a helper wrote: record 0 if it was written, and the others in order. A helper killed before it made its
-/// journal has written nothing.
+/// Reads what a helper wrote: record 0 if it was written, and the others in order. A helper killed before it
+/// made its journal has written nothing.
 pub fn read(path: &Path) -> (Option<Entry>, Vec<Entry>) {
     let bytes = std::fs::read(path).unwrap_or_default();
     let mut entries = bytes.chunks_exact(RECORD).map(|chunk| {

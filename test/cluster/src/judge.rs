@@ -1,12 +1,15 @@
 //! Compares what servers consumed with how clients' calls ended.
 //!
 //! The rules, for every call of every incarnation of every client:
-//! - it was consumed at most once, by the server it was made to (a relayed one: by the next), and the calls of one
+//! - it was consumed at most once, by the server it was made to (a relayed one: by the next), and the calls
+//!   of one
 //!   client are consumed in the order they were made;
-//! - if it ended well it was consumed; a server killed between consuming and noting leaves one plain message at most
+//! - if it ended well it was consumed; a server killed between consuming and noting leaves one plain message
+//!   at most
 //!   that nobody noted: each such message is charged to a death of its server in whose life the call began;
 //! - if its error says "not done" it was not consumed;
-//! - it ended no later than its deadline and a grace that only a hang outlasts; also the one a client was killed in.
+//! - it ended no later than its deadline and a grace that only a hang outlasts; also the one a client was
+//!   killed in.
 
 use crate::journal::{self, Entry, What};
 use crate::roles::{COPY, RELAY, SEND};

@@ -13,7 +13,8 @@
 //! | [`hostile`] | the dishonest ones |
 //! | [`rng`] | seeded chance |
 //!
-//! The helper processes are the program `cluster-actor`, the daemon is `cluster-daemon` (the same code `dvsd` runs).
+//! The helper processes are the program `cluster-actor`, the daemon is `cluster-daemon` (the same code `dvsd`
+//! runs).
 #![forbid(unsafe_code)]
 
 pub mod actor;

@@ -121,8 +121,8 @@ impl Node {
         measure::held(self.pid())
     }
 
-    /// How many descriptors it holds when nobody asks it anything: the fewest of many looks, since the connection of
-    /// the last who asked may be there still.
+    /// How many descriptors it holds when nobody asks it anything: the fewest of many looks, since the
+    /// connection of the last who asked may be there still.
     pub fn settled_fds(&self) -> usize {
         let look = |_| {
             std::thread::yield_now();

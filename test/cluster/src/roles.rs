@@ -7,8 +7,8 @@
 //! | [`COPY`] | calls, lending memory to read and to write | notes it, copies in, checks, copies out, answers |
 //! | [`RELAY`] | calls | hands it to the next server, which notes it and answers |
 //!
-//! A helper ends with code 0 when its standard input ends, with [`NO_DAEMON`] when its daemon is gone, and with a panic
-//! when it sees something that must not be.
+//! A helper ends with code 0 when its standard input ends, with [`NO_DAEMON`] when its daemon is gone, and
+//! with a panic when it sees something that must not be.
 
 use crate::journal::{Entry, Journal, What};
 use crate::rng::Rng;

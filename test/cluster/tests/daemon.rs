@@ -1,5 +1,5 @@
-//! A daemon killed with -9 under its sessions: they learn it at once, go on among themselves, and the next daemon
-//! starts in the same folder as if nothing had been.
+//! A daemon killed with -9 under its sessions: they learn it at once, go on among themselves, and the next
+//! daemon starts in the same folder as if nothing had been.
 
 use dvs::{Code, DcId, Endpoint, Message, Port, Process, Timeout};
 use dvs_cluster::node::Node;
@@ -7,7 +7,8 @@ use dvs_cluster::{DC, WATCHDOG, measure, server};
 use dvs_linux::clock;
 
 const DAEMON: &str = env!("CARGO_BIN_EXE_cluster-daemon");
-/// "At once", with room for a loaded machine; a call that waited for a deadline would take the watchdog's time.
+/// "At once", with room for a loaded machine; a call that waited for a deadline would take the watchdog's
+/// time.
 const AT_ONCE_NS: u64 = 10_000_000_000;
 
 fn blocked(watcher: &Process, slot: i32) {

@@ -1,5 +1,5 @@
-//! A hostile process beside honest ones: it hurts itself only, the daemon stays within bounds, and when it is gone all
-//! it held is free again. One test a kind of harm; see `dvs_cluster::hostile`.
+//! A hostile process beside honest ones: it hurts itself only, the daemon stays within bounds, and when it is
+//! gone all it held is free again. One test a kind of harm; see `dvs_cluster::hostile`.
 
 use dvs::{Code, Endpoint, Message, Port, Timeout};
 use dvs_cluster::actor::Actor;

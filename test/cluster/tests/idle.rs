@@ -1,5 +1,5 @@
-//! Ten thousand bound endpoints that wait: they cost memory, and nothing else. Speed is measured in `bench/`; the
-//! bounds here are coarse and only tell a busy loop from rest.
+//! Ten thousand bound endpoints that wait: they cost memory, and nothing else. Speed is measured in `bench/`;
+//! the bounds here are coarse and only tell a busy loop from rest.
 
 use dvs_cluster::actor::Actor;
 use dvs_cluster::measure;

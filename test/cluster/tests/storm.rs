@@ -1,6 +1,7 @@
 //! Random `kill -9` of clients, servers and daemons under load.
 //!
-//! `DVS_STORM_SEED` repeats a run's choices, `DVS_STORM_KILLS` sets how many there are (1,000 over both tests).
+//! `DVS_STORM_SEED` repeats a run's choices, `DVS_STORM_KILLS` sets how many there are (1,000 over both
+//! tests).
 
 use dvs::Endpoint;
 use dvs_cluster::actor::Actor;

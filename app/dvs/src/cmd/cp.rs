@@ -30,9 +30,9 @@ and empty folders are kept; owners are not.";
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Cp {
-    /// [[CONTAINER:]NODE:]PATH
+    /// `[[CONTAINER:]NODE:]PATH`
     source: String,
-    /// [[CONTAINER:]NODE:]PATH
+    /// `[[CONTAINER:]NODE:]PATH`
     target: String,
     /// Also copy what seems to be there
     #[arg(long)]

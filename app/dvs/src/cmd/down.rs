@@ -6,10 +6,14 @@ use crate::output::say;
 use dvsd::admin::AdminRequest;
 use std::process::ExitCode;
 
+const EXAMPLES: &str = "\
+Example:
+  dvs down --node n1
+
+Programs attached to the node are told; their calls end with DVSINIT.";
+
 #[derive(clap::Args, Debug)]
-#[command(
-    after_help = "Example:\n  dvs down --node n1\n\nPrograms attached to the node are told; their calls end with DVSINIT."
-)]
+#[command(after_help = EXAMPLES)]
 pub struct Down {}
 
 impl Down {

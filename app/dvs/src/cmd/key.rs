@@ -7,10 +7,14 @@ use dvsd::Config;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+const EXAMPLES: &str = "\
+Example:
+  dvs key --config node1.toml
+
+The fingerprint goes into the node lists of the other nodes.";
+
 #[derive(clap::Args, Debug)]
-#[command(
-    after_help = "Example:\n  dvs key --config node1.toml\n\nThe fingerprint goes into the node lists of the other nodes."
-)]
+#[command(after_help = EXAMPLES)]
 pub struct Key {
     /// The configuration file
     #[arg(long, value_name = "FILE")]

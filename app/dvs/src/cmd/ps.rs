@@ -7,10 +7,13 @@ use dvsd::admin::{AdminAnswer, AdminRequest, ProcRow};
 use serde::Serialize;
 use std::process::ExitCode;
 
+const EXAMPLES: &str = "\
+Examples:
+  dvs ps shop
+  dvs ps --output json | jq '.[] | select(.state == \"awaiting\")'";
+
 #[derive(clap::Args, Debug)]
-#[command(
-    after_help = "Examples:\n  dvs ps shop\n  dvs ps --output json | jq '.[] | select(.state == \"awaiting\")'"
-)]
+#[command(after_help = EXAMPLES)]
 pub struct Ps {
     /// Only this container
     dc: Option<String>,

@@ -21,8 +21,9 @@ Examples:
   dvs run shop --endpoint 3 -- ./server --verbose
   dvs run shop --node n1 -- ./client
 
-The program is told where it is by DVS_SOCKET, DVS_DC and DVS_ENDPOINT: dvs::port_of_run() binds it there.
-Its lines also go to the node's log (dvs logs NAME). Its exit code is that of the program (128 + N when signal N ended it).";
+The program is told where it is by DVS_SOCKET, DVS_DC and DVS_ENDPOINT: dvs::port_of_run()
+binds it there. Its lines also go to the node's log (dvs logs NAME). Its exit code is that of
+the program (128 + N when signal N ended it).";
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]

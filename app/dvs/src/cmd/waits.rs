@@ -7,10 +7,14 @@ use dvsd::admin::{AdminAnswer, AdminRequest, WaitRow};
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
+const EXAMPLES: &str = "\
+Example:
+  dvs waits shop
+
+An arrow points from who waits to whom it waits for; circles are marked.";
+
 #[derive(clap::Args, Debug)]
-#[command(
-    after_help = "Example:\n  dvs waits shop\n\nAn arrow points from who waits to whom it waits for; circles are marked."
-)]
+#[command(after_help = EXAMPLES)]
 pub struct Waits {
     /// Only this container
     dc: Option<String>,

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! To a program the proxy is one more session: its lanes to endpoints of other nodes end here, and lanes
-//! from such endpoints begin here. [`outgoing`] is the called side of the first kind, [`incoming`] the
+//! from such endpoints begin here. `outgoing` is the called side of the first kind, `incoming` the
 //! calling side of the second.
 //!
 //! # Algorithm

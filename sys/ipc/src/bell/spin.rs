@@ -4,9 +4,10 @@
 //! pays only if the peer last ran elsewhere, and never when it shares our core, where it could not run while
 //! we spin. A spin shorter than the peer's service time is worse than none, hence the length is not tuned: it
 //! is all or nothing. After [`MISSES`] vain spins in a row only every [`PROBE`]th wait spins, to see if times
-//! have changed.
+//! have changed; and from then on it spins longer (where nobody else wants the core, see [`super::Bell`]), because
+//! peers that all sleep make the server slow, which would keep every short spin vain.
 
-use dvs_abi::limits::SPIN_NS;
+use dvs_abi::limits::{SPIN_LONG_NS, SPIN_NS};
 
 /// Vain spins in a row after which spinning mostly stops.
 const MISSES: u32 = 4;
@@ -29,6 +30,7 @@ const PROBE: u32 = 16;
 pub struct SpinPolicy {
     misses: u32,
     waits: u32,
+    long: bool,
 }
 
 impl SpinPolicy {
@@ -39,11 +41,14 @@ impl SpinPolicy {
             Some(cpu) if cpu == my_cpu => return 0,
             Some(_) => {}
         }
-        if self.misses < MISSES {
-            return SPIN_NS;
+        if self.misses >= MISSES {
+            self.long = true;
+            self.waits = (self.waits + 1) % PROBE;
+            if self.waits != 0 {
+                return 0;
+            }
         }
-        self.waits = (self.waits + 1) % PROBE;
-        if self.waits == 0 { SPIN_NS } else { 0 }
+        if self.long { SPIN_LONG_NS } else { SPIN_NS }
     }
 
     /// How a spin ended: the peer came in time (`hit`) or we went to sleep. Not to be told of waits without

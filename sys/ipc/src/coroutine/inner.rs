@@ -101,7 +101,8 @@ impl Inner {
         let coroutine = Coroutine::with_stack(stack, move |yielder: &Yielder<(), ()>, ()| {
             let (Some(inner), Some(task)) = (inner.upgrade(), own.upgrade()) else { return false };
             let co = Co { inner, yielder, task };
-            // Caught here once, not at every switch. (No coroutine is unwound by force: it keeps its scheduler.)
+            // Caught here once, not at every switch. (No coroutine is unwound by force: it keeps its
+            // scheduler.)
             catch_unwind(AssertUnwindSafe(|| body(&co))).is_err()
         });
         *task.body.borrow_mut() = Some(coroutine);
@@ -148,7 +149,8 @@ impl Inner {
     pub fn deliver(&self, id: usize, table: &mut Rendezvous, ix: Ix) {
         let tasks = self.tasks.borrow();
         let Some(task) = tasks.get(id) else { return };
-        // Earlier mail that was not fetched would be lost: then this one stays in the table, where it is looked for.
+        // Earlier mail that was not fetched would be lost: then this one stays in the table, where it is
+        // looked for.
         if task.mail.get().is_none()
             && let Some(plain) = table.finish_plain(ix, &mut task.message.borrow_mut())
         {
@@ -202,7 +204,8 @@ impl Inner {
         self.queue.borrow_mut().pop_front()
     }
 
-    /// Resumes a coroutine until it blocks or ends. One that is being resumed already, or ended, is not touched.
+    /// Resumes a coroutine until it blocks or ends. One that is being resumed already, or ended, is not
+    /// touched.
     #[inline]
     pub fn resume(&self, task: &Task) {
         let Ok(mut body) = task.body.try_borrow_mut() else { return };
@@ -228,9 +231,9 @@ impl Inner {
 
     /// Has the present wait of a coroutine end at `deadline`.
     ///
-    /// An entry of an earlier wait that comes first is good enough: when it fires, it is put off to the deadline of the
-    /// wait there is then. So a loop of calls with deadlines keeps one entry and touches it once a timeout, not
-    /// once a call.
+    /// An entry of an earlier wait that comes first is good enough: when it fires, it is put off to the
+    /// deadline of the wait there is then. So a loop of calls with deadlines keeps one entry and touches it
+    /// once a timeout, not once a call.
     pub fn set_due(&self, task: &Task, deadline: Deadline) {
         task.due.set(deadline.ns());
         if deadline.ns() < task.armed.get() {
@@ -256,7 +259,7 @@ impl Inner {
             Some(turn) => {
                 if self.ready.announce(true) {
                     // What the bell brings is for coroutines of ours (then they are queued) or for others.
-                    turn.poll(due, &|| self.ready.is_rung() || !self.queue.borrow().is_empty());
+                    turn.poll(due, &|| self.ready.is_rung() || !self.queue.borrow().is_empty(), &|| {});
                 }
             }
             None => {

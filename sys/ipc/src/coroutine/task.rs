@@ -33,8 +33,8 @@ pub(super) struct Task {
     pub due: Cell<u64>,
     /// Time of its entry among the timers; `u64::MAX` for none. Never later than `due`.
     pub armed: Cell<u64>,
-    /// The end of the wait of an endpoint, brought by another coroutine of the same thread, and the message if there is
-    /// one.
+    /// The end of the wait of an endpoint, brought by another coroutine of the same thread, and the message
+    /// if there is one.
     pub mail: Cell<Option<Plain>>,
     pub mail_for: Cell<Ix>,
     pub message: RefCell<Box<Message>>,

@@ -58,8 +58,8 @@ impl Lane<'_> {
     }
 
     /// As [`Lane::take`], for a proxy that carries the call on: a plain message, too, stays open, until
-    /// [`Lane::consumed`] says that its receiver had it. A caller that leaves meanwhile learns that the effect
-    /// is unknown.
+    /// [`Lane::consumed`] says that its receiver had it. A caller that leaves meanwhile learns that the
+    /// effect is unknown.
     pub fn forward(&self, seq: u64, message: &mut Message, grants: &mut GrantList) -> Taken {
         self.take_to(seq, [Phase::Carried; 2], message, grants)
     }

@@ -24,12 +24,13 @@ pub(super) enum Pending {
 pub(super) enum Purpose {
     /// Nothing in particular.
     Any,
-    /// The daemon writes into memory of ours: after the deadline it is withdrawn, and its answer still waited for,
-    /// because only then nothing more is written.
+    /// The daemon writes into memory of ours: after the deadline it is withdrawn, and its answer still waited
+    /// for, because only then nothing more is written.
     Memory,
     /// A lane from this endpoint to that one: entered as soon as the answer is read.
     Lane(Ix, Endpoint),
-    /// An endpoint of ours: entered as soon as the answer is read, because the next record may be a lane to it.
+    /// An endpoint of ours: entered as soon as the answer is read, because the next record may be a lane to
+    /// it.
     Binding,
 }
 
@@ -43,7 +44,8 @@ pub(super) fn welcome(channel: &dyn Channel) -> Result<NodeId> {
     }
 }
 
-/// Asks the daemon and waits for its answer at home, at most until the deadline (then the request is withdrawn).
+/// Asks the daemon and waits for its answer at home, at most until the deadline (then the request is
+/// withdrawn).
 ///
 /// # Errors
 /// What the daemon answers; `DVSINIT` when there is none (any more); `TIMEDOUT`.
@@ -115,7 +117,8 @@ impl Outside {
         matches!(self.pending().get(&id), Some(Pending::Answered(_)))
     }
 
-    /// Asks whether the call an endpoint has been blocked in for long is part of a circle; the answer is an event.
+    /// Asks whether the call an endpoint has been blocked in for long is part of a circle; the answer is an
+    /// event.
     pub(crate) fn ask_circle(&self, dc: DcId, endpoint: Endpoint, call: u64) {
         self.tell(Request::DeadlockCheck { dc: dc.0, endpoint: endpoint.raw(), call });
     }
@@ -145,8 +148,8 @@ impl Outside {
         }
     }
 
-    /// Enters a lane of ours before the daemon's next word about it is read; one that nobody waits for any more is kept
-    /// out of use until the daemon closes it.
+    /// Enters a lane of ours before the daemon's next word about it is read; one that nobody waits for any
+    /// more is kept out of use until the daemon closes it.
     fn opened(&self, link: u16, lane: u8, remote: bool, wanted: Option<(Ix, Endpoint)>) {
         let key = super::lanes::key(link, lane);
         let mut lanes = self.lanes();

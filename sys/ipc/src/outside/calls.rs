@@ -1,6 +1,6 @@
 //! Calls through lanes.
 
-use super::lanes::Use;
+use super::lanes::{Lanes, Use};
 use super::{Attempt, Cancelled, Outside, ask};
 use crate::control::{Answer, Request};
 use crate::lane::{Cancel, GrantList, Outcome, Refused, Taken};
@@ -29,30 +29,43 @@ pub(crate) fn exchange<W: Wait>(
     }
     o.alive()?;
     let mut core = core;
-    let Some(lane) = o.lanes().to(port.ix(), dst) else {
+    let mut lanes = o.lanes();
+    let Some(lane) = lanes.to(port.ix(), dst) else {
+        drop(lanes);
         core.release();
         open_lane(port, o, dst, until)?;
         return Ok(Attempt::Repeat);
     };
-    let remote = match o.post(&mut core, port.ix(), lane, kind, m, grants) {
+    let remote = match o.post(&core, &mut lanes, port.ix(), lane, kind, m, grants) {
         Ok(remote) => remote,
         Err(Refused::Closed) => {
             // Nothing was done: the daemon says what became of the destination.
+            drop(lanes);
             core.release();
             return Ok(if o.drop_lane(lane) { Attempt::Repeat } else { Attempt::Shut });
         }
         Err(r) => return Err(Error::early(r.code()).at(dst)),
     };
     core.table.call_lane(port.ix(), dst, kind);
-    core.release();
-    o.lanes().tell_peer(&*o.host, lane);
+    let phase = core.table.slot(port.ix()).phase();
+    let clear = core.out.is_empty();
+    if !clear {
+        // What else there is to do may need the lanes.
+        drop(lanes);
+        core.release();
+        lanes = o.lanes();
+    } else {
+        drop(core);
+    }
+    lanes.tell_peer(&*o.host, lane);
+    drop(lanes);
     o.board.sent(port.board(), remote);
     if until != Deadline::NOW {
-        return port.await_end(dst, m, until);
+        return port.await_end(dst, m, until, phase);
     }
     let grace = if remote { NOW_GRACE_REMOTE_NS } else { NOW_GRACE_LOCAL_NS };
     let soon = Deadline::from_ns(port.now().saturating_add(grace));
-    port.await_end(dst, m, soon).map_err(|mut e| {
+    port.await_end(dst, m, soon, phase).map_err(|mut e| {
         if e.code == Code::TIMEDOUT {
             e.code = Code::AGAIN;
         }
@@ -68,7 +81,8 @@ fn open_lane<W: Wait>(port: &Port<W>, o: &Outside, dst: Endpoint, until: Deadlin
     let wait = if until == Deadline::NOW { Deadline::NEVER } else { until };
     let lane = ask::Purpose::Lane(port.ix(), dst);
     let answer = match ask::ask_for(port.process(), port.home(), request, wait, lane) {
-        // Bound in this very process, and the daemon knew it before our table did: it is entered any moment now.
+        // Bound in this very process, and the daemon knew it before our table did: it is entered any moment
+        // now.
         Err(e) if e.code == Code::LCLPROC => {
             let soon = Deadline::from_ns(port.now().saturating_add(ENTER_NS));
             port.home().wait(port.process().shared(), soon);
@@ -85,9 +99,11 @@ fn open_lane<W: Wait>(port: &Port<W>, o: &Outside, dst: Endpoint, until: Deadlin
 }
 
 impl Outside {
+    #[allow(clippy::too_many_arguments)]
     fn post(
         &self,
-        core: &mut Core,
+        core: &Core,
+        lanes: &mut Lanes,
         ix: Ix,
         lane: LaneKey,
         kind: Kind,
@@ -96,9 +112,8 @@ impl Outside {
     ) -> Result<bool, Refused> {
         let dc = core.table.slot(ix).dc;
         m.set_place(dc, self.node);
-        let mut lanes = self.lanes();
         let remote = match lanes.get(lane) {
-            Some(Use::Out { remote, closed: None, .. }) => remote,
+            Some(&Use::Out { remote, closed: None, .. }) => remote,
             _ => return Err(Refused::Closed),
         };
         let seq = lanes.with_lane(lane, |l| l.post(kind, m, grants)).ok_or(Refused::Closed)??;
@@ -176,7 +191,7 @@ pub(crate) fn collect<W: Wait>(port: &Port<W>, dst: Endpoint, m: &mut Message) -
         let outcome = lanes.with_lane(key, |l| l.collect(seq, m)).unwrap_or(Outcome::Broken);
         lanes.end(port.ix());
         let closed = match lanes.get(key) {
-            Some(Use::Out { closed, .. }) => closed,
+            Some(Use::Out { closed, .. }) => *closed,
             _ => None,
         };
         (outcome, closed, key)
@@ -213,7 +228,7 @@ pub(crate) fn take<W: Wait>(port: &Port<W>, key: LaneKey, seq: u64, m: &mut Mess
     let mut list = GrantList::default();
     let source = {
         let mut lanes = o.lanes();
-        let Some(Use::In { from, ix, .. }) = lanes.get(key) else { return false };
+        let Some(&Use::In { from, ix, .. }) = lanes.get(key) else { return false };
         if ix != port.ix() {
             return false;
         }

@@ -67,8 +67,8 @@ impl Shared {
         {
             let mut lanes = o.lanes();
             for k in lanes.keys() {
-                // Each side ends its own calls: closing the lanes of those who call here would tell them that this
-                // process died, before they hear of the daemon.
+                // Each side ends its own calls: closing the lanes of those who call here would tell them that
+                // this process died, before they hear of the daemon.
                 if let Some(Use::Out { closed, .. }) = lanes.get_mut(k) {
                     *closed = Some(Code::DVSINIT);
                     lanes.with_lane(k, |l| l.close());
@@ -99,11 +99,12 @@ impl Outside {
             Event::LaneOpened { link, lane, dc, from, to, remote, may, peer_pid } => {
                 let (k, to, from) = (key(link, lane), Endpoint::from_raw(to), Endpoint::from_raw(from));
                 let (dc, pid, may) = (DcId(dc), peer_pid, CallSet(may));
+                let mut lanes = self.lanes();
                 if let Some(ix) = core.table.find(dc, to) {
-                    self.lanes().enter(k, Use::incoming(ix, from, remote, pid, may));
-                    self.lane_news(&mut core, k);
+                    lanes.enter(k, Use::incoming(ix, from, remote, pid, may));
+                    self.lane_news(&mut core, &mut lanes, k);
                 } else {
-                    self.lanes().enter(k, Use::Early { dc, to, from, remote, pid, may });
+                    lanes.enter(k, Use::Early { dc, to, from, remote, pid, may });
                 }
             }
             Event::LaneClosed { link, lane, code } => self.lane_closed(&mut core, link, lane, code),
@@ -152,7 +153,7 @@ impl Outside {
         let mut lanes = self.lanes();
         lanes.with_lane(k, |l| l.close());
         match lanes.get(k) {
-            Some(Use::Out { ix, seq, .. }) => {
+            Some(&Use::Out { ix, seq, .. }) => {
                 if let Some(Use::Out { closed, .. }) = lanes.get_mut(k) {
                     *closed = Some(code);
                 }
@@ -164,10 +165,11 @@ impl Outside {
                     return;
                 }
             }
-            Some(Use::In { ix, from, .. }) => {
+            Some(&Use::In { ix, from, .. }) => {
                 core.table.lane_closed(ix, from, k);
                 if code == Code::DSTDIED {
-                    // Its pending notifications end with it (facts §2.10), and who receives from it alone learns it.
+                    // Its pending notifications end with it (facts §2.10), and who receives from it alone
+                    // learns it.
                     let dc = core.table.slot(ix).dc;
                     let c = &mut **core;
                     c.table.gone(dc, from, &mut c.out);

@@ -8,6 +8,7 @@ use dvs_abi::limits::{LINK_LANES_MAX, SESSION_LINKS_MAX};
 use dvs_abi::{CallSet, Code, DcId, Endpoint, Grant};
 use dvs_kern::rendezvous::{Ix, LaneKey};
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 /// Memory shared with one other session.
@@ -53,10 +54,36 @@ impl Use {
 pub(super) struct Lanes {
     shores: Vec<Option<Shore>>,
     uses: Vec<Option<Use>>,
-    by_target: HashMap<(Ix, Endpoint), LaneKey>,
+    by_target: HashMap<(Ix, Endpoint), LaneKey, BuildHasherDefault<Numbers>>,
     /// Per endpoint of ours: the lane of the call it is in.
-    current: HashMap<Ix, LaneKey>,
+    current: Vec<Option<LaneKey>>,
     last_link: Option<u16>,
+}
+
+/// Hashes small numbers the system gave out, not an attacker, so one multiplication each is hash enough.
+#[derive(Default)]
+pub(super) struct Numbers(u64);
+
+impl Hasher for Numbers {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for b in bytes {
+            self.write_u32(u32::from(*b));
+        }
+    }
+
+    fn write_u32(&mut self, n: u32) {
+        // Fibonacci hashing: the high bits, which the table uses for its tags, depend on all of `n`.
+        self.0 = (self.0.rotate_left(5) ^ u64::from(n)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 ^= self.0 >> 32;
+    }
+
+    fn write_i32(&mut self, n: i32) {
+        self.write_u32(n as u32);
+    }
 }
 
 /// The key of a lane: link and number in it.
@@ -110,8 +137,8 @@ impl Lanes {
         self.uses[at] = Some(new);
     }
 
-    pub fn get(&self, key: LaneKey) -> Option<Use> {
-        *self.uses.get(key as usize)?
+    pub fn get(&self, key: LaneKey) -> Option<&Use> {
+        self.uses.get(key as usize)?.as_ref()
     }
 
     pub fn get_mut(&mut self, key: LaneKey) -> Option<&mut Use> {
@@ -120,12 +147,12 @@ impl Lanes {
 
     /// Forgets a lane; it may be used for another pair afterwards.
     pub fn remove(&mut self, key: LaneKey) {
-        if let Some(Use::Out { ix, to, .. }) = self.get(key) {
+        if let Some(&Use::Out { ix, to, .. }) = self.get(key) {
             if self.by_target.get(&(ix, to)) == Some(&key) {
                 self.by_target.remove(&(ix, to));
             }
-            if self.current.get(&ix) == Some(&key) {
-                self.current.remove(&ix);
+            if let Some(c) = self.current.get_mut(ix as usize).filter(|c| **c == Some(key)) {
+                *c = None;
             }
         }
         if let Some(u) = self.uses.get_mut(key as usize) {
@@ -140,8 +167,8 @@ impl Lanes {
 
     /// The lane and number of the call `ix` is in.
     pub fn current(&self, ix: Ix) -> Option<(LaneKey, u64)> {
-        let key = *self.current.get(&ix)?;
-        match self.get(key)? {
+        let key = (*self.current.get(ix as usize)?)?;
+        match *self.get(key)? {
             Use::Out { seq, .. } if seq != 0 => Some((key, seq)),
             _ => None,
         }
@@ -149,7 +176,12 @@ impl Lanes {
 
     /// A call of `ix` through `key` began.
     pub fn begin(&mut self, ix: Ix, key: LaneKey, call: u64) {
-        self.current.insert(ix, key);
+        let at = ix as usize;
+        if self.current.len() <= at {
+            // Indices are those of the process' table, which is bounded.
+            self.current.resize(at + 1, None);
+        }
+        self.current[at] = Some(key);
         if let Some(Use::Out { seq, .. }) = self.get_mut(key) {
             *seq = call;
         }
@@ -157,7 +189,7 @@ impl Lanes {
 
     /// The call of `ix` is over.
     pub fn end(&mut self, ix: Ix) {
-        if let Some(key) = self.current.remove(&ix)
+        if let Some(key) = self.current.get_mut(ix as usize).and_then(Option::take)
             && let Some(Use::Out { seq, .. }) = self.get_mut(key)
         {
             *seq = 0;
@@ -182,15 +214,10 @@ impl Lanes {
         }
     }
 
-    /// Where the other side of a link last ran.
-    pub fn peer_cpu(&self, link: u16) -> Option<u32> {
-        let shore = self.shore(link)?;
+    /// Where the peer that rang last last ran: it is the one most likely to ring next.
+    pub fn last_peer_cpu(&self) -> Option<u32> {
+        let shore = self.shore(self.last_link?)?;
         Link::new(shore.memory.words())?.cpu(shore.side.other())
-    }
-
-    /// The link that rang last: its peer is the one most likely to ring next.
-    pub fn last_link(&self) -> Option<u16> {
-        self.last_link
     }
 
     /// Remembers which link rang last.
@@ -201,7 +228,7 @@ impl Lanes {
     /// What the caller of `seq` lent.
     pub fn grants(&self, key: LaneKey, seq: u64) -> Vec<Grant> {
         match self.get(key) {
-            Some(Use::In { taken, grants, .. }) if taken == seq => grants.as_slice().to_vec(),
+            Some(Use::In { taken, grants, .. }) if *taken == seq => grants.as_slice().to_vec(),
             _ => Vec::new(),
         }
     }

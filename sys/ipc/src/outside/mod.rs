@@ -10,12 +10,13 @@
 //! ```
 //!
 //! # Locks
-//! First the table of the process, then the lanes ([`Lanes`]); the doorbell is taken without waiting by whoever
-//! polls. Nothing is sent to the daemon with the table locked.
+//! First the table of the process, then the lanes (`Lanes`); the doorbell is taken without waiting by
+//! whoever polls. Nothing is sent to the daemon with the table locked.
 //!
 //! # When the daemon ends
-//! The control thread reads the end of the socket: every lane is closed, every wait outside ends with `DVSINIT`,
-//! and so does every later call that needs the daemon. Endpoints of one process still reach each other.
+//! The control thread reads the end of the socket: every lane is closed, every wait outside ends with
+//! `DVSINIT`, and so does every later call that needs the daemon. Endpoints of one process still reach each
+//! other.
 
 mod ask;
 mod board;
@@ -32,11 +33,11 @@ use crate::bell::{Bell, Ringer, SpinPolicy};
 use crate::control::{self, Request};
 use crate::host::{Host, Memory, View};
 use crate::process::{Process, Shared};
-use crate::wait::Wake;
 use ask::Pending;
 use board::Board;
 use dvs_abi::{Code, Effect, Endpoint, Error, Grant, NodeId, Result};
 use lanes::Lanes;
+use poll::Sleepers;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
@@ -47,7 +48,8 @@ pub(crate) enum Attempt {
     Over,
     /// Make it again: the destination moved, or a lane had to be opened.
     Repeat,
-    /// The lane is closed, but the daemon has not said so: the peer is about to end, or lies. Make it again in a while.
+    /// The lane is closed, but the daemon has not said so: the peer is about to end, or lies. Make it again
+    /// in a while.
     Shut,
     /// A server relayed it: make it again to this endpoint.
     Redirected(Endpoint),
@@ -112,7 +114,7 @@ pub struct Outside {
     pending: Mutex<HashMap<u64, Pending>>,
     requests: AtomicU64,
     watched: Mutex<HashMap<(u16, i32), ()>>,
-    sleepers: Mutex<Vec<Arc<dyn Wake>>>,
+    sleepers: Sleepers,
     ended: AtomicBool,
 }
 
@@ -146,7 +148,7 @@ impl Outside {
     /// Process of the other side of an incoming lane, and whether it is on another node.
     pub(crate) fn peer(&self, lane: u32) -> Option<(u32, bool)> {
         match self.lanes().get(lane)? {
-            lanes::Use::In { pid, remote, .. } => Some((pid, remote)),
+            lanes::Use::In { pid, remote, .. } => Some((*pid, *remote)),
             _ => None,
         }
     }
@@ -172,9 +174,10 @@ impl Outside {
         board: u32,
         endpoint: Endpoint,
         phase: dvs_kern::rendezvous::Phase,
+        now: u64,
         call: u64,
     ) {
-        self.board.waits(board, endpoint, phase, self.host.now(), call);
+        self.board.waits(board, endpoint, phase, now, call);
     }
 
     /// It waits no more.
@@ -203,8 +206,8 @@ impl Process {
     /// A process attached to the daemon behind `channel`, under `name` in displays.
     ///
     /// # Errors
-    /// `DVSINIT` when the daemon is not there, `VERSION` when it speaks no version of ours, `NOSPC` when it has as many
-    /// sessions as it may.
+    /// `DVSINIT` when the daemon is not there, `VERSION` when it speaks no version of ours, `NOSPC` when it
+    /// has as many sessions as it may.
     pub fn attach(host: Arc<dyn Host>, channel: Arc<dyn Channel>, name: &str) -> Result<Process> {
         let hello = Request::Hello { version: control::VERSION, name: name.chars().take(15).collect() };
         let memory = channel.hello(&control::encode(&control::Numbered { id: 1, request: hello })?)?;
@@ -221,7 +224,7 @@ impl Process {
             pending: Mutex::new(HashMap::new()),
             requests: AtomicU64::new(1),
             watched: Mutex::new(HashMap::new()),
-            sleepers: Mutex::new(Vec::new()),
+            sleepers: Sleepers::default(),
             ended: AtomicBool::new(false),
         };
         let process = Process::new(host, Some(outside));

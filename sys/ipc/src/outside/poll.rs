@@ -1,15 +1,16 @@
 //! Who looks at the doorbell, and what it brings.
 
 use super::Outside;
-use super::lanes::{Use, key};
-use crate::bell::{Spun, Waited, bits};
+use super::lanes::{Lanes, Use, key};
+use crate::bell::{Pending, Spun, Waited, bits};
 use crate::lane::Progress;
 use crate::link::Link;
 use crate::process::{Core, Shared};
 use crate::wait::{Wake, Why};
 use dvs_abi::{Call, Code, DcId, Deadline, Effect, Endpoint, Kind};
 use dvs_kern::rendezvous::{Ix, LaneKey};
-use std::sync::{Arc, MutexGuard};
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 /// The right to wait on the doorbell: one thread of the process at a time has it.
 pub(crate) struct Turn<'a> {
@@ -33,38 +34,77 @@ impl Shared {
         }
     }
 
-    /// A thread sleeps on its own: it takes over the polling when the one that polls stops.
-    pub(crate) fn add_sleeper(&self, sleeper: &Arc<dyn Wake>) {
-        if let Some(o) = self.outside() {
-            let mut s = o.sleepers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            s.push(sleeper.clone());
+    /// A thread is about to sleep on its own: it takes over the polling when the one that polls stops. False when that
+    /// has just stopped and may not have seen it: then it must not sleep.
+    pub(crate) fn add_sleeper(&self, sleeper: &Arc<dyn Wake>) -> bool {
+        let Some(o) = self.outside() else { return true };
+        o.sleepers.add(sleeper);
+        // Dekker with `Turn::stop`: it lets go of the doorbell and then counts the sleepers.
+        fence(Ordering::SeqCst);
+        if !matches!(o.bell.try_lock(), Err(TryLockError::WouldBlock)) {
+            o.sleepers.remove(sleeper);
+            return false;
         }
+        true
     }
 
     /// It sleeps no more.
     pub(crate) fn remove_sleeper(&self, sleeper: &Arc<dyn Wake>) {
         if let Some(o) = self.outside() {
-            let mut s = o.sleepers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            if let Some(at) = s.iter().position(|w| Arc::ptr_eq(w, sleeper)) {
-                s.swap_remove(at);
-            }
+            o.sleepers.remove(sleeper);
         }
     }
 }
 
+/// Threads that sleep on their own while another polls.
+#[derive(Default)]
+pub(super) struct Sleepers {
+    all: Mutex<Vec<Arc<dyn Wake>>>,
+    /// How many, so that the process with one thread asks no lock.
+    count: AtomicUsize,
+}
+
+impl Sleepers {
+    fn all(&self) -> MutexGuard<'_, Vec<Arc<dyn Wake>>> {
+        self.all.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn add(&self, sleeper: &Arc<dyn Wake>) {
+        let mut all = self.all();
+        all.push(sleeper.clone());
+        self.count.store(all.len(), Ordering::Relaxed);
+    }
+
+    fn remove(&self, sleeper: &Arc<dyn Wake>) {
+        let mut all = self.all();
+        if let Some(at) = all.iter().position(|w| Arc::ptr_eq(w, sleeper)) {
+            all.swap_remove(at);
+        }
+        self.count.store(all.len(), Ordering::Relaxed);
+    }
+
+    fn last(&self) -> Option<Arc<dyn Wake>> {
+        if self.count.load(Ordering::Relaxed) == 0 { None } else { self.all().last().cloned() }
+    }
+}
+
 impl Turn<'_> {
-    /// Waits on the doorbell and brings in what it says, until `done` or the deadline.
-    pub fn poll(mut self, deadline: Deadline, done: &dyn Fn() -> bool) -> Why {
+    /// Waits on the doorbell and brings in what it says, until `done` or the deadline. `looks` is called when the wait on
+    /// the bell is over: from then on to the next `done` nobody has to ring for what concerns this thread.
+    pub fn poll(mut self, deadline: Deadline, done: &dyn Fn() -> bool, looks: &dyn Fn()) -> Why {
         let host = &*self.outside.host;
-        let mut last_link = self.outside.lanes().last_link();
         loop {
             if done() {
                 return self.stop(Why::Set);
             }
             let (bell, policy) = &mut *self.bell;
-            let peer = last_link.and_then(|l| self.outside.lanes().peer_cpu(l));
-            let spin = policy.spin_ns(peer, host.cpu());
+            let (peer, cpu) = (self.outside.lanes().last_peer_cpu(), host.cpu());
+            if peer == Some(cpu) {
+                bell.give_way(host);
+            }
+            let spin = policy.spin_ns(peer, cpu);
             let waited = bell.wait(host, deadline, spin);
+            looks();
             match bell.spun() {
                 Spun::Hit => policy.on_result(true),
                 Spun::Miss => policy.on_result(false),
@@ -73,10 +113,7 @@ impl Turn<'_> {
             match waited {
                 Waited::Rung(pending) => {
                     let mut core = self.shared.lock();
-                    for link in pending.links() {
-                        self.outside.link_news(&mut core, link as u16);
-                        last_link = Some(link as u16);
-                    }
+                    self.outside.news(&mut core, &pending);
                     core.release();
                 }
                 Waited::Recheck => {
@@ -94,11 +131,8 @@ impl Turn<'_> {
     fn stop(self, why: Why) -> Why {
         let outside = self.outside;
         drop(self);
-        let next = {
-            let s = outside.sleepers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            s.last().cloned()
-        };
-        if let Some(next) = next {
+        fence(Ordering::SeqCst);
+        if let Some(next) = outside.sleepers.last() {
             next.set();
             next.kick();
         }
@@ -113,92 +147,91 @@ impl Outside {
         let pending = bell.0.poll();
         drop(bell);
         if !pending.is_empty() {
-            for link in pending.links() {
-                self.link_news(core, link as u16);
-            }
+            self.news(core, &pending);
         }
     }
 
-    fn link_news(&self, core: &mut Core, link: u16) {
-        let ready = {
-            let mut lanes = self.lanes();
-            lanes.set_last_link(link);
-            match lanes.shore(link) {
-                Some(s) => Link::new(s.memory.words()).map_or(0, |l| l.take_ready(s.side)),
-                None => 0,
-            }
+    fn news(&self, core: &mut Core, pending: &Pending) {
+        let mut lanes = self.lanes();
+        for link in pending.links() {
+            self.link_news(core, &mut lanes, link as u16);
+        }
+    }
+
+    fn link_news(&self, core: &mut Core, lanes: &mut Lanes, link: u16) {
+        lanes.set_last_link(link);
+        let ready = match lanes.shore(link) {
+            Some(s) => Link::new(s.memory.words()).map_or(0, |l| l.take_ready(s.side)),
+            None => 0,
         };
         for lane in bits(ready) {
-            self.lane_news(core, key(link, lane as u8));
+            self.lane_news(core, lanes, key(link, lane as u8));
         }
     }
 
     /// Looks at every lane, whatever the bell says: a hostile peer may have erased what others rang.
     pub(super) fn look_at_all(&self, core: &mut Core) {
-        let keys = self.lanes().keys();
-        for k in keys {
-            self.lane_news(core, k);
+        let mut lanes = self.lanes();
+        for k in lanes.keys() {
+            self.lane_news(core, &mut lanes, k);
         }
     }
 
     /// An endpoint was entered into the table: what came to it before is brought in.
     pub(crate) fn entered(&self, core: &mut Core, dc: DcId, endpoint: Endpoint, ix: Ix) {
-        let early = self.lanes().adopt(dc, endpoint, ix);
-        for key in early {
-            self.lane_news(core, key);
+        let mut lanes = self.lanes();
+        for key in lanes.adopt(dc, endpoint, ix) {
+            self.lane_news(core, &mut lanes, key);
         }
     }
 
     /// Looks at one lane and tells the table what is new.
-    pub(super) fn lane_news(&self, core: &mut Core, key: LaneKey) {
-        let used = self.lanes().get(key);
-        match used {
-            Some(Use::Out { ix, seq, .. }) if seq != 0 => self.call_news(core, key, ix, seq),
-            Some(Use::In { .. }) => self.incoming(core, key),
+    pub(super) fn lane_news(&self, core: &mut Core, lanes: &mut Lanes, key: LaneKey) {
+        match lanes.get(key) {
+            Some(&Use::Out { ix, seq, .. }) if seq != 0 => call_news(core, lanes, key, ix, seq),
+            Some(Use::In { .. }) => self.incoming(core, lanes, key),
             // Unknown: whoever reads its `LaneOpened` looks at it.
             _ => {}
         }
     }
 
-    fn call_news(&self, core: &mut Core, key: LaneKey, ix: u32, seq: u64) {
-        match self.lanes().with_lane(key, |l| l.progress(seq)) {
-            Some(Progress::Posted) => {}
-            Some(Progress::Taken) => core.table.lane_consumed(ix),
-            _ => core.table.lane_progress(ix, &mut core.out),
+    fn incoming(&self, core: &mut Core, lanes: &mut Lanes, key: LaneKey) {
+        let (notice, call) = lanes.with_lane(key, |l| (l.take_notice(), l.peek())).unwrap_or((None, None));
+        let Some(Use::In { ix, from, may, seen, .. }) = lanes.get_mut(key) else { return };
+        let (ix, from, may) = (*ix, *from, *may);
+        let call = call.filter(|(seq, _)| *seq != *seen);
+        if let Some((seq, _)) = call {
+            *seen = seq;
         }
-    }
-
-    fn incoming(&self, core: &mut Core, key: LaneKey) {
-        let Some(Use::In { ix, from, may, seen, .. }) = self.lanes().get(key) else { return };
-        let (notice, call) =
-            self.lanes().with_lane(key, |l| (l.take_notice(), l.peek())).unwrap_or((None, None));
         if let Some(value) = notice
             && may.has(Call::Notify)
         {
             // The notifier may be the one whose answer our endpoint awaits: see how far that call is.
-            let current = self.lanes().current(ix);
-            if let Some((k, seq)) = current {
-                self.call_news(core, k, ix, seq);
+            if let Some((k, seq)) = lanes.current(ix) {
+                call_news(core, lanes, k, ix, seq);
             }
             let now = self.host.now();
             // OVERRUN only says that one was pending already.
             let _ = core.table.notice(ix, from, value, now, &mut core.out);
         }
         let Some((seq, kind)) = call else { return };
-        if seq == seen {
-            return;
-        }
-        if let Some(Use::In { seen, .. }) = self.lanes().get_mut(key) {
-            *seen = seq;
-        }
         let call = if kind == Kind::Request { Call::Sendrec } else { Call::Send };
         if !may.has(call) {
-            let e = dvs_abi::Error::new(Code::BADCALL, Effect::No);
-            self.refuse(key, seq, &e);
+            if lanes.with_lane(key, |l| l.fail(seq, Code::BADCALL, Effect::No).is_ok()) == Some(true) {
+                lanes.tell_peer(&*self.host, key);
+            }
             return;
         }
         if core.table.arrive(ix, from, key, seq, kind, &mut core.out).is_err() {
-            self.lanes().with_lane(key, |l| l.close());
+            lanes.with_lane(key, |l| l.close());
         }
+    }
+}
+
+fn call_news(core: &mut Core, lanes: &Lanes, key: LaneKey, ix: Ix, seq: u64) {
+    match lanes.with_lane(key, |l| l.progress(seq)) {
+        Some(Progress::Posted) => {}
+        Some(Progress::Taken) => core.table.lane_consumed(ix),
+        _ => core.table.lane_progress(ix, &mut core.out),
     }
 }

@@ -6,9 +6,9 @@ use dvs_abi::{Endpoint, limits::WAIT_CHAIN_MAX};
 impl Rendezvous {
     /// The circle that would exist if `me` waited for `to`, in order of waiting and starting with `me`.
     ///
-    /// Every endpoint waits for at most one other, so the chain is a path and is followed in as many steps as it
-    /// has links. A chain that leaves the process, ends at an endpoint that runs or accepts anything, or is longer
-    /// than `WAIT_CHAIN_MAX`, is no circle here.
+    /// Every endpoint waits for at most one other, so the chain is a path and is followed in as many steps as
+    /// it has links. A chain that leaves the process, ends at an endpoint that runs or accepts anything, or
+    /// is longer than `WAIT_CHAIN_MAX`, is no circle here.
     pub(super) fn circle(&self, me: Ix, to: Endpoint) -> Option<Vec<Endpoint>> {
         let s = &self.slots[me as usize];
         let mut next = to;

@@ -1,8 +1,8 @@
 //! Callers that are owed an answer.
 //!
-//! Most servers answer a caller before they receive the next: then there is one, and it stands in a field of its own
-//! that costs no hashing. The others are in a map, so that a server with thousands of deferred answers finds each
-//! in the same time.
+//! Most servers answer a caller before they receive the next: then there is one, and it stands in a field of
+//! its own that costs no hashing. The others are in a map, so that a server with thousands of deferred
+//! answers finds each in the same time.
 
 use super::slot::Client;
 use dvs_abi::Endpoint;
@@ -14,8 +14,8 @@ use std::hash::{BuildHasherDefault, Hasher};
 pub(super) struct Clients {
     /// `NONE` when there is none.
     first: Endpoint,
-    /// What belongs to `first`. (Two fields, not an `Option` of a pair: that would be put together on the stack in
-    /// small pieces and copied in a large one, for which the processor has to wait.)
+    /// What belongs to `first`. (Two fields, not an `Option` of a pair: that would be put together on the
+    /// stack in small pieces and copied in a large one, for which the processor has to wait.)
     client: Client,
     rest: HashMap<Endpoint, Client, BuildHasherDefault<EndpointHasher>>,
 }
@@ -80,8 +80,8 @@ impl Clients {
     }
 }
 
-/// Hashes the 32 bits of an endpoint. Endpoints are given out by the system, not chosen by an attacker who could make
-/// them collide, so one multiplication is hash enough.
+/// Hashes the 32 bits of an endpoint. Endpoints are given out by the system, not chosen by an attacker who
+/// could make them collide, so one multiplication is hash enough.
 #[derive(Default)]
 struct EndpointHasher(u64);
 

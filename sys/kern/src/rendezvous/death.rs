@@ -21,8 +21,8 @@ impl Rendezvous {
         self.slots[of as usize].watchers = list;
     }
 
-    /// Removes an endpoint (facts §2.5.2, cleanup). `moved`: it lives on elsewhere, so those in its queue repeat
-    /// their calls instead of failing.
+    /// Removes an endpoint (facts §2.5.2, cleanup). `moved`: it lives on elsewhere, so those in its queue
+    /// repeat their calls instead of failing.
     pub fn unbind(&mut self, ix: Ix, moved: bool, out: &mut Vec<Cmd>) {
         let s = &mut self.slots[ix as usize];
         if !s.bound {

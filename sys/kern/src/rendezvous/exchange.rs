@@ -19,7 +19,8 @@ impl Rendezvous {
     /// A plain message to a caller that awaits my answer is that answer.
     ///
     /// # Errors
-    /// `LOCKED` with the circle when waiting would close one; `AGAIN` when it would wait and `block` is false.
+    /// `LOCKED` with the circle when waiting would close one; `AGAIN` when it would wait and `block` is
+    /// false.
     #[inline]
     pub fn send(
         &mut self,
@@ -60,11 +61,11 @@ impl Rendezvous {
         Ok(Step::Wait)
     }
 
-    /// The commonest case of [`Rendezvous::send`] alone: a request to an endpoint that waits for it. False, and nothing
-    /// done, in every other. The driver wakes the endpoint, as after [`Cmd::Wake`].
+    /// The commonest case of [`Rendezvous::send`] alone: a request to an endpoint that waits for it. False,
+    /// and nothing done, in every other. The driver wakes the endpoint, as after [`Cmd::Wake`].
     ///
-    /// `address` writes the header of what is delivered: after the copy, as a copy of words just written would wait for
-    /// them.
+    /// `address` writes the header of what is delivered: after the copy, as a copy of words just written
+    /// would wait for them.
     #[inline]
     pub fn call_waiting(
         &mut self,
@@ -88,8 +89,8 @@ impl Rendezvous {
         true
     }
 
-    /// The commonest case of [`Rendezvous::receive`] alone: from anybody, and nothing is there. False, and nothing done, in
-    /// every other.
+    /// The commonest case of [`Rendezvous::receive`] alone: from anybody, and nothing is there. False, and
+    /// nothing done, in every other.
     #[inline]
     pub fn waits_for_any(&mut self, me: Ix, filter: Filter) -> bool {
         let s = &mut self.slots[me as usize];
@@ -122,8 +123,8 @@ impl Rendezvous {
         self.slots[callee as usize].clients.insert(source, Client::Local(caller));
     }
 
-    /// `me` has put a call into a lane to `to` and waits for its progress. (Circles over several processes are the
-    /// daemon's to find.)
+    /// `me` has put a call into a lane to `to` and waits for its progress. (Circles over several processes
+    /// are the daemon's to find.)
     pub fn call_lane(&mut self, me: Ix, to: Endpoint, kind: Kind) {
         let s = &mut self.slots[me as usize];
         s.phase = if kind == Kind::Send { Phase::Sending(to) } else { Phase::Calling(to) };
@@ -189,8 +190,8 @@ impl Rendezvous {
     /// the filter takes; or waits.
     ///
     /// # Errors
-    /// `WOKENUP`; `AGAIN` when it would wait and `block` is false; `LOCKED` with the circle when the one source
-    /// asked for waits, directly or not, for `me`.
+    /// `WOKENUP`; `AGAIN` when it would wait and `block` is false; `LOCKED` with the circle when the one
+    /// source asked for waits, directly or not, for `me`.
     #[inline]
     pub fn receive(
         &mut self,
@@ -257,7 +258,8 @@ impl Rendezvous {
         }
     }
 
-    /// After a thaw, or when the driver found a lane empty: looks again whether a waiting receiver has anything.
+    /// After a thaw, or when the driver found a lane empty: looks again whether a waiting receiver has
+    /// anything.
     pub fn look_again(&mut self, me: Ix, out: &mut Vec<Cmd>) {
         let s = &self.slots[me as usize];
         let Phase::Receiving(filter) = s.phase else { return };
@@ -277,8 +279,8 @@ impl Rendezvous {
         self.end(me, outcome, out);
     }
 
-    /// Answers a caller of this process if it awaits `me`'s answer; then the driver wakes it, as after [`Cmd::Wake`].
-    /// `address` as with [`Rendezvous::call_waiting`].
+    /// Answers a caller of this process if it awaits `me`'s answer; then the driver wakes it, as after
+    /// [`Cmd::Wake`]. `address` as with [`Rendezvous::call_waiting`].
     #[inline]
     pub fn answer(&mut self, me: Ix, dst: Ix, message: &Message, address: impl FnOnce(&mut Message)) -> bool {
         let mine = self.slots[me as usize].endpoint;
@@ -307,8 +309,8 @@ impl Rendezvous {
         Ok(())
     }
 
-    /// Hands the consumed request of a local `client` to `dst` of this process: `dst` sees `client` as the source and
-    /// answers it directly.
+    /// Hands the consumed request of a local `client` to `dst` of this process: `dst` sees `client` as the
+    /// source and answers it directly.
     ///
     /// # Errors
     /// `PROCSTS` when the client does not await `me`'s answer.
@@ -347,7 +349,8 @@ impl Rendezvous {
         Ok(())
     }
 
-    /// Hands the consumed request of a local `client` to an endpoint elsewhere: the client's own driver sends it there.
+    /// Hands the consumed request of a local `client` to an endpoint elsewhere: the client's own driver sends
+    /// it there.
     ///
     /// # Errors
     /// `PROCSTS` when the client does not await `me`'s answer.
@@ -371,8 +374,8 @@ impl Rendezvous {
         Ok(())
     }
 
-    /// `me` leaves its wait (deadline, signal, cancellation) with `why`, unless the outcome is there already or a
-    /// copy is going on; then nothing happens and the driver fetches the outcome, now or after the copy.
+    /// `me` leaves its wait (deadline, signal, cancellation) with `why`, unless the outcome is there already
+    /// or a copy is going on; then nothing happens and the driver fetches the outcome, now or after the copy.
     /// The wait of a call through a lane is left only after the lane itself was cancelled, with what the lane
     /// said about the effect.
     pub fn give_up(&mut self, me: Ix, why: Code, lane_effect: Option<Effect>) -> Option<Error> {
@@ -401,8 +404,8 @@ impl Rendezvous {
         Some(Error::new(why, effect).at(phase.waits_for().unwrap_or(Endpoint::NONE)))
     }
 
-    /// Begins a copy from or to the memory of a local client: until [`Rendezvous::end_copy`] it cannot leave its
-    /// call.
+    /// Begins a copy from or to the memory of a local client: until [`Rendezvous::end_copy`] it cannot leave
+    /// its call.
     ///
     /// # Errors
     /// `PROCSTS` when the client does not await `me`'s answer, `BUSY` when a copy is going on.
@@ -438,8 +441,8 @@ impl Rendezvous {
         Err(Code::PROCRUN)
     }
 
-    /// Ends whatever wait `me` is in with this very error, unless its outcome is there; calls through lanes were cancelled
-    /// before, with that effect.
+    /// Ends whatever wait `me` is in with this very error, unless its outcome is there; calls through lanes
+    /// were cancelled before, with that effect.
     pub fn fail(&mut self, me: Ix, mut error: Error, lane_effect: Option<Effect>, out: &mut Vec<Cmd>) {
         if let Some(e) = self.give_up(me, error.code, lane_effect) {
             error.effect = e.effect;
@@ -448,8 +451,8 @@ impl Rendezvous {
         }
     }
 
-    /// Ends whatever wait `me` is in with an error (shutdown, circle found by the daemon, end of the container).
-    /// Calls through lanes are cancelled by the driver before.
+    /// Ends whatever wait `me` is in with an error (shutdown, circle found by the daemon, end of the
+    /// container). Calls through lanes are cancelled by the driver before.
     pub fn interrupt(&mut self, me: Ix, why: Code, lane_effect: Option<Effect>, out: &mut Vec<Cmd>) -> bool {
         match self.give_up(me, why, lane_effect) {
             Some(e) => {

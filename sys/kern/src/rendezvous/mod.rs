@@ -4,8 +4,8 @@
 //! Threads and coroutines of one process exchange messages without a system call, and each of their endpoints
 //! is also reached from outside through lanes. Both kinds of peers must stand in *one* queue, or fairness
 //! would hold only among neighbours. So this table knows two sorts of parties, [`Party::Local`] (an endpoint
-//! here) and [`Party::Lane`] (an endpoint elsewhere, its message still lying in a lane), and treats them alike;
-//! the driver (`dvs-ipc`) moves the bytes of lanes and puts callers to sleep.
+//! here) and [`Party::Lane`] (an endpoint elsewhere, its message still lying in a lane), and treats them
+//! alike; the driver (`dvs-ipc`) moves the bytes of lanes and puts callers to sleep.
 //!
 //! # The picture
 //!
@@ -18,11 +18,11 @@
 //!
 //! # The algorithm
 //! A call either is done at once ([`Step::Done`]) or its caller waits ([`Step::Wait`]) until the table says
-//! [`Cmd::Wake`] for it, and then fetches its [`Outcome`] once with [`Rendezvous::finish`]. A message goes to a
-//! receiver that accepts it, or its sender joins the tail of the destination's queue: strict FIFO, one entry a
-//! sender, so every waiting sender is served before any is served twice. A notification never waits: it is
-//! delivered or becomes pending, coalesced by source. Whoever is about to wait first follows the chain of
-//! waits that starts at its destination; if the chain leads back, the call fails with the circle.
+//! [`Cmd::Wake`] for it, and then fetches its [`Outcome`] once with [`Rendezvous::finish`]. A message goes to
+//! a receiver that accepts it, or its sender joins the tail of the destination's queue: strict FIFO, one
+//! entry a sender, so every waiting sender is served before any is served twice. A notification never waits:
+//! it is delivered or becomes pending, coalesced by source. Whoever is about to wait first follows the chain
+//! of waits that starts at its destination; if the chain leads back, the call fails with the circle.
 //!
 //! Source: facts §2.6–2.11, §10; seL4 and MINIX 3 for the queue discipline.
 
@@ -84,8 +84,8 @@ pub enum Outcome {
     FromLane(LaneKey, u64),
     /// The own call through a lane has come to an end: look at the lane.
     LaneProgress,
-    /// The request is to be made again, to this endpoint (a server relayed it there); the message to send lies
-    /// in the mailbox and was copied out.
+    /// The request is to be made again, to this endpoint (a server relayed it there); the message to send
+    /// lies in the mailbox and was copied out.
     Redirect(Endpoint),
     /// The destination moved: repeat the call.
     Repeat,
@@ -284,8 +284,8 @@ impl Rendezvous {
         Some(outcome)
     }
 
-    /// As [`Rendezvous::finish`], but only if the wait ended in the ordinary way; and the message changes hands in its
-    /// box instead of being copied, for a driver that keeps it until the endpoint's home runs.
+    /// As [`Rendezvous::finish`], but only if the wait ended in the ordinary way; and the message changes
+    /// hands in its box instead of being copied, for a driver that keeps it until the endpoint's home runs.
     #[inline]
     pub fn finish_plain(&mut self, me: Ix, into: &mut Box<Message>) -> Option<Plain> {
         let s = &mut self.slots[me as usize];
@@ -303,8 +303,8 @@ impl Rendezvous {
         }
     }
 
-    /// Changes whenever an endpoint is bound or unbound, or what the driver owns of one: what was found by checking a call
-    /// before holds as long as this number does. Never zero.
+    /// Changes whenever an endpoint is bound or unbound, or what the driver owns of one: what was found by
+    /// checking a call before holds as long as this number does. Never zero.
     #[inline]
     pub fn stamp(&self) -> u64 {
         self.changes + 1

@@ -7,11 +7,12 @@ use dvs_abi::{Code, Endpoint, Kind, Message};
 use std::collections::btree_map::Entry as Place;
 
 impl Rendezvous {
-    /// A notification of `source` for `dst`: delivered if `dst` waits for it (also as the end of a request whose
-    /// answer it awaits from `source`), else pending; values of one source are or'ed.
+    /// A notification of `source` for `dst`: delivered if `dst` waits for it (also as the end of a request
+    /// whose answer it awaits from `source`), else pending; values of one source are or'ed.
     ///
     /// # Errors
-    /// `OVERRUN` when one of this source was pending already and the endpoint is being moved (else that is no error).
+    /// `OVERRUN` when one of this source was pending already and the endpoint is being moved (else that is no
+    /// error).
     pub fn notice(
         &mut self,
         dst: Ix,

@@ -1,0 +1,90 @@
+//! When to give way to whoever else could run on this core (pure).
+//!
+//! If the peer shares our core, the cheapest way to let it run is to yield: neither side sleeps, so neither has to be
+//! woken, and a round trip costs two system calls instead of four. But a yield beside a program that only computes hands
+//! that program a whole time slice, milliseconds, where the kernel lets a woken sleeper run ahead of it. So the time
+//! each yield took is watched. One that cost a slice is followed by a pause in which we sleep at once, [`PAUSE`] times as
+//! long as the slice; and twice that if yields were not fine for as long as the last pause was, and so on: a neighbour that
+//! computes now and then stops the yields for a moment, one that always does costs a sixtieth of the time.
+
+/// A yield that took longer lost a slice. (Peers that serve in turn take some microseconds each.)
+const SLICE_NS: u64 = 500_000;
+/// How many times as long as the lost slice no yield is tried: at first, and at most.
+const PAUSE: u64 = 4;
+const PAUSE_MAX: u64 = 64;
+/// A yield that took longer let somebody else run.
+const OTHERS_NS: u64 = 800;
+
+/// Decides from what past yields cost.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Manners {
+    /// When the last pause ends, and how long it is.
+    again: u64,
+    pause: u64,
+    factor: u64,
+    crowded: bool,
+}
+
+impl Manners {
+    /// Whether to yield.
+    pub(super) const fn may(self, now: u64) -> bool {
+        now >= self.again
+    }
+
+    /// Whether the last yield let somebody else run: then the next one may be made at once.
+    pub(super) const fn crowded(self) -> bool {
+        self.crowded
+    }
+
+    /// How long a yield took; says whether somebody else ran.
+    pub(super) fn gave(&mut self, before: u64, after: u64) -> bool {
+        let lost = after.saturating_sub(before);
+        if lost > SLICE_NS {
+            let fine = before.saturating_sub(self.again) > self.pause;
+            self.factor = if fine { PAUSE } else { (self.factor * 2).clamp(PAUSE, PAUSE_MAX) };
+            self.pause = lost.saturating_mul(self.factor);
+            self.again = after.saturating_add(self.pause);
+        }
+        self.crowded = lost > OTHERS_NS;
+        self.crowded
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Manners, SLICE_NS};
+
+    const SLICE: u64 = 3_000_000;
+
+    /// Yields for ten seconds beside a neighbour that wants a slice every `period`; the time lost, and without yields.
+    fn beside(period: u64) -> (u64, u64) {
+        let (mut m, mut now, mut lost, mut paused, mut wants) = (Manners::default(), period, 0, 0, 0);
+        while now < 10_000_000_000 {
+            now += 2_000;
+            if !m.may(now) {
+                paused += 2_000;
+            } else if now >= wants {
+                assert!(m.gave(now, now + SLICE));
+                now += SLICE;
+                lost += SLICE;
+                wants = now + period;
+            }
+        }
+        (lost, paused)
+    }
+
+    #[test]
+    fn a_busy_neighbour_costs_little_and_an_idle_one_stops_little() {
+        let (lost, _) = beside(0);
+        assert!(lost > 0 && lost < 10_000_000_000 / 50, "{lost}");
+        let (_, paused) = beside(250_000_000);
+        assert!(paused < 10_000_000_000 / 8, "{paused}");
+    }
+
+    #[test]
+    fn many_peers_in_turn_are_no_busy_neighbour() {
+        let mut m = Manners::default();
+        assert!(m.gave(0, SLICE_NS) && m.may(SLICE_NS) && m.crowded());
+        assert!(!m.gave(SLICE_NS, SLICE_NS + 300) && !m.crowded());
+    }
+}
