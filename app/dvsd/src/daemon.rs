@@ -7,7 +7,7 @@ use crate::desk::{Desk, NodeRecord};
 use crate::log::Log;
 use crate::paths::{self, Runtime};
 use crate::proxy::{self, CopyEnd, Door, FromProxy, ToProxy, Waker};
-use crate::shared::SharedLinks;
+use crate::shared::{Progress, SharedLinks};
 use crate::watch::{self, Watch};
 use dvs_abi::limits::{NAME_BYTES, PROCESS_SESSIONS_MAX, SESSIONS_MAX};
 use dvs_abi::{Code, Deadline, Endpoint, Error, NodeId};
@@ -360,8 +360,14 @@ impl Daemon {
                 if let Request::Withdraw { id } = request {
                     self.post(ToProxy::Withdraw { session: s, id });
                 }
-                if needs_boards(&request) {
-                    self.refresh_boards();
+                match request {
+                    // Asked by the thousand: it may be told what others were told just now.
+                    Request::DeadlockCheck { .. } => self.refresh_boards(),
+                    // Judged by who waits for whom at this moment.
+                    Request::MigrateStart { .. } | Request::Wakeup { .. } | Request::ProcInfo { .. } => {
+                        self.read_boards();
+                    }
+                    _ => {}
                 }
                 self.feed(Event::Request { session: s, id, request });
             }
@@ -408,6 +414,7 @@ impl Daemon {
                 }
             }
             Command::DropLink { link } => self.links.remove(link),
+            Command::CloseLane { link, lane } => self.links.close(link, lane),
             Command::ResetLane { link, lane } => self.links.reset(link, lane),
             Command::Control { node, record } => self.send_node(node, &NodeRecord::Rules(record)),
             Command::Copy { session, id, from, to, length } => {
@@ -604,11 +611,13 @@ impl Daemon {
 
     /// Reads all boards, unless that was done just now.
     pub(crate) fn refresh_boards(&mut self) {
-        let now = clock::now();
-        if now.saturating_sub(self.boards_at) < BOARDS_FRESH_NS {
-            return;
+        if clock::now().saturating_sub(self.boards_at) >= BOARDS_FRESH_NS {
+            self.read_boards();
         }
-        self.boards_at = now;
+    }
+
+    fn read_boards(&mut self) {
+        self.boards_at = clock::now();
         let mut waiting: Vec<Waiting> = Vec::new();
         for (dc, container) in self.node.containers() {
             for d in container.descriptors() {
@@ -618,16 +627,19 @@ impl Daemon {
         self.feed(Event::Boards(waiting));
     }
 
-    /// What a bound endpoint waits for. A caller does not run when its request is consumed, so its board goes
-    /// on saying `CALLING`: the lane says more.
+    /// What a bound endpoint waits for. A caller does not run when its message is consumed or answered, so its board
+    /// goes on saying what it was when it went to sleep: of a call through a lane, the lane says more.
     pub(crate) fn waiting(&self, dc: u16, d: &Descriptor) -> Option<Waiting> {
         let record = self.board_record(d.session?, d.board)?;
         let mut w = record.waiting(dc, d.endpoint.raw())?;
-        if w.state == control::board::CALLING
+        if w.state != control::board::RECEIVING
             && let Some((link, lane)) = self.node.open_lane_of(dc, w.endpoint, w.peer)
-            && self.links.is_consumed(link, lane)
         {
-            w.state = control::board::AWAITING;
+            match self.links.progress(link, lane) {
+                Progress::Waits => {}
+                Progress::Consumed => w.state = control::board::AWAITING,
+                Progress::Over => return None,
+            }
         }
         Some(w)
     }
@@ -639,15 +651,4 @@ impl Daemon {
             [info.sent_local, info.sent_remote, info.copies_local, info.copies_remote] = record.counters;
         }
     }
-}
-
-/// Whether a request is judged by who waits for whom at present.
-fn needs_boards(request: &Request) -> bool {
-    matches!(
-        request,
-        Request::DeadlockCheck { .. }
-            | Request::MigrateStart { .. }
-            | Request::Wakeup { .. }
-            | Request::ProcInfo { .. }
-    )
 }

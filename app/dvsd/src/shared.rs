@@ -17,6 +17,17 @@ struct Shared {
     file: Arc<OwnedFd>,
 }
 
+/// How far a call through a lane is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Progress {
+    /// Nobody has consumed it.
+    Waits,
+    /// The callee has the request and has not answered it.
+    Consumed,
+    /// It has an end, whether its caller knows or not; or there is none.
+    Over,
+}
+
 /// All of them.
 #[derive(Default)]
 pub(crate) struct SharedLinks {
@@ -46,13 +57,24 @@ impl SharedLinks {
         self.table.remove(&link);
     }
 
-    /// Whether the callee has taken the request in a lane and not answered it yet.
-    pub(crate) fn is_consumed(&self, link: LinkKey, lane: u8) -> bool {
-        let Some(shared) = self.table.get(&link) else { return false };
+    /// How far the call in a lane is.
+    pub(crate) fn progress(&self, link: LinkKey, lane: u8) -> Progress {
+        let Some(shared) = self.table.get(&link) else { return Progress::Over };
         let lane = Link::new(shared.mapping.words()).and_then(|l| l.lane(lane as usize));
-        lane.is_some_and(|l| {
-            matches!(l.state().phase(), Some(Phase::Taken | Phase::Copying | Phase::Leaving))
-        })
+        match lane.and_then(|l| l.state().phase()) {
+            Some(Phase::PostedSend | Phase::PostedRequest | Phase::Carried) => Progress::Waits,
+            Some(Phase::Taken | Phase::Copying | Phase::Leaving) => Progress::Consumed,
+            _ => Progress::Over,
+        }
+    }
+
+    /// Closes a lane: what is under way in it ends for whoever looks next.
+    pub(crate) fn close(&self, link: LinkKey, lane: u8) {
+        if let Some(shared) = self.table.get(&link)
+            && let Some(lane) = Link::new(shared.mapping.words()).and_then(|l| l.lane(lane as usize))
+        {
+            lane.close();
+        }
     }
 
     /// Clears a lane that neither side uses any more.

@@ -70,6 +70,8 @@ impl Lend<'_> {
 pub struct Port<W: Wait = ThreadWait> {
     process: Process,
     ix: Ix,
+    /// [`Slot::binding`](dvs_kern::rendezvous::Slot::binding): when the endpoint moved away, its index may be another's.
+    binding: u64,
     dc: DcId,
     endpoint: Endpoint,
     home: W,
@@ -111,10 +113,18 @@ impl Checked {
 }
 
 impl<W: Wait> Port<W> {
-    pub(crate) fn new(process: Process, ix: Ix, dc: DcId, endpoint: Endpoint, home: W, board: u32) -> Self {
+    pub(crate) fn new(
+        process: Process,
+        (ix, binding): (Ix, u64),
+        dc: DcId,
+        endpoint: Endpoint,
+        home: W,
+        board: u32,
+    ) -> Self {
         Port {
             process,
             ix,
+            binding,
             dc,
             endpoint,
             home,
@@ -261,7 +271,10 @@ impl<W: Wait> Port<W> {
                 };
             }
         }
-        let attempt = self.attempt(core, call, kind, dst, m, grants, until);
+        let mut attempt = self.attempt(core, call, kind, dst, m, grants, until);
+        if attempt.as_ref().is_err_and(|e| self.may_be_outdated(e)) {
+            attempt = self.attempt(self.look(), call, kind, dst, m, grants, until);
+        }
         self.go_on(attempt, call, kind, dst, m, grants, until)
     }
 
@@ -358,11 +371,39 @@ impl<W: Wait> Port<W> {
         core
     }
 
-    /// The same, and checks that the caller may use `call`.
+    /// The same for a call that must find what was rung before it, also through lanes of which the daemon's word
+    /// was not read yet.
+    #[inline]
+    fn look_well(&self) -> Held<'_> {
+        let mut core = self.shared().lock();
+        match self.shared().outside() {
+            Some(o) if o.look(&mut core) => {
+                core.release();
+                outside::catch_up(&self.process, &self.home);
+                self.look()
+            }
+            _ => core,
+        }
+    }
+
+    /// Takes the lock, and checks that the caller may use `call`.
     fn enter(&self, call: Call) -> Result<Held<'_>> {
         let core = self.look();
         self.check(&core, call)?;
         Ok(core)
+    }
+
+    /// Whether a call was refused for want of rights that may have been given meanwhile: whoever gave them was told so
+    /// before the news was read here. If so, it is read now.
+    #[cold]
+    fn may_be_outdated(&self, e: &Error) -> bool {
+        let outdated = matches!(e.code, Code::BADCALL | Code::TRAPDENIED)
+            && e.effect == Effect::No
+            && self.shared().outside().is_some();
+        if outdated {
+            outside::catch_up(&self.process, &self.home);
+        }
+        outdated
     }
 
     #[cold]
@@ -378,7 +419,7 @@ impl<W: Wait> Port<W> {
     /// Checks that the caller may use `call`.
     fn check(&self, core: &Held<'_>, call: Call) -> Result<()> {
         let s = core.table.slot(self.ix);
-        if s.endpoint != self.endpoint || !s.is_bound() {
+        if s.binding() != self.binding || !s.is_bound() {
             return Err(Error::early(Code::NOTBIND));
         }
         if s.ended {
@@ -542,7 +583,7 @@ impl<W: Wait> Port<W> {
     /// different goes the long way.
     #[inline]
     fn take(&self, call: Call, filter: Filter, m: &mut Message, timeout: Timeout) -> Result<()> {
-        let mut core = self.look();
+        let mut core = self.look_well();
         let until = self.receive_deadline(timeout);
         if self.receives.get().known(&core, call, filter.source()).is_some()
             && until != Deadline::NOW
@@ -598,7 +639,14 @@ impl<W: Wait> Port<W> {
         until: Deadline,
     ) -> Result<()> {
         loop {
-            if self.receives.get().known(&core, call, filter.source()).is_none() {
+            if self.receives.get().known(&core, call, filter.source()).is_none()
+                && let Err(e) = self.check_receive(&core, call, filter)
+            {
+                core.release();
+                if !self.may_be_outdated(&e) {
+                    return Err(e);
+                }
+                core = self.look();
                 self.check_receive(&core, call, filter)?;
             }
             let c = &mut *core;
@@ -886,10 +934,12 @@ impl<W: Wait> Drop for Port<W> {
     fn drop(&mut self) {
         let mut core = self.shared().lock();
         let c = &mut *core;
-        if c.table.slot(self.ix).is_bound() && c.table.slot(self.ix).endpoint == self.endpoint {
+        let slot = c.table.slot(self.ix);
+        let bound = slot.is_bound() && slot.binding() == self.binding;
+        if bound {
             c.table.unbind(self.ix, false, &mut c.out);
         }
         core.release();
-        outside::unbind(self);
+        outside::unbind(self, bound);
     }
 }

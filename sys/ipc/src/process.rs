@@ -246,8 +246,9 @@ impl Process {
         let (dc, endpoint) = (slot.dc, slot.endpoint);
         let mut core = self.shared.lock();
         let ix = core.enter(slot, home.waker()).map_err(|c| Error::early(c).at(endpoint))?;
+        let binding = core.table.slot(ix).binding();
         core.release();
-        Ok(Port::new(self.clone(), ix, dc, endpoint, home, board))
+        Ok(Port::new(self.clone(), (ix, binding), dc, endpoint, home, board))
     }
 
     /// Ends a blocked call of `endpoint` with `why` (a cancellation, a shutdown). Says whether there was one.

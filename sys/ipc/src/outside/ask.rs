@@ -199,9 +199,12 @@ pub(crate) fn bind_by<W: Wait>(
     let port = bound.and_then(|answer| {
         let slot = slot_of(&answer).ok_or(Error::early(Code::BADREQUEST))?;
         // The control thread entered it, unless the table had no place.
-        let ix = process.shared().lock().table.find(slot.dc, slot.endpoint);
-        match ix {
-            Some(ix) => Ok(Port::new(process.clone(), ix, slot.dc, slot.endpoint, home, board)),
+        let place = {
+            let core = process.shared().lock();
+            core.table.find(slot.dc, slot.endpoint).map(|ix| (ix, core.table.slot(ix).binding()))
+        };
+        match place {
+            Some(place) => Ok(Port::new(process.clone(), place, slot.dc, slot.endpoint, home, board)),
             None => {
                 o.tell(Request::Unbind { dc: slot.dc.0, endpoint: slot.endpoint.raw(), remaining: 0 });
                 Err(Error::early(Code::NOSPC).at(slot.endpoint))
@@ -221,9 +224,21 @@ pub(super) fn slot_of(answer: &Answer) -> Option<Slot> {
     Some(Slot::new(DcId(*dc), Endpoint::from_raw(*endpoint), shape, privileges.privileges()?))
 }
 
-/// The port is dropped: the daemon forgets the binding, its lanes go out of use.
-pub(crate) fn unbind<W: Wait>(port: &Port<W>) {
+/// Waits until the control thread has read what the daemon wrote before now. A peer may ring through a lane before the
+/// news of that lane is read here; the answer to a request is behind them.
+pub(crate) fn catch_up<W: Wait>(process: &Process, home: &W) {
+    let until = Deadline::from_ns(process.shared().host().now().saturating_add(CATCH_UP_NS));
+    // Without an answer it is as if the peer had rung later.
+    let _ = ask(process, home, Request::DvsInfo, until);
+}
+
+/// The port is dropped: if its binding was not over, the daemon forgets it and its lanes go out of use.
+pub(crate) fn unbind<W: Wait>(port: &Port<W>, bound: bool) {
     let Some(o) = port.process().shared().outside() else { return };
+    if !bound {
+        // Moved away: its index, its lanes and its name may be another's by now.
+        return o.board.give(port.board());
+    }
     {
         let mut lanes = o.lanes();
         for key in lanes.of(port.ix()) {
@@ -264,3 +279,6 @@ pub(crate) fn watch<W: Wait>(port: &Port<W>, source: Endpoint) -> Result<()> {
     }
     Ok(())
 }
+
+/// How long to wait for the daemon's news at most.
+const CATCH_UP_NS: u64 = 20_000_000;

@@ -7,7 +7,7 @@ use crate::link::{Link, Side};
 use dvs_abi::limits::{LINK_LANES_MAX, SESSION_LINKS_MAX};
 use dvs_abi::{CallSet, Code, DcId, Endpoint, Grant};
 use dvs_kern::rendezvous::{Ix, LaneKey};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
@@ -58,6 +58,8 @@ pub(super) struct Lanes {
     /// Per endpoint of ours: the lane of the call it is in.
     current: Vec<Option<LaneKey>>,
     last_link: Option<u16>,
+    /// Lanes that rang before they were known.
+    puzzles: HashSet<LaneKey>,
 }
 
 /// Hashes small numbers the system gave out, not an attacker, so one multiplication each is hash enough.
@@ -131,10 +133,16 @@ impl Lanes {
         if self.uses.len() <= at {
             self.uses.resize(at + 1, None);
         }
+        self.puzzles.remove(&key);
         if let Use::Out { ix, to, .. } = new {
             self.by_target.insert((ix, to), key);
         }
         self.uses[at] = Some(new);
+    }
+
+    /// Remembers that an unknown lane rang; false when that is remembered already.
+    pub fn puzzles(&mut self, key: LaneKey) -> bool {
+        (key as usize) < SESSION_LINKS_MAX * LINK_LANES_MAX && self.puzzles.insert(key)
     }
 
     pub fn get(&self, key: LaneKey) -> Option<&Use> {

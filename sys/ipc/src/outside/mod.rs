@@ -25,7 +25,7 @@ mod events;
 mod lanes;
 mod poll;
 
-pub(crate) use ask::{ask, ask_to_the_end, bind, bind_by, unbind, watch};
+pub(crate) use ask::{ask, ask_to_the_end, bind, bind_by, catch_up, unbind, watch};
 pub(crate) use calls::{collect, exchange, notify, redirect, reply, take};
 pub(crate) use lanes::parts;
 
@@ -116,6 +116,8 @@ pub struct Outside {
     watched: Mutex<HashMap<(u16, i32), ()>>,
     sleepers: Sleepers,
     ended: AtomicBool,
+    /// A lane rang that is not known yet.
+    behind: AtomicBool,
 }
 
 impl Drop for Outside {
@@ -226,6 +228,7 @@ impl Process {
             watched: Mutex::new(HashMap::new()),
             sleepers: Sleepers::default(),
             ended: AtomicBool::new(false),
+            behind: AtomicBool::new(false),
         };
         let process = Process::new(host, Some(outside));
         let shared: Weak<Shared> = Arc::downgrade(process.shared());

@@ -141,14 +141,17 @@ impl Turn<'_> {
 }
 
 impl Outside {
-    /// Brings in what has rung, without waiting; does nothing when another thread polls.
-    pub(crate) fn look(&self, core: &mut Core) {
-        let Ok(mut bell) = self.bell.try_lock() else { return };
+    /// Brings in what has rung, without waiting; does nothing when another thread polls. True when a lane has rung
+    /// whose opening the control thread has not read yet.
+    pub(crate) fn look(&self, core: &mut Core) -> bool {
+        let Ok(mut bell) = self.bell.try_lock() else { return false };
         let pending = bell.0.poll();
         drop(bell);
-        if !pending.is_empty() {
-            self.news(core, &pending);
+        if pending.is_empty() {
+            return false;
         }
+        self.news(core, &pending);
+        self.behind.swap(false, Ordering::Relaxed)
     }
 
     fn news(&self, core: &mut Core, pending: &Pending) {
@@ -162,7 +165,10 @@ impl Outside {
         lanes.set_last_link(link);
         let ready = match lanes.shore(link) {
             Some(s) => Link::new(s.memory.words()).map_or(0, |l| l.take_ready(s.side)),
-            None => 0,
+            None => {
+                self.puzzled(lanes, key(link, 0));
+                0
+            }
         };
         for lane in bits(ready) {
             self.lane_news(core, lanes, key(link, lane as u8));
@@ -191,7 +197,16 @@ impl Outside {
             Some(&Use::Out { ix, seq, .. }) if seq != 0 => call_news(core, lanes, key, ix, seq),
             Some(Use::In { .. }) => self.incoming(core, lanes, key),
             // Unknown: whoever reads its `LaneOpened` looks at it.
+            None => self.puzzled(lanes, key),
             _ => {}
+        }
+    }
+
+    /// Remembers that a lane rang that is not known; once, or a peer that rings for nothing would have us ask the
+    /// daemon for ever.
+    fn puzzled(&self, lanes: &mut Lanes, key: LaneKey) {
+        if lanes.puzzles(key) {
+            self.behind.store(true, Ordering::Relaxed);
         }
     }
 

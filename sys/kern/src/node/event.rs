@@ -73,6 +73,8 @@ pub enum Command {
     CreateLink { link: LinkKey },
     /// Both sides were told that the link is gone: forget its memory.
     DropLink { link: LinkKey },
+    /// Close a lane in its memory: one of its endpoints ended, and the other side must not need its news to know.
+    CloseLane { link: LinkKey, lane: u8 },
     /// Clear the memory of a lane: neither side uses it any more.
     ResetLane { link: LinkKey, lane: u8 },
     /// Tell a node.

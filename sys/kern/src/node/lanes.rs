@@ -215,6 +215,9 @@ impl Node {
         let Some(lane) = link.lane_mut(number).filter(|l| l.open) else { return };
         lane.open = false;
         let (dc, from, to) = (lane.dc, lane.from, lane.to);
+        if code == Code::DSTDIED {
+            self.out.push(Command::CloseLane { link: key, lane: number });
+        }
         if self.open.get(&(dc, from, to)) == Some(&(key, number)) {
             self.open.remove(&(dc, from, to));
         }

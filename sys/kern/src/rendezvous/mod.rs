@@ -177,7 +177,7 @@ impl Rendezvous {
     /// # Errors
     /// `RANGE` when the slot is outside the container's table, `SLOTUSED` when it is taken, `NOSPC` when the
     /// process has as many endpoints as it may.
-    pub fn bind(&mut self, slot: Slot) -> Result<Ix, Code> {
+    pub fn bind(&mut self, mut slot: Slot) -> Result<Ix, Code> {
         let at = Self::place(&slot.shape, slot.endpoint).ok_or(Code::RANGE)?;
         if self.bound >= dvs_abi::limits::SESSION_ENDPOINTS_MAX {
             return Err(Code::NOSPC);
@@ -193,6 +193,8 @@ impl Rendezvous {
         if places[at] != 0 {
             return Err(Code::SLOTUSED);
         }
+        self.changes += 1;
+        slot.binding = self.changes;
         let ix = match self.free.pop() {
             Some(ix) => {
                 self.slots[ix as usize] = slot;
@@ -205,7 +207,6 @@ impl Rendezvous {
         };
         self.places[dc][at] = ix + 1;
         self.bound += 1;
-        self.changes += 1;
         Ok(ix)
     }
 

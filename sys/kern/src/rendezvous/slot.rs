@@ -134,6 +134,8 @@ pub struct Slot {
     pub(super) watchers: Vec<Ix>,
     pub(super) woken: bool,
     pub(super) has_notified: bool,
+    /// Which binding of its place in the table this is; no two of a process have the same.
+    pub(super) binding: u64,
     /// Sources whose notification was received since a message was, while messages waited.
     pub(super) noticed: BTreeSet<i32>,
     /// A copy from or to this endpoint's memory is going on; its call cannot be left.
@@ -163,6 +165,7 @@ impl Slot {
             watchers: Vec::new(),
             woken: false,
             has_notified: false,
+            binding: 0,
             noticed: BTreeSet::new(),
             copying: false,
         }
@@ -176,6 +179,11 @@ impl Slot {
     /// Whether the endpoint still exists.
     pub fn is_bound(&self) -> bool {
         self.bound
+    }
+
+    /// Tells this binding from an earlier or later one at the same index, even of the same endpoint.
+    pub fn binding(&self) -> u64 {
+        self.binding
     }
 
     /// What it is doing.

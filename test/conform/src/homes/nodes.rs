@@ -222,7 +222,8 @@ impl Home for Nodes {
     fn start_node(&mut self, node: u16) {
         let daemon = self.programs.daemon.clone();
         let n = &mut self.nodes[node as usize];
-        let child = Command::new(daemon).arg(&n.config).stderr(Stdio::null()).spawn();
+        // It ends with its input: with this process at the latest.
+        let child = Command::new(daemon).arg(&n.config).stdin(Stdio::piped()).stderr(Stdio::null()).spawn();
         n.daemon = Some(child.expect("the suite is built"));
         let socket = dvsd::paths::session_socket(&n.dir);
         let end = Instant::now() + WATCHDOG;

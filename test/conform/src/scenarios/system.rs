@@ -1,7 +1,7 @@
 //! The system, its containers and nodes (facts §7.1).
 
 use crate::act::Act;
-use crate::say::{any, bind_as, call, ep, leave, ms, msg, poll, receive, send};
+use crate::say::{any, bind_as, call, ep, leave, ms, msg, poll, receive, reply, send};
 use crate::world::{DC, Site, World, dc_init, own, until_ok};
 use dvs_abi::limits::{COPY_BYTES_MAX, DCS_MAX, NODES_MAX, SYSPROCS_MAX, TASKS_MAX};
 use dvs_abi::{Code, Endpoint, Timeout};
@@ -120,16 +120,33 @@ pub fn container_ends(w: &mut World) {
 pub fn daemon_stops(w: &mut World) {
     let s = w.bound("server", Site::A, 10);
     let c = w.bound("client", Site::A, 11);
-    let called = c.start(call(s.ep(), msg(1, b"")));
-    s.run(any()).from(c.ep(), 1);
+    let other = w.bound("other", Site::B, 12);
+    // On this node it is another process; from another node the loss of the connection is told elsewhere.
+    let calls: Vec<_> = if w.nodes() == 1 { vec![&c, &other] } else { vec![&c] };
+    let calls: Vec<_> = calls
+        .into_iter()
+        .map(|p| {
+            let called = p.start(call(s.ep(), msg(1, b"")));
+            s.run(any()).from(p.ep(), 1);
+            (p, called)
+        })
+        .collect();
     let got = s.start(any());
     s.receiving();
     let node = w.node(Site::A);
     w.home().stop_node(node);
     let told = [Code::SHUTDOWN, Code::DCNOTRUN, Code::DVSINIT, Code::NOSYS, Code::SRCDIED];
-    called.wait().err_in(&told);
     got.wait().err_in(&told);
-    s.run(send(c.ep(), msg(1, b""))).err_in(&[
+    for (p, called) in calls {
+        if p.pid() == s.pid() {
+            // Endpoints of one process need no daemon to reach each other.
+            s.run(reply(p.ep(), msg(2, b""))).ok();
+            called.wait().from(s.ep(), 2);
+        } else {
+            called.wait().err_in(&told);
+        }
+    }
+    s.run(send(other.ep(), msg(1, b""))).err_in(&[
         Code::NOTBIND,
         Code::DVSINIT,
         Code::NOSYS,
