@@ -73,6 +73,9 @@ fn endpoints_of_one_process_reach_each_other_without_a_daemon() {
     // The control thread may still be reading the end; a receive that it ends is not what is tested.
     let end = process.system().dvs_info().map(|_| ()).unwrap_err();
     assert_eq!(end.code, Code::DVSINIT);
+    // Each port is told once that nobody outside can be heard any more; then it serves its own process.
+    let told = callee.receive(Endpoint::ANY, &mut Message::default(), Timeout::Now).unwrap_err();
+    assert_eq!(told.code, Code::DVSINIT);
     std::thread::scope(|s| {
         s.spawn(move || (0..100).for_each(|_| answer_one(callee)));
         for _ in 0..100 {

@@ -1,4 +1,5 @@
 //! Every scenario over processes of three nodes: proxies.
+#![cfg(feature = "nodes")]
 
 use dvs_conform::homes::nodes::{Kind, Nodes, Programs};
 use dvs_conform::world::Home;

@@ -99,12 +99,12 @@ impl Outside {
             Event::LaneOpened { link, lane, dc, from, to, remote, may, peer_pid } => {
                 let (k, to, from) = (key(link, lane), Endpoint::from_raw(to), Endpoint::from_raw(from));
                 let (dc, pid, may) = (DcId(dc), peer_pid, CallSet(may));
+                let mut lanes = self.lanes();
                 if let Some(ix) = core.table.find(dc, to) {
-                    let mut lanes = self.lanes();
                     lanes.enter(k, Use::incoming(ix, from, remote, pid, may));
                     self.lane_news(&mut core, &mut lanes, k);
                 } else {
-                    self.lanes().enter(k, Use::Early { dc, to, from, remote, pid, may });
+                    lanes.enter(k, Use::Early { dc, to, from, remote, pid, may });
                 }
             }
             Event::LaneClosed { link, lane, code } => self.lane_closed(&mut core, link, lane, code),
