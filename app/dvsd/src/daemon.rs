@@ -627,8 +627,9 @@ impl Daemon {
         self.feed(Event::Boards(waiting));
     }
 
-    /// What a bound endpoint waits for. A caller does not run when its message is consumed or answered, so its
-    /// board goes on saying what it was when it went to sleep: of a call through a lane, the lane says more.
+    /// What a bound endpoint waits for. A caller does not run when its message is consumed or answered, so
+    /// its board goes on saying what it was when it went to sleep: of a call through a lane, the lane says
+    /// more.
     pub(crate) fn waiting(&self, dc: u16, d: &Descriptor) -> Option<Waiting> {
         let record = self.board_record(d.session?, d.board)?;
         let mut w = record.waiting(dc, d.endpoint.raw())?;

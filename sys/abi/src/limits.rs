@@ -94,8 +94,8 @@ pub const CONTROL_BYTES_MAX: usize = 64 << 10;
 
 /// Spin before sleep, when the peer last ran on another core (measured: 10–20 µs outlasts a hand-over).
 pub const SPIN_NS: u64 = 20_000;
-/// The same when shorter spins were in vain and nobody else wants the core: with many clients on two cores a server needs
-/// that long for a round, and waking a sleeper on another core costs it more than the request.
+/// The same when shorter spins were in vain and nobody else wants the core: with many clients on two cores a
+/// server needs that long for a round, and waking a sleeper on another core costs it more than the request.
 pub const SPIN_LONG_NS: u64 = 200_000;
 /// First re-check of a sleeping session's lanes, in case a hostile peer erased a ring of its doorbell.
 pub const RECHECK_FIRST_NS: u64 = 10_000_000;

@@ -210,7 +210,8 @@ impl Bell {
         if fires { Waited::Recheck } else { Waited::Rung(pending) }
     }
 
-    /// Lets others run on this core, for when the peer shares it; whether something has rung. To be called before
+    /// Lets others run on this core, for when the peer shares it; whether something has rung. To be called
+    /// before
     /// [`Bell::wait`]. Does nothing for a while after it found the core wanted by somebody who keeps it.
     pub fn give_way(&mut self, host: &dyn Host) -> bool {
         if self.is_rung() {
@@ -250,8 +251,8 @@ impl Bell {
                 relax();
             }
             if (now > alone || self.manners.crowded()) && self.manners.may(now) {
-                // The one that will ring, or whoever it serves first, may wait for this core. What others run is not
-                // our spin.
+                // The one that will ring, or whoever it serves first, may wait for this core. What others run
+                // is not our spin.
                 host.give_way();
                 let after = host.now();
                 if self.manners.gave(now, after) && until.ns() < last {

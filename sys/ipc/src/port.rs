@@ -394,8 +394,8 @@ impl<W: Wait> Port<W> {
         Ok(core)
     }
 
-    /// Whether a call was refused for want of rights that may have been given meanwhile: whoever gave them was told
-    /// so before the news was read here. If so, it is read now.
+    /// Whether a call was refused for want of rights that may have been given meanwhile: whoever gave them
+    /// was told so before the news was read here. If so, it is read now.
     #[cold]
     fn may_be_outdated(&self, e: &Error) -> bool {
         let outdated = matches!(e.code, Code::BADCALL | Code::TRAPDENIED)
@@ -486,8 +486,8 @@ impl<W: Wait> Port<W> {
         end
     }
 
-    /// `check`: number of the call about which the daemon is asked, once, whether it is part of a circle, and when it
-    /// began.
+    /// `check`: number of the call about which the daemon is asked, once, whether it is part of a circle, and
+    /// when it began.
     fn wait_end(&self, m: &mut Message, until: Deadline, mut check: Option<(u64, u64)>) -> Result<Outcome> {
         let mut until = until;
         let mut grace = None;

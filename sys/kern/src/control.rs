@@ -304,8 +304,9 @@ pub enum Event {
     DcEnded { dc: u16 },
     /// The daemon is going down in order.
     Closing,
-    /// To the proxy: what the lane leads to goes on elsewhere. It is forgotten as soon as the call in it that was sent
-    /// to another node has ended, so that its caller learns whether to repeat it; nothing more is taken out of it.
+    /// To the proxy: what the lane leads to goes on elsewhere. It is forgotten as soon as the call in it that
+    /// was sent to another node has ended, so that its caller learns whether to repeat it; nothing more is
+    /// taken out of it.
     LaneRetired { link: u16, lane: u8 },
 }
 

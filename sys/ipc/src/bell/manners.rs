@@ -1,11 +1,12 @@
 //! When to give way to whoever else could run on this core (pure).
 //!
-//! If the peer shares our core, the cheapest way to let it run is to yield: neither side sleeps, so neither has to be
-//! woken, and a round trip costs two system calls instead of four. But a yield beside a program that only computes hands
-//! that program a whole time slice, milliseconds, where the kernel lets a woken sleeper run ahead of it. So the time
-//! each yield took is watched. One that cost a slice is followed by a pause in which we sleep at once, [`PAUSE`] times as
-//! long as the slice; and twice that if yields were not fine for as long as the last pause was, and so on: a neighbour that
-//! computes now and then stops the yields for a moment, one that always does costs a sixtieth of the time.
+//! If the peer shares our core, the cheapest way to let it run is to yield: neither side sleeps, so neither
+//! has to be woken, and a round trip costs two system calls instead of four. But a yield beside a program
+//! that only computes hands that program a whole time slice, milliseconds, where the kernel lets a woken
+//! sleeper run ahead of it. So the time each yield took is watched. One that cost a slice is followed by a
+//! pause in which we sleep at once, [`PAUSE`] times as long as the slice; and twice that if yields were not
+//! fine for as long as the last pause was, and so on: a neighbour that computes now and then stops the yields
+//! for a moment, one that always does costs a sixtieth of the time.
 
 /// A yield that took longer lost a slice. (Peers that serve in turn take some microseconds each.)
 const SLICE_NS: u64 = 500_000;
@@ -56,7 +57,8 @@ mod tests {
 
     const SLICE: u64 = 3_000_000;
 
-    /// Yields for ten seconds beside a neighbour that wants a slice every `period`; the time lost, and without yields.
+    /// Yields for ten seconds beside a neighbour that wants a slice every `period`; the time lost, and
+    /// without yields.
     fn beside(period: u64) -> (u64, u64) {
         let (mut m, mut now, mut lost, mut paused, mut wants) = (Manners::default(), period, 0, 0, 0);
         while now < 10_000_000_000 {

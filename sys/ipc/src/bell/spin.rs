@@ -4,8 +4,8 @@
 //! pays only if the peer last ran elsewhere, and never when it shares our core, where it could not run while
 //! we spin. A spin shorter than the peer's service time is worse than none, hence the length is not tuned: it
 //! is all or nothing. After [`MISSES`] vain spins in a row only every [`PROBE`]th wait spins, to see if times
-//! have changed; and from then on it spins longer (where nobody else wants the core, see [`super::Bell`]), because
-//! peers that all sleep make the server slow, which would keep every short spin vain.
+//! have changed; and from then on it spins longer (where nobody else wants the core, see [`super::Bell`]),
+//! because peers that all sleep make the server slow, which would keep every short spin vain.
 
 use dvs_abi::limits::{SPIN_LONG_NS, SPIN_NS};
 

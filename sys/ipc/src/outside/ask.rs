@@ -224,8 +224,8 @@ pub(super) fn slot_of(answer: &Answer) -> Option<Slot> {
     Some(Slot::new(DcId(*dc), Endpoint::from_raw(*endpoint), shape, privileges.privileges()?))
 }
 
-/// Waits until the control thread has read what the daemon wrote before now. A peer may ring through a lane before
-/// the news of that lane is read here; the answer to a request is behind them.
+/// Waits until the control thread has read what the daemon wrote before now. A peer may ring through a lane
+/// before the news of that lane is read here; the answer to a request is behind them.
 pub(crate) fn catch_up<W: Wait>(process: &Process, home: &W) {
     let until = Deadline::from_ns(process.shared().host().now().saturating_add(CATCH_UP_NS));
     // Without an answer it is as if the peer had rung later.

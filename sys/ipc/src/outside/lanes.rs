@@ -36,7 +36,8 @@ pub(super) enum Use {
         taken: u64,
         grants: GrantList,
     },
-    /// `from` calls `to`, which is bound here for the daemon but not entered into our table yet (or not any more).
+    /// `from` calls `to`, which is bound here for the daemon but not entered into our table yet (or not any
+    /// more).
     Early { dc: DcId, to: Endpoint, from: Endpoint, remote: bool, pid: u32, may: CallSet },
     /// Our endpoint is gone; the daemon has not closed the lane yet.
     Dead,

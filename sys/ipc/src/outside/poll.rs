@@ -34,8 +34,8 @@ impl Shared {
         }
     }
 
-    /// A thread is about to sleep on its own: it takes over the polling when the one that polls stops. False when that
-    /// has just stopped and may not have seen it: then it must not sleep.
+    /// A thread is about to sleep on its own: it takes over the polling when the one that polls stops. False
+    /// when that has just stopped and may not have seen it: then it must not sleep.
     pub(crate) fn add_sleeper(&self, sleeper: &Arc<dyn Wake>) -> bool {
         let Some(o) = self.outside() else { return true };
         o.sleepers.add(sleeper);
@@ -89,8 +89,9 @@ impl Sleepers {
 }
 
 impl Turn<'_> {
-    /// Waits on the doorbell and brings in what it says, until `done` or the deadline. `looks` is called when the wait on
-    /// the bell is over: from then on to the next `done` nobody has to ring for what concerns this thread.
+    /// Waits on the doorbell and brings in what it says, until `done` or the deadline. `looks` is called when
+    /// the wait on the bell is over: from then on to the next `done` nobody has to ring for what concerns
+    /// this thread.
     pub fn poll(mut self, deadline: Deadline, done: &dyn Fn() -> bool, looks: &dyn Fn()) -> Why {
         let host = &*self.outside.host;
         loop {
@@ -202,8 +203,8 @@ impl Outside {
         }
     }
 
-    /// Remembers that a lane rang that is not known; once, or a peer that rings for nothing would have us ask the
-    /// daemon for ever.
+    /// Remembers that a lane rang that is not known; once, or a peer that rings for nothing would have us ask
+    /// the daemon for ever.
     fn puzzled(&self, lanes: &mut Lanes, key: LaneKey) {
         if lanes.puzzles(key) {
             self.behind.store(true, Ordering::Relaxed);

@@ -238,8 +238,8 @@ impl Node {
         self.close_lane_but(key, number, code, None);
     }
 
-    /// What a lane leads to has moved or ended. Through the proxy a call may be on its way there: the lane is closed when
-    /// the other node has said how that ended. Any other lane is closed at once.
+    /// What a lane leads to has moved or ended. Through the proxy a call may be on its way there: the lane is
+    /// closed when the other node has said how that ended. Any other lane is closed at once.
     pub(crate) fn retire_lane(&mut self, key: LinkKey, number: u8, code: Code) {
         let Some(link) = self.links.get_mut(&key) else { return };
         let (sides, numbers) = (link.sides, link.numbers);

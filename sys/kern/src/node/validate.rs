@@ -80,7 +80,8 @@ impl Node {
             ensure!(!link.gone || link.lanes().next().is_some(), "{key:?} is gone and still here");
             ensure!(!link.gone || link.lanes().all(|(_, l)| !l.open), "{key:?} is gone with an open lane");
             for (n, lane) in link.lanes().filter(|(_, l)| l.open) {
-                // What a retired lane leads to is gone; its caller may have another lane to what took its place.
+                // What a retired lane leads to is gone; its caller may have another lane to what took its
+                // place.
                 let retired = lane.retired.is_some();
                 open += usize::from(!retired);
                 let place = self.open.get(&(lane.dc, lane.from, lane.to));
