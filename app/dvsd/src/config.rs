@@ -300,13 +300,13 @@ impl Check<'_> {
                     return Err(self.error(
                         at,
                         what,
-                        "copy the 64 hex digits `dvs status` prints on that node",
+                        "copy what `dvs key --config FILE` prints on that node; 64 zeros until then",
                     ));
                 }
                 value.to_ascii_lowercase()
             }
             None if many && security == Security::Tls => {
-                let remedy = "add the fingerprint `dvs up --show-fingerprint` prints there, \
+                let remedy = "write 64 zeros for now, then what `dvs key --config FILE` prints there, \
                               or set security = \"plain\" on a trusted network";
                 return Err(self.error(at, format!("node {id} has no fingerprint"), remedy));
             }
