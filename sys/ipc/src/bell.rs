@@ -34,12 +34,14 @@
 //! peers map that page read-only; a ringer never skips the wake because bits were set before, as those may be
 //! forged.
 
+mod glance;
 mod manners;
 mod pending;
 mod recheck;
 mod ringer;
 mod spin;
 
+pub use glance::Glance;
 pub use pending::{Pending, bits};
 pub use ringer::Ringer;
 pub use spin::SpinPolicy;
@@ -109,6 +111,7 @@ pub enum Spun {
 pub struct Bell {
     bell: Arc<dyn Memory>,
     status: Arc<dyn Memory>,
+    glance: Glance,
     recheck: Recheck,
     busy: u32,
     spun: Spun,
@@ -120,6 +123,7 @@ impl Bell {
     pub fn new(bell: Arc<dyn Memory>, status: Arc<dyn Memory>) -> Option<Self> {
         let fits = bell.words().len() >= BELL_WORDS && status.words().len() >= STATUS_WORDS;
         fits.then(|| Bell {
+            glance: Glance::new(bell.clone()),
             bell,
             status,
             recheck: Recheck::new(),
@@ -134,6 +138,11 @@ impl Bell {
         Ringer::own(self.bell.clone(), self.status.clone())
     }
 
+    /// What other threads of this process ask whether something is on its way.
+    pub fn glance(&self) -> Glance {
+        self.glance.clone()
+    }
+
     /// What has rung, without waiting; empty when nothing has.
     pub fn poll(&mut self) -> Pending {
         let bell = self.bell.words();
@@ -141,7 +150,8 @@ impl Bell {
         if !rung(&bell[0]) {
             return pending;
         }
-        let word = bell[0].swap(0, Ordering::Acquire);
+        self.glance.takes();
+        let word = bell[0].swap(0, Ordering::AcqRel);
         pending.direct = (word & (MORE - 1)) as u32;
         pending.more = word & MORE != 0;
         if pending.more {

@@ -122,6 +122,8 @@ pub enum Request {
     Copy { from: CopyPart, to: CopyPart, length: u64 },
     /// The session ends in order: everything bound is unbound, and the exit notice carries this code.
     Exit { code: i32 },
+    /// Everything that was said before `Event::Mark` with this number was carried in. Not answered.
+    Heard { mark: u64 },
 }
 
 /// One side of a copy.
@@ -308,6 +310,9 @@ pub enum Event {
     /// was sent to another node has ended, so that its caller learns whether to repeat it; nothing more is
     /// taken out of it.
     LaneRetired { link: u16, lane: u8 },
+    /// Say `Request::Heard` with this number when everything said before is carried in: somebody waits for
+    /// that.
+    Mark { mark: u64 },
 }
 
 /// A slot as programs see it (facts §1.5).

@@ -1,7 +1,7 @@
 //! Random histories of three nodes: after every event the tables hold together, and in quiet all nodes agree.
 
 use dvs_abi::{Endpoint, NodeId};
-use dvs_kern::control::{BindKind, Event as Told, Request};
+use dvs_kern::control::{BindKind, Event as Told, Request, WirePrivileges};
 use dvs_kern::node::Node;
 use dvs_kern::node::config::{NodeConfig, NodeEntry};
 use dvs_kern::node::event::{Command, Event};
@@ -22,6 +22,8 @@ struct World {
     ids: u64,
     /// Closed lanes a session still has to free, by node.
     closed: Vec<Vec<(u32, u16, u8)>>,
+    /// Marks a session has still to say it has heard of, by node.
+    marks: Vec<Vec<(u32, u64)>>,
     /// The present session of each process; numbers are not used again.
     session: [[u32; SESSIONS as usize]; 3],
     sessions: u32,
@@ -36,6 +38,7 @@ enum Act {
     Up(u16, u16),
     Down(u16, u16),
     Free(u16),
+    Hear(u16),
     ProxyOpen(u16, u16, i32, i32),
     Tick(u16),
 }
@@ -59,6 +62,7 @@ impl World {
             now: 0,
             ids: 1,
             closed: vec![Vec::new(); 3],
+            marks: vec![Vec::new(); 3],
             session: [[0; SESSIONS as usize]; 3],
             sessions: 0,
         }
@@ -78,6 +82,9 @@ impl World {
                     ..
                 } => {
                     self.closed[node as usize].push((session, link, lane));
+                }
+                Command::Tell { session, event: Told::Mark { mark }, .. } => {
+                    self.marks[node as usize].push((session, mark));
                 }
                 _ => {}
             }
@@ -103,6 +110,7 @@ impl World {
                 if session != 0 {
                     self.feed(n, Event::Died { session, code: None });
                     self.closed[n as usize].retain(|c| c.0 != session);
+                    self.marks[n as usize].retain(|c| c.0 != session);
                 }
             }
             Act::Ask(n, s, request) => {
@@ -124,6 +132,11 @@ impl World {
                 if let Some((s, link, lane)) = self.closed[n as usize].pop() {
                     let request = Request::FreeLane { link, lane };
                     self.feed(n, Event::Request { session: s, id: 0, request });
+                }
+            }
+            Act::Hear(n) => {
+                if let Some((s, mark)) = self.marks[n as usize].pop() {
+                    self.feed(n, Event::Request { session: s, id: 0, request: Request::Heard { mark } });
                 }
             }
             Act::ProxyOpen(n, node, from, to) => {
@@ -209,6 +222,10 @@ fn init(dc: u16, nodes: Vec<u16>) -> Request {
     Request::DcInit { dc, name, procs: 200, tasks: 35, sysprocs: 64, warn: 2, warn_type: 5, nodes }
 }
 
+fn rights(calls: u64) -> WirePrivileges {
+    WirePrivileges { id: 0, warn: Endpoint::NONE.raw(), level: 0, ipc_to: u128::MAX, calls }
+}
+
 fn request() -> impl Strategy<Value = Request> {
     let remaining = || prop_oneof![Just(0u64), Just(100), Just(u64::MAX)];
     let nodes = prop::collection::vec(0..NODES, 0..3);
@@ -240,6 +257,10 @@ fn request() -> impl Strategy<Value = Request> {
             .prop_map(|(endpoint, node)| Request::MigrateCommit { dc: 0, endpoint, node, pid: 0 }),
         1 => endpoint().prop_map(|endpoint| Request::HardwareNotify { dc: 0, endpoint }),
         1 => (0..4u16, 0..4u8).prop_map(|(link, lane)| Request::FreeLane { link, lane }),
+        2 => (endpoint(), any::<u64>())
+            .prop_map(|(endpoint, calls)| Request::SetPriv { dc: 0, endpoint, privileges: rights(calls) }),
+        1 => endpoint().prop_map(|endpoint| Request::Wakeup { dc: 0, endpoint }),
+        1 => any::<u64>().prop_map(|mark| Request::Heard { mark }),
         1 => Just(Request::Exit { code: 3 }),
     ]
 }
@@ -253,6 +274,7 @@ fn act() -> impl Strategy<Value = Act> {
         2 => (0..NODES, 0..NODES).prop_map(|(a, b)| Act::Up(a, b)),
         1 => (0..NODES, 0..NODES).prop_map(|(a, b)| Act::Down(a, b)),
         3 => (0..NODES).prop_map(Act::Free),
+        3 => (0..NODES).prop_map(Act::Hear),
         2 => (0..NODES, 0..NODES, endpoint(), endpoint()).prop_map(|(n, m, f, t)| Act::ProxyOpen(n, m, f, t)),
         2 => (0..NODES).prop_map(Act::Tick),
     ]

@@ -164,6 +164,10 @@ impl Session {
         };
         match control::decode(&bytes).unwrap() {
             FromDaemon::Reply { id, result } => self.replies.push_back((id, result)),
+            FromDaemon::Event(Event::Mark { mark }) => {
+                let heard = Numbered { id: 0, request: Request::Heard { mark } };
+                self.socket.send(&control::encode(&heard).unwrap(), &[], watchdog()).unwrap();
+            }
             FromDaemon::Event(e) => self.events.push_back((e, fds)),
         }
         true

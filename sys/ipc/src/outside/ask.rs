@@ -227,9 +227,12 @@ pub(super) fn slot_of(answer: &Answer) -> Option<Slot> {
 /// Waits until the control thread has read what the daemon wrote before now. A peer may ring through a lane
 /// before the news of that lane is read here; the answer to a request is behind them.
 pub(crate) fn catch_up<W: Wait>(process: &Process, home: &W) {
+    let Some(o) = process.shared().outside() else { return };
+    let puzzled = o.puzzled_times();
     let until = Deadline::from_ns(process.shared().host().now().saturating_add(CATCH_UP_NS));
-    // Without an answer it is as if the peer had rung later.
+    // Without an answer it is as if the peer had rung later; a daemon that is stuck is not asked again for it.
     let _ = ask(process, home, Request::DvsInfo, until);
+    o.caught_up(puzzled);
 }
 
 /// The port is dropped: if its binding was not over, the daemon forgets it and its lanes go out of use.

@@ -25,6 +25,8 @@ pub(super) fn run(channel: &dyn Channel, shared: &Weak<Shared>) {
                 let woken = o.answer(id, result.map_err(Error::from));
                 shared.carry(woken);
             }
+            // What was said before is carried in by now.
+            Ok(FromDaemon::Event(Event::Mark { mark })) => o.tell(Request::Heard { mark }),
             Ok(FromDaemon::Event(event)) => o.event(&shared, event, memories),
             // A daemon that writes nonsense is a broken one: end the session.
             Err(_) => break,

@@ -121,6 +121,11 @@ impl Lanes {
         self.shores.get(link as usize)?.as_ref()
     }
 
+    /// Numbers of all links.
+    pub fn links(&self) -> Vec<u16> {
+        (0..self.shores.len() as u16).filter(|&l| self.shores[l as usize].is_some()).collect()
+    }
+
     /// Keys of all lanes in use.
     pub fn keys(&self) -> Vec<LaneKey> {
         (0..self.uses.len() as u32).filter(|&k| self.uses[k as usize].is_some()).collect()

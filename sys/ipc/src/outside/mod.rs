@@ -29,7 +29,7 @@ pub(crate) use ask::{ask, ask_to_the_end, bind, bind_by, catch_up, unbind, watch
 pub(crate) use calls::{collect, exchange, notify, redirect, reply, take};
 pub(crate) use lanes::parts;
 
-use crate::bell::{Bell, Ringer, SpinPolicy};
+use crate::bell::{Bell, Glance, Ringer, SpinPolicy};
 use crate::control::{self, Request};
 use crate::host::{Host, Memory, View};
 use crate::process::{Process, Shared};
@@ -116,8 +116,13 @@ pub struct Outside {
     watched: Mutex<HashMap<(u16, i32), ()>>,
     sleepers: Sleepers,
     ended: AtomicBool,
-    /// A lane rang that is not known yet.
-    behind: AtomicBool,
+    glance: Glance,
+    /// [`Glance::taken`] when what had rung was brought in last; written under the lock of the process.
+    brought: AtomicU64,
+    /// How often a lane rang that was not known yet.
+    puzzled: AtomicU64,
+    /// How many of those times the daemon's word of it has been read.
+    caught_up: AtomicU64,
 }
 
 impl Drop for Outside {
@@ -221,6 +226,7 @@ impl Process {
             node,
             lanes: Mutex::new(Lanes::default()),
             own_ringer: bell.ringer(),
+            glance: bell.glance(),
             bell: Mutex::new((bell, SpinPolicy::default())),
             board: Board::new(memory.board),
             pending: Mutex::new(HashMap::new()),
@@ -228,7 +234,9 @@ impl Process {
             watched: Mutex::new(HashMap::new()),
             sleepers: Sleepers::default(),
             ended: AtomicBool::new(false),
-            behind: AtomicBool::new(false),
+            brought: AtomicU64::new(0),
+            puzzled: AtomicU64::new(0),
+            caught_up: AtomicU64::new(0),
         };
         let process = Process::new(host, Some(outside));
         let shared: Weak<Shared> = Arc::downgrade(process.shared());

@@ -115,11 +115,13 @@ impl Turn<'_> {
                 Waited::Rung(pending) => {
                     let mut core = self.shared.lock();
                     self.outside.news(&mut core, &pending);
+                    self.outside.all_brought(self.outside.glance.taken());
                     core.release();
                 }
                 Waited::Recheck => {
                     let mut core = self.shared.lock();
                     self.outside.look_at_all(&mut core);
+                    self.outside.all_brought(self.outside.glance.taken());
                     core.release();
                 }
                 Waited::TimedOut => return self.stop(Why::TimedOut),
@@ -142,17 +144,49 @@ impl Turn<'_> {
 }
 
 impl Outside {
-    /// Brings in what has rung, without waiting; does nothing when another thread polls. True when a lane has
-    /// rung whose opening the control thread has not read yet.
+    /// Brings in what has rung, without waiting. True when a lane has rung whose opening the control thread
+    /// has not read yet.
     pub(crate) fn look(&self, core: &mut Core) -> bool {
-        let Ok(mut bell) = self.bell.try_lock() else { return false };
-        let pending = bell.0.poll();
-        drop(bell);
-        if pending.is_empty() {
-            return false;
+        match self.bell.try_lock() {
+            Ok(mut bell) => {
+                let pending = bell.0.poll();
+                let taken = self.glance.taken();
+                drop(bell);
+                if !pending.is_empty() {
+                    self.news(core, &pending);
+                    self.all_brought(taken);
+                }
+            }
+            // Another thread waits on the bell, and may have taken from it what it will bring in only when
+            // we let go of the table.
+            Err(_) if self.glance.unseen(self.brought.load(Ordering::Relaxed)) => self.look_at_ready(core),
+            Err(_) => {}
         }
-        self.news(core, &pending);
-        self.behind.swap(false, Ordering::Relaxed)
+        self.puzzled.load(Ordering::Relaxed) != self.caught_up.load(Ordering::Relaxed)
+    }
+
+    /// What was `taken` from the bell, as read by whoever had it, is in the table, whose lock is held.
+    fn all_brought(&self, taken: u64) {
+        self.brought.fetch_max(taken, Ordering::Relaxed);
+    }
+
+    /// Looks at every lane that says that there is news, whatever the bell says.
+    #[cold]
+    fn look_at_ready(&self, core: &mut Core) {
+        let mut lanes = self.lanes();
+        for link in lanes.links() {
+            self.link_news(core, &mut lanes, link);
+        }
+    }
+
+    /// How many times an unknown lane has rung.
+    pub(super) fn puzzled_times(&self) -> u64 {
+        self.puzzled.load(Ordering::Relaxed)
+    }
+
+    /// The daemon's word of all those was read.
+    pub(super) fn caught_up(&self, puzzled: u64) {
+        self.caught_up.fetch_max(puzzled, Ordering::Relaxed);
     }
 
     fn news(&self, core: &mut Core, pending: &Pending) {
@@ -207,7 +241,7 @@ impl Outside {
     /// the daemon for ever.
     fn puzzled(&self, lanes: &mut Lanes, key: LaneKey) {
         if lanes.puzzles(key) {
-            self.behind.store(true, Ordering::Relaxed);
+            self.puzzled.fetch_add(1, Ordering::Relaxed);
         }
     }
 

@@ -189,6 +189,7 @@ impl Node {
         if let Some(slot) = self.dcs.get_mut(&dc).and_then(|c| c.slot_mut(endpoint.slot())) {
             slot.last = Some(endpoint);
             slot.lost = None;
+            slot.news = None;
             slot.descriptor = Some(Box::new(d));
         }
         if local {
@@ -358,6 +359,7 @@ impl Node {
         {
             s.lost = Some(d.node);
         }
+        self.note_freed(dc, slot);
         let code = if why == End::NodeLost { Code::NOTCONN } else { Code::DSTDIED };
         let heard = d.is_remote() && why == End::Unbound;
         for (link, lane) in d.lanes.clone() {

@@ -15,6 +15,8 @@ pub struct Slot {
     pub last: Option<Endpoint>,
     /// The node that was lost with that endpoint.
     pub lost: Option<NodeId>,
+    /// Who was told of its end.
+    pub(crate) news: Option<std::sync::Arc<super::heard::News>>,
     /// Generations handed out here.
     pub generation: u32,
     /// What is bound.

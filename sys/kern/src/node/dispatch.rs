@@ -17,6 +17,23 @@ pub(crate) enum Outcome {
     Silent,
 }
 
+/// Whether a request is answered only when the other sessions it concerns have taken in what follows from it.
+/// (A notification is not: it waits for nobody. Nor is a lane that is opened: whoever rings through it before
+/// its callee knows it is looked for there.)
+fn matters_to_others(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::SetPriv { .. }
+            | Request::Wakeup { .. }
+            | Request::Unbind { .. }
+            | Request::MigrateStart { .. }
+            | Request::MigrateRollback { .. }
+            | Request::MigrateCommit { .. }
+            | Request::DcEnd { .. }
+            | Request::DelNode { .. }
+    )
+}
+
 pub(crate) const DONE: Outcome = Outcome::Answer(Answer::Done);
 
 impl Node {
@@ -45,12 +62,15 @@ impl Node {
 
     pub(crate) fn request(&mut self, session: SessionId, id: u64, request: Request) {
         let Some(known) = self.sessions.get(&session) else { return };
-        let result = if known.waits.contains_key(&id) {
-            Err(Error::early(Code::INVAL))
-        } else {
-            self.decide(session, id, request)
-        };
-        self.reply(session, id, result);
+        if known.waits.contains_key(&id) {
+            return self.reply(session, id, Err(Error::early(Code::INVAL)));
+        }
+        let others_see = matters_to_others(&request);
+        match self.decide(session, id, request) {
+            Ok(Outcome::Answer(answer)) if others_see => self.answer_when_heard(session, id, Ok(answer)),
+            Err(error) if others_see => self.answer_when_heard(session, id, Err(error)),
+            result => self.reply(session, id, result),
+        }
     }
 
     fn decide(&mut self, s: SessionId, id: u64, request: Request) -> Result<Outcome, Error> {
@@ -65,6 +85,10 @@ impl Node {
                 self.open_lane(s, id, dc, ep(from), ep(to), remaining)
             }
             Request::FreeLane { link, lane } => self.free_lane(s, link, lane),
+            Request::Heard { mark } => {
+                self.heard(s, mark);
+                Ok(Outcome::Silent)
+            }
             Request::Watch { dc, endpoint } => self.watch(s, dc, ep(endpoint)),
             Request::WaitBind { dc, endpoint, remaining, board } => match ep(endpoint) {
                 Endpoint::SELF => self.wait_own(s, id, board, remaining),
@@ -142,6 +166,9 @@ impl Node {
         }
         for link in std::mem::take(&mut s.links).into_values() {
             self.drop_link(link, session);
+        }
+        for (_, wait) in std::mem::take(&mut s.hearers) {
+            self.heard_by(session, wait);
         }
     }
 

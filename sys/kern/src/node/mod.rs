@@ -21,7 +21,7 @@
 //! | [`cluster`] | which containers exist on which nodes, agreed by all nodes |
 //! | [`dc`], [`descriptor`], [`lease`] | the table of a container, one entry of it, who may hand out which slots |
 //! | [`session`], [`link`] | processes of this node and the memory they share |
-//! | `bind`, `lanes`, `wait`, `privileges`, `migrate`, `directory`, `deadlock`, `query` | the rules, by subject |
+//! | `bind`, `lanes`, `wait`, `heard`, `privileges`, `migrate`, `directory`, `deadlock`, `query` | the rules, by subject |
 
 pub mod cluster;
 pub mod config;
@@ -38,6 +38,7 @@ mod container;
 mod deadlock;
 mod directory;
 mod dispatch;
+mod heard;
 mod lanes;
 mod migrate;
 mod privileges;
@@ -51,6 +52,7 @@ use config::{NodeConfig, PeerState};
 use dc::Dc;
 use dvs_abi::{Code, Endpoint, NodeId};
 use event::{Command, Event, PROXY, SessionId};
+use heard::Hearings;
 use link::{Link, LinkKey};
 use session::Session;
 use std::collections::BTreeMap;
@@ -75,6 +77,7 @@ pub struct Node {
     /// The open lane of a caller to a callee.
     pub(crate) open: BTreeMap<(u16, i32, i32), (LinkKey, u8)>,
     pub(crate) waits: Waits,
+    pub(crate) hearings: Hearings,
     /// Endpoints bound for processes that have no session yet, by pid.
     pub(crate) orphans: BTreeMap<u32, Vec<Place>>,
     /// Endpoints bound on this node.
@@ -102,6 +105,7 @@ impl Node {
             pairs: BTreeMap::new(),
             open: BTreeMap::new(),
             waits: Waits::default(),
+            hearings: Hearings::default(),
             orphans: BTreeMap::new(),
             bound_here: 0,
             boards: BTreeMap::new(),
@@ -123,6 +127,7 @@ impl Node {
     /// Takes in one event; gives back what must be done, in order.
     pub fn handle(&mut self, event: Event, now: u64) -> Vec<Command> {
         self.now = now;
+        self.next_turn();
         match event {
             Event::Connected { session, id, pid, name } => self.connected(session, id, pid, name),
             Event::Request { session, id, request } => self.request(session, id, request),
@@ -138,6 +143,7 @@ impl Node {
             }
             Event::Tick => self.expire(),
         }
+        self.spread();
         std::mem::take(&mut self.out)
     }
 

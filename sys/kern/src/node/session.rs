@@ -24,6 +24,12 @@ pub struct Session {
     pub watches: BTreeSet<Place>,
     /// Its requests that wait, by their number.
     pub waits: BTreeMap<u64, WaitId>,
+    /// The latest event of which it was asked whether it has heard.
+    pub asked: u64,
+    /// The latest event of which it has heard.
+    pub heard: u64,
+    /// Answers that wait until it has heard of an event.
+    pub hearers: BTreeSet<(u64, WaitId)>,
     /// It said how it ends.
     pub exit: Option<i32>,
 }
@@ -39,6 +45,9 @@ impl Session {
             lanes: 0,
             watches: BTreeSet::new(),
             waits: BTreeMap::new(),
+            asked: 0,
+            heard: 0,
+            hearers: BTreeSet::new(),
             exit: None,
         }
     }

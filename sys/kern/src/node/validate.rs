@@ -2,6 +2,7 @@
 
 use super::Node;
 use super::event::PROXY;
+use super::wait::WaitFor;
 use dvs_abi::Endpoint;
 
 macro_rules! ensure {
@@ -116,6 +117,17 @@ impl Node {
                 ensure!(list.is_some_and(|l| l.contains(id)), "wait {id} hangs nowhere");
             }
         }
+        for (wait, hearing) in &self.hearings.held {
+            let parked = self.waits.table.get(wait).is_some_and(|w| w.what == WaitFor::Heard);
+            ensure!(parked && !hearing.awaited.is_empty(), "hearing {wait} waits for nothing");
+            for (s, mark) in &hearing.awaited {
+                let known = self.sessions.get(s).is_some_and(|x| x.hearers.contains(&(*mark, *wait)));
+                ensure!(known, "session {s} does not know that {wait} waits for it");
+            }
+        }
+        let hearers: usize = self.sessions.values().map(|s| s.hearers.len()).sum();
+        let awaited: usize = self.hearings.held.values().map(|h| h.awaited.len()).sum();
+        ensure!(hearers == awaited, "{hearers} hearings of sessions, {awaited} in all");
         let waits: usize = self.sessions.values().map(|s| s.waits.len()).sum();
         ensure!(
             waits == self.waits.table.len(),

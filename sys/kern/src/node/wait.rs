@@ -26,6 +26,8 @@ pub(crate) enum WaitFor {
     Lane { from: Endpoint, to: Endpoint },
     /// The same for the proxy.
     ProxyLane { from: Endpoint, to: Endpoint, node: u16 },
+    /// That others have taken in what follows from the request: see `heard`.
+    Heard,
 }
 
 #[derive(Clone, Debug)]
@@ -81,6 +83,19 @@ impl Node {
         what: WaitFor,
         remaining: u64,
     ) -> Result<Outcome, Error> {
+        self.park_as(session, id, dc, slot, what, remaining).map(|_| Outcome::Later)
+    }
+
+    /// The same; gives back its number.
+    pub(crate) fn park_as(
+        &mut self,
+        session: SessionId,
+        id: u64,
+        dc: u16,
+        slot: Option<i32>,
+        what: WaitFor,
+        remaining: u64,
+    ) -> Result<WaitId, Error> {
         // Number 0 means that nobody waits for the answer.
         if remaining == 0 || id == 0 {
             let lane = matches!(what, WaitFor::Lane { .. } | WaitFor::ProxyLane { .. });
@@ -94,7 +109,7 @@ impl Node {
         let wait = self.waits.insert(Wait { session, id, dc, slot, what, deadline });
         s.waits.insert(id, wait);
         self.hang(dc, slot, wait);
-        Ok(Outcome::Later)
+        Ok(wait)
     }
 
     fn hang(&mut self, dc: u16, slot: Option<i32>, wait: WaitId) {
@@ -106,6 +121,9 @@ impl Node {
     /// Takes a wait out of every table.
     fn unpark(&mut self, wait: WaitId) -> Option<Wait> {
         let w = self.waits.remove(wait)?;
+        if w.what == WaitFor::Heard {
+            self.drop_hearing(wait);
+        }
         if let Some(s) = self.sessions.get_mut(&w.session) {
             s.waits.remove(&w.id);
         }
@@ -120,9 +138,14 @@ impl Node {
         Some(w)
     }
 
-    fn finish(&mut self, wait: WaitId, result: Result<Outcome, Error>) {
-        if let Some(w) = self.unpark(wait) {
-            self.reply(w.session, w.id, result);
+    pub(crate) fn finish(&mut self, wait: WaitId, result: Result<Outcome, Error>) {
+        let Some(w) = self.unpark(wait) else { return };
+        match (w.what, result) {
+            // What ended has ended for everybody who hears of it.
+            (WaitFor::Unbind { .. }, Ok(Outcome::Answer(answer))) => {
+                self.answer_when_heard(w.session, w.id, Ok(answer));
+            }
+            (_, result) => self.reply(w.session, w.id, result),
         }
     }
 
@@ -140,7 +163,10 @@ impl Node {
             if at > self.now {
                 break;
             }
-            self.finish(wait, Err(Code::TIMEDOUT.into()));
+            match self.waits.table.get(&wait).map(|w| w.what) {
+                Some(WaitFor::Heard) => self.finish_hearing(wait),
+                _ => self.finish(wait, Err(Code::TIMEDOUT.into())),
+            }
         }
     }
 
@@ -167,7 +193,7 @@ impl Node {
 
     fn retry(&mut self, w: &Wait) -> Result<Outcome, Error> {
         match w.what {
-            WaitFor::Own { .. } => Ok(Outcome::Later),
+            WaitFor::Own { .. } | WaitFor::Heard => Ok(Outcome::Later),
             WaitFor::Bind { endpoint } => self.try_bound(w.dc, endpoint),
             WaitFor::Unbind { endpoint } => Ok(self.try_unbound(w.dc, endpoint)),
             WaitFor::Lane { from, to } => self.try_lane(w.session, w.dc, from, to),
@@ -217,7 +243,9 @@ impl Node {
         let endpoint = match self.dc(dc)?.find(endpoint) {
             Ok(d) => d.endpoint,
             Err(Code::RANGE) => return Err(Code::RANGE.into()),
-            Err(_) => return Ok(DONE),
+            // Without time it is answered at once; else when those have heard who were told of the end.
+            Err(_) if remaining == 0 => return Ok(DONE),
+            Err(_) => return Ok(self.after_the_end(s, id, dc, endpoint.slot())),
         };
         self.park(s, id, dc, Some(endpoint.slot()), WaitFor::Unbind { endpoint }, remaining)
     }

@@ -157,7 +157,7 @@ impl Home for Nodes {
     }
 
     fn exact(&self) -> bool {
-        self.nodes.len() == 1 && self.all_processes()
+        self.nodes.len() == 1
     }
 
     fn can(&self, need: Need) -> bool {

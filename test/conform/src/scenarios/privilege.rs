@@ -1,7 +1,7 @@
 //! Who may use which call, and who may call whom (facts §7.3, 53–59).
 
 use crate::say::{any, call, ep, get_priv, msg, poll, reply, send, set_priv};
-use crate::world::{Player, Site, World, until_ok};
+use crate::world::{Player, Site, World};
 use dvs_abi::{Call, CallSet, Code, Effect, Endpoint, Fault};
 
 const TASKS: i32 = 35;
@@ -111,8 +111,7 @@ pub fn user_given_more(w: &mut World) {
     let s = w.bound("caller", Site::B, 10);
     w.watcher(u.node).run(set_priv(u.ep(), Endpoint::NONE, 0, u128::MAX, CallSet::ALL.0)).ok();
     let called = s.start(call(u.ep(), msg(1, b"")));
-    // The rights reach the process a moment after they were given.
-    until_ok(&u, &any()).from(s.ep(), 1);
+    u.run(any()).from(s.ep(), 1);
     u.run(send(s.ep(), msg(2, b""))).ok();
     called.wait().from(u.ep(), 2);
 }
