@@ -428,9 +428,6 @@ impl Daemon {
                 self.signal(pid, Signal::TERM);
             }
             Command::WatchPid { pid } => self.watch_pid(pid),
-            Command::Warn { dc, from, to, node, mtype, code } => {
-                self.post(ToProxy::Warn { dc, from, to, node, mtype, code });
-            }
             Command::Close { session, why } => self.doomed.push((session, why.into())),
             Command::Log(text) => self.log.add("node", text),
         }

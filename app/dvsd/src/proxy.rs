@@ -17,7 +17,7 @@ mod start;
 
 pub use start::{node_key, start};
 
-use dvs_abi::{Endpoint, Error, NodeId};
+use dvs_abi::{Error, NodeId};
 use dvs_ipc::bell::Ringer;
 use dvs_ipc::control::{Answer, Event, WireError};
 use dvs_kern::node::event::SessionId;
@@ -41,8 +41,6 @@ pub enum ToProxy {
     Reply { id: u64, result: Result<Answer, WireError> },
     /// Carry a record to a node, as `CONTROL`.
     Control { node: u16, bytes: Vec<u8> },
-    /// Tell `to` (on `node`) that `from` ended, by a call in its name.
-    Warn { dc: u16, from: Endpoint, to: Endpoint, node: NodeId, mtype: i32, code: i32 },
     /// Move `length` bytes for a session; answered by [`FromProxy::Copied`]. What was lent is checked by the
     /// proxy against the lanes, before each chunk.
     Copy { session: SessionId, id: u64, from: CopyEnd, to: CopyEnd, length: u64 },

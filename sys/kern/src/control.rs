@@ -310,6 +310,9 @@ pub enum Event {
     /// was sent to another node has ended, so that its caller learns whether to repeat it; nothing more is
     /// taken out of it.
     LaneRetired { link: u16, lane: u8 },
+    /// The process of `from` ended with `code`, and `to` (bound here) is to know: a message of type `mtype`
+    /// in the name of the dead.
+    Ended { dc: u16, from: i32, to: i32, mtype: i32, code: i32 },
     /// Say `Request::Heard` with this number when everything said before is carried in: somebody waits for
     /// that.
     Mark { mark: u64 },

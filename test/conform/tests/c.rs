@@ -1,4 +1,4 @@
-//! Every scenario with servers in Rust and clients in C, and the other way round, on one node.
+//! Every scenario that applies, with servers in Rust and clients in C, and the other way round, on one node.
 
 use dvs_conform::homes::c;
 use dvs_conform::homes::nodes::{Kind, Nodes, Programs};
@@ -18,4 +18,4 @@ fn home() -> Box<dyn Home> {
     Box::new(Nodes::new("c", 1, [Kind::C, Kind::Rust, Kind::C], &programs))
 }
 
-each_scenario!(conform_tests);
+each_scenario!(conform_tests one_node);

@@ -1,4 +1,4 @@
-//! Every scenario over coroutines of one stand-alone process.
+//! Every scenario that applies, over coroutines of one stand-alone process.
 
 use dvs_conform::homes::coroutines::Coroutines;
 use dvs_conform::world::Home;
@@ -8,4 +8,4 @@ fn home() -> Box<dyn Home> {
     Box::new(Coroutines::default())
 }
 
-each_scenario!(conform_tests);
+each_scenario!(conform_tests alone);

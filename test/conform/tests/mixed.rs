@@ -1,4 +1,4 @@
-//! Every scenario over coroutines, processes and threads of one node mixed.
+//! Every scenario that applies, over coroutines, processes and threads of one node mixed.
 
 use dvs_conform::homes::nodes::{Kind, Nodes, Programs};
 use dvs_conform::world::Home;
@@ -13,4 +13,4 @@ fn home() -> Box<dyn Home> {
     Box::new(Nodes::new("mixed", 1, [Kind::Coroutine, Kind::Rust, Kind::Thread], &programs))
 }
 
-each_scenario!(conform_tests);
+each_scenario!(conform_tests mixed);

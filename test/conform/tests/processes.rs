@@ -1,4 +1,4 @@
-//! Every scenario over processes of one node: lanes.
+//! Every scenario that applies, over processes of one node: lanes.
 
 use dvs_conform::homes::nodes::{Kind, Nodes, Programs};
 use dvs_conform::world::Home;
@@ -13,4 +13,4 @@ fn home() -> Box<dyn Home> {
     Box::new(Nodes::new("processes", 1, [Kind::Rust; 3], &programs))
 }
 
-each_scenario!(conform_tests);
+each_scenario!(conform_tests one_node);

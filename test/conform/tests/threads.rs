@@ -1,4 +1,4 @@
-//! Every scenario over threads of one stand-alone process.
+//! Every scenario that applies, over threads of one stand-alone process.
 
 use dvs_conform::homes::threads::Threads;
 use dvs_conform::world::Home;
@@ -8,4 +8,4 @@ fn home() -> Box<dyn Home> {
     Box::new(Threads::default())
 }
 
-each_scenario!(conform_tests);
+each_scenario!(conform_tests alone);

@@ -1,4 +1,4 @@
-//! Every scenario over processes of two nodes: proxies.
+//! Every scenario that applies, over processes of two nodes: proxies.
 #![cfg(feature = "nodes")]
 
 use dvs_conform::homes::nodes::{Kind, Nodes, Programs};
@@ -14,4 +14,4 @@ fn home() -> Box<dyn Home> {
     Box::new(Nodes::new("two_nodes", 2, [Kind::Rust; 3], &programs))
 }
 
-each_scenario!(conform_tests);
+each_scenario!(conform_tests two_nodes);

@@ -210,7 +210,7 @@ impl Router {
             }
             ToProxy::Withdraw { session, id } => self.step(|route, step| route.withdraw((session, id), step)),
             ToProxy::Gone { session } => self.step(|route, step| route.session_gone(session, step)),
-            ToProxy::Warn { .. } | ToProxy::Stop => return,
+            ToProxy::Stop => return,
         };
         self.finish(after, None);
     }

@@ -193,6 +193,7 @@ impl Outside {
             | Event::Moved { dc, endpoint }
             | Event::Privileges { dc, endpoint, .. }
             | Event::Deadlock { dc, endpoint, .. }
+            | Event::Ended { dc, to: endpoint, .. }
             | Event::Notice { dc, endpoint, .. } => (DcId(*dc), Endpoint::from_raw(*endpoint)),
             _ => return,
         };
@@ -225,6 +226,11 @@ impl Outside {
             Event::Deadlock { cycle, .. } => {
                 let cycle: Vec<_> = cycle.into_iter().map(Endpoint::from_raw).collect();
                 shared.break_circle(core, ix, cycle);
+            }
+            Event::Ended { from, mtype, code, .. } => {
+                let c = &mut **core;
+                // One too many is not told: whoever let so many pile up does not look.
+                let _ = c.table.warn(ix, Endpoint::from_raw(from), mtype, code, &mut c.out);
             }
             Event::Notice { source, value, timestamp, .. } => {
                 let c = &mut **core;

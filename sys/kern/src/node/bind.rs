@@ -3,6 +3,7 @@
 use super::descriptor::Descriptor;
 use super::dispatch::{DONE, Outcome};
 use super::event::{Command, SessionId};
+use super::record::Record;
 use super::wait::WaitFor;
 use super::{Node, Place};
 use crate::control::{Answer, BindKind, Event as Told};
@@ -382,11 +383,11 @@ impl Node {
         }
         self.forget_watchers(dc, &d, true);
         if d.is_local() {
-            self.broadcast(super::record::Record::Unbound { dc, endpoint: d.endpoint.raw() });
+            self.broadcast(Record::Unbound { dc, endpoint: d.endpoint.raw() });
         }
         if d.contested {
             // Another node may have it still; what it said was passed over then.
-            self.broadcast(super::record::Record::Resync);
+            self.broadcast(Record::Resync);
         }
         self.bound_here -= usize::from(d.pid != 0 && d.node == self.config.me);
         self.bound_here -= usize::from(d.pid != 0 && d.kind == BindKind::Backup);
@@ -396,7 +397,7 @@ impl Node {
         }
     }
 
-    /// Tells who wants to know that a process ended (facts §2.5.3).
+    /// Tells who wants to know that a process ended (facts §2.5.3), wherever it is. Nobody learns of a failure.
     fn warn(&mut self, dc: u16, d: &Descriptor, code: i32) {
         let Ok(c) = self.dc(dc) else { return };
         let own = d.privileges.warn;
@@ -405,8 +406,22 @@ impl Node {
         if target.endpoint.slot() == d.endpoint.slot() {
             return;
         }
-        let (to, node, mtype) = (target.endpoint, target.node, c.config.warn_type);
-        self.out.push(Command::Warn { dc, from: d.endpoint, to, node, mtype, code });
+        let (from, to) = (d.endpoint.raw(), target.endpoint.raw());
+        let (node, remote, mtype) = (target.node.0, target.is_remote(), c.config.warn_type);
+        if remote {
+            self.out.push(Command::Control { node, record: Record::Ended { dc, from, to, mtype, code } });
+        } else {
+            self.deliver_warning(dc, from, to, mtype, code);
+        }
+    }
+
+    /// The news of an end, for an endpoint of this node.
+    pub(crate) fn deliver_warning(&mut self, dc: u16, from: i32, to: i32, mtype: i32, code: i32) {
+        let target = self.dc(dc).and_then(|c| c.find(Endpoint::from_raw(to)));
+        let session = target.ok().filter(|d| d.is_local()).and_then(|d| Some((d.session?, d.endpoint.raw())));
+        if let Some((session, to)) = session {
+            self.tell(session, Told::Ended { dc, from, to, mtype, code });
+        }
     }
 }
 

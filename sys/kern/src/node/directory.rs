@@ -173,6 +173,7 @@ impl Node {
                     let _ = self.deliver_notice(dc, ep(source), ep(endpoint), value, self.now);
                 }
             }
+            Record::Ended { dc, from, to, mtype, code } => self.deliver_warning(dc, from, to, mtype, code),
             Record::Migrate { dc, endpoint, step } => self.migrate_record(dc, ep(endpoint), step),
             Record::Probe { dc, chain, next } => self.probe(dc, chain, next),
             Record::Victim { dc, endpoint, call, cycle } => self.victim(dc, endpoint, call, cycle),

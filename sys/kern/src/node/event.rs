@@ -4,7 +4,6 @@ use super::deadlock::Waiting;
 use super::link::LinkKey;
 use super::record::Record;
 use crate::control::{Answer, Event as Told, Request, WireError};
-use dvs_abi::{Endpoint, NodeId};
 
 /// Number of a session on its node.
 pub type SessionId = u32;
@@ -86,8 +85,6 @@ pub enum Command {
     Signal { pid: u32 },
     /// Say [`Event::PidGone`] when this process ends or if there is none.
     WatchPid { pid: u32 },
-    /// Tell `to` that `from` ended: a message of type `mtype` with the exit code, in the name of the dead.
-    Warn { dc: u16, from: Endpoint, to: Endpoint, node: NodeId, mtype: i32, code: i32 },
     /// Drop a session that breaks the protocol or a bound.
     Close { session: SessionId, why: &'static str },
     /// Worth a line in the log.

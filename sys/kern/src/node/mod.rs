@@ -8,7 +8,7 @@
 //!  pidfds  ── Died ──────►│ Node                         │──► CreateLink …     (shared memory)
 //!  peers   ── Record ────►│  dcs: slots → descriptors    │──► Control          (to a peer node)
 //!  boards  ── Boards ────►│  sessions, links → lanes     │──► Signal, WatchPid (to the system)
-//!  clock   ── Tick ──────►│  waits with deadlines        │──► Warn, Log
+//!  clock   ── Tick ──────►│  waits with deadlines        │──► Log
 //!                         └──────────────────────────────┘
 //! ```
 //!

@@ -51,6 +51,8 @@ pub enum Record {
     Resync,
     /// A notification for `endpoint`, which lives on the node that gets this, in the name of `source`.
     Notice { dc: u16, source: i32, endpoint: i32, value: u64 },
+    /// The process of `from` ended with this code: `to`, which lives on the node that gets this, is to know.
+    Ended { dc: u16, from: i32, to: i32, mtype: i32, code: i32 },
     /// A step of a move.
     Migrate { dc: u16, endpoint: i32, step: MoveStep },
     /// The last hop of `chain` waits for `next`, which lives on the node that gets this.

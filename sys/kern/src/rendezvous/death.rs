@@ -36,6 +36,7 @@ impl Rendezvous {
         let notified = std::mem::replace(&mut s.has_notified, false);
         let phase = std::mem::take(&mut s.phase);
         s.notices.clear();
+        s.warnings.clear();
         s.outcome = None;
         if let Some(at) = usize::try_from(endpoint.slot() + tasks).ok()
             && let Some(place) = self.places.get_mut(dc.0 as usize).and_then(|p| p.get_mut(at))
@@ -56,6 +57,8 @@ impl Rendezvous {
                 Party::Lane(lane, seq) => {
                     out.push(Cmd::Refuse(lane, seq, early, Effect::No));
                 }
+                // Nobody waits for it.
+                Party::Ended => {}
             }
         }
         let late = Error::new(Code::SRCDIED, Effect::Unknown).at(endpoint);

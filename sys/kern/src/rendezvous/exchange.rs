@@ -247,6 +247,10 @@ impl Rendezvous {
         s.noticed.clear();
         match entry.party {
             Party::Lane(lane, seq) => Ok(Some(Received::InLane(lane, seq))),
+            Party::Ended => {
+                self.take_warning(me, entry.source, into);
+                Ok(Some(Received::Message))
+            }
             Party::Local(sender) => {
                 *into = self.slots[sender as usize].request;
                 match entry.kind {

@@ -34,6 +34,7 @@ mod notice;
 mod slot;
 #[cfg(test)]
 mod tests;
+mod warning;
 
 pub use exchange::Received;
 pub use slot::{Client, Filter, Phase, Slot};
@@ -53,6 +54,8 @@ pub enum Party {
     Local(Ix),
     /// An endpoint elsewhere; call number `seq` of this lane.
     Lane(LaneKey, u64),
+    /// Nobody: the system says that the source has ended.
+    Ended,
 }
 
 /// What a call does next.

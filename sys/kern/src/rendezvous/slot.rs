@@ -89,6 +89,14 @@ pub(super) struct Notice {
     pub timestamp: u64,
 }
 
+/// The end of a process, as it is told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Warning {
+    pub source: Endpoint,
+    pub mtype: i32,
+    pub code: i32,
+}
+
 /// An [`Outcome`] as it lies in the table: small and plain, so that handing it on costs nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Ended {
@@ -129,6 +137,8 @@ pub struct Slot {
     pub(super) mailbox: Box<Message>,
     pub(super) queue: VecDeque<Entry>,
     pub(super) notices: BTreeMap<i32, Notice>,
+    /// What the entries of [`super::Party::Ended`] in the queue say, in their order.
+    pub(super) warnings: VecDeque<Warning>,
     pub(super) clients: Clients,
     /// Endpoints here that were told to wait for this one in particular; checked when it ends.
     pub(super) watchers: Vec<Ix>,
@@ -161,6 +171,7 @@ impl Slot {
             mailbox: Box::default(),
             queue: VecDeque::new(),
             notices: BTreeMap::new(),
+            warnings: VecDeque::new(),
             clients: Clients::default(),
             watchers: Vec::new(),
             woken: false,

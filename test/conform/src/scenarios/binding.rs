@@ -2,11 +2,11 @@
 
 use crate::act::Act;
 use crate::say::{
-    any, bind_as, call, ep, leave, ms, msg, notify, poll, receive, receive_t, reply, send, unbind,
+    any, bind_as, call, ep, leave, ms, msg, notify, poll, receive, receive_t, reply, send, set_priv, unbind,
     wait4unbind,
 };
 use crate::world::{DC, Player, Site, World, own, rts, until_ok};
-use dvs_abi::{Code, Effect, Endpoint, Fault, Timeout};
+use dvs_abi::{CallSet, Code, Effect, Endpoint, Fault, Timeout};
 use dvs_ipc::control::BindKind;
 
 /// misc_flags of facts §1.6.
@@ -253,9 +253,44 @@ pub fn warned_of_an_end(w: &mut World) {
     let told = pm.start(receive_t(Endpoint::ANY, ms(15_000)));
     p.start(Act::Exit { code: 9 }).gone();
     let got = told.wait().from(ep(12), 77);
-    let word = |i: usize| got.bytes.get(8 * i..8 * i + 8).map(|b| i64::from_le_bytes(b.try_into().unwrap()));
-    assert_eq!((word(0), word(1)), (Some(9), Some(-1)), "{got:?}");
+    assert_eq!(code_of(&got.bytes), (Some(9), Some(-1)), "{got:?}");
     pm.run(reply(ep(12), msg(0, b""))).ok_or(&[Code::PROCSTS, Code::DSTDIED]);
+}
+
+/// 42, of one endpoint alone: its rights name who is to know; killed, it had no code to give.
+pub fn warned_by_rights(w: &mut World) {
+    let pm = w.bound("pm", Site::A, 5);
+    let p = w.bound("mortal", Site::B, 12);
+    w.watcher(p.node).run(set_priv(p.ep(), pm.ep(), 0, u128::MAX, CallSet::ALL.0)).ok();
+    p.kill();
+    let got = pm.run(Act::Rcvrqst { t: ms(15_000) }).from(p.ep(), 0);
+    assert_eq!(code_of(&got.bytes), (Some(-1), Some(-1)), "{got:?}");
+}
+
+/// 42, when nobody waits for it: it keeps its place among the messages, and nobody is blocked by it.
+pub fn ends_wait_their_turn(w: &mut World) {
+    let pm = w.bound("pm", Site::A, 5);
+    let (p, c) = (w.bound("mortal", Site::B, 12), w.bound("client", Site::A, 13));
+    w.watcher(p.node).run(set_priv(p.ep(), pm.ep(), 0, u128::MAX, CallSet::ALL.0)).ok();
+    p.start(Act::Exit { code: 3 }).gone();
+    w.gone(p.ep());
+    if w.nodes() == 1 {
+        // Known to be told: what comes now comes after it.
+        let sent = c.start(send(pm.ep(), msg(7, b"")));
+        c.sending();
+        let got = pm.run(receive_t(Endpoint::ANY, ms(15_000))).from(p.ep(), 0);
+        assert_eq!(code_of(&got.bytes).0, Some(3));
+        pm.run(receive_t(Endpoint::ANY, ms(15_000))).from(c.ep(), 7);
+        sent.wait().ok();
+    } else {
+        pm.run(receive_t(Endpoint::ANY, ms(15_000))).from(p.ep(), 0);
+    }
+    pm.run(poll()).err(Code::AGAIN);
+}
+
+fn code_of(bytes: &[u8]) -> (Option<i64>, Option<i64>) {
+    let word = |i: usize| bytes.get(8 * i..8 * i + 8).map(|b| i64::from_le_bytes(b.try_into().unwrap()));
+    (word(0), word(1))
 }
 
 /// 43: what the table says of a bound, a free and an impossible slot.

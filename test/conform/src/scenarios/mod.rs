@@ -31,11 +31,12 @@ pub struct Scenario {
     pub run: fn(&mut World),
 }
 
-/// Calls `$with!` with every scenario: `group { name [facts] [needs]; … }`.
+/// Calls `$with!` with every scenario: `group { name [facts] [needs]; … }`, behind whatever else is given.
 #[macro_export]
 macro_rules! each_scenario {
-    ($with:ident) => {
+    ($with:ident $($more:tt)*) => {
         $with! {
+            $($more)*
             system {
                 system_info [1] [Daemon];
                 second_daemon [3] [Daemon];
@@ -78,6 +79,8 @@ macro_rules! each_scenario {
                 taken_call_learns [40] [];
                 unbind_free [41] [Daemon];
                 warned_of_an_end [42] [Daemon];
+                warned_by_rights [42] [Processes];
+                ends_wait_their_turn [42] [Daemon];
                 table_entries [43] [];
                 unbound_can_nothing [] [];
                 slots_are_reborn [] [];
