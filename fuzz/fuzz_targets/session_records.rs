@@ -34,7 +34,8 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let mut node = Node::new(NodeConfig::single(1));
     for session in [1, 2] {
         let pid = 100 + session;
-        feed(&mut node, Event::Connected { session, id: 1, pid, name: "fuzz".into() }, 0);
+        let operator = session % 2 == 0;
+        feed(&mut node, Event::Connected { session, id: 1, pid, operator, name: "fuzz".into() }, 0);
     }
     let dc = Request::DcInit {
         dc: 1,

@@ -348,7 +348,8 @@ impl Daemon {
                 }
                 let name: String = name.chars().filter(|c| !c.is_control()).take(NAME_BYTES).collect();
                 self.log.add("session", format!("{s}: {name}, pid {pid}"));
-                self.feed(Event::Connected { session: s, id, pid, name });
+                let operator = uid == 0 || uid == dvs_linux::paths::uid();
+                self.feed(Event::Connected { session: s, id, pid, operator, name });
             }
             (_, None) => self.doomed.push((s, "it did not say hello first".into())),
             (Request::Bind { pid: other, .. }, _)

@@ -170,7 +170,7 @@ impl Daemon {
         admin.calls += 1;
         let id = admin.calls;
         if first {
-            self.feed(Event::Connected { session: s, id: 0, pid: 0, name: "admin".into() });
+            self.feed(Event::Connected { session: s, id: 0, pid: 0, operator: true, name: "admin".into() });
         }
         self.refresh_boards();
         self.feed(Event::Request { session: s, id, request });

@@ -102,7 +102,7 @@ impl World {
                     self.sessions += 1;
                     let session = self.sessions;
                     self.session[n as usize][s as usize] = session;
-                    self.feed(n, Event::Connected { session, id: 1, pid, name: "p".into() });
+                    self.feed(n, Event::Connected { session, id: 1, pid, operator: true, name: "p".into() });
                 }
             }
             Act::Die(n, s) => {

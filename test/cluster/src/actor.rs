@@ -1,7 +1,7 @@
 //! A helper process.
 
 use dvs_linux::clock;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 
@@ -55,6 +55,15 @@ impl Actor {
                 None => panic!("the helper ended before it said {wanted:?}"),
             }
         }
+    }
+
+    /// Tells it a line.
+    ///
+    /// # Panics
+    /// When it has ended.
+    pub fn tell(&mut self, line: &str) {
+        let input = self.input.as_mut().expect("it was not asked to end");
+        writeln!(input, "{line}").expect("the helper listens");
     }
 
     /// Kills it with -9 and waits for its end; when that was, on the node's clock.

@@ -205,6 +205,23 @@ fn hold(raw: &Raw, rng: &mut Rng) {
     }
 }
 
+/// Takes a request that waits in one of the lanes and has its caller send `message` to `to` instead; whether
+/// there was one.
+pub fn redirect(raw: &mut Raw, to: Endpoint, message: &Message) -> bool {
+    raw.pump();
+    for (link, n) in &raw.incoming {
+        let Some(shore) = raw.links.get(link) else { continue };
+        let Some(lane) = lane(shore, *n) else { continue };
+        let Some((seq, _)) = lane.peek() else { continue };
+        let (mut m, mut grants) = (Message::default(), GrantList::default());
+        lane.take(seq, &mut m, &mut grants);
+        let done = lane.redirect(seq, to, message).is_ok();
+        ring(shore, *n);
+        return done;
+    }
+    false
+}
+
 fn flood(raw: &Raw) {
     for (link, n) in &raw.outgoing {
         let Some(shore) = raw.links.get(link) else { continue };

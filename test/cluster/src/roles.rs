@@ -168,25 +168,24 @@ fn copy(port: &Port, client: Endpoint, m: &Message, buffer: &mut [u8]) -> bool {
     port.copy_out(client, m.word(4), buffer).is_ok()
 }
 
-/// `idle SOCKET COUNT`: binds so many endpoints, each a coroutine that waits for a message.
+/// `idle SOCKET COUNT`: binds so many endpoints, each a coroutine, says `bound` and waits for a line: by then they have
+/// been given the right to receive, and each waits for a message.
 pub fn idle(socket: &Path, count: usize) {
-    told_to_end(true);
     let process = attach(socket, "idle");
     let scheduler = dvs::Scheduler::new(&process);
-    let ready = std::rc::Rc::new(std::cell::Cell::new(0));
+    let bound = std::rc::Rc::new(std::cell::Cell::new(0));
+    let told = std::rc::Rc::new(std::cell::Cell::new(false));
     for _ in 0..count {
-        let ready = ready.clone();
+        let (bound, told) = (bound.clone(), told.clone());
         let wait = move |co: &dvs::Co<'_>| {
             let port = co.bind(DC, Endpoint::NONE).unwrap_or_else(|e| give_up("bind", &e));
-            // A user may only call, unless it is given more.
-            let system = port.system();
-            let rights = system.privileges(DC, port.endpoint()).unwrap_or_else(|e| give_up("rights", &e));
-            let rights = dvs::Privileges { calls: dvs::CallSet::ALL, ..rights };
-            let given = system.set_privileges(DC, port.endpoint(), rights);
-            given.unwrap_or_else(|e| give_up("more rights", &e));
-            ready.set(ready.get() + 1);
-            if ready.get() == count {
-                say("ready");
+            bound.set(bound.get() + 1);
+            if bound.get() == count {
+                wait_for_rights();
+                told.set(true);
+            }
+            while !told.get() {
+                co.yield_now();
             }
             match port.receive(Endpoint::ANY, &mut Message::default(), Timeout::Forever) {
                 Ok(()) => panic!("nobody sends anything"),
@@ -196,10 +195,18 @@ pub fn idle(socket: &Path, count: usize) {
         scheduler.spawn(wait).expect("a stack");
     }
     if count == 0 {
-        say("ready");
+        wait_for_rights();
         std::thread::park();
     }
     scheduler.run();
+}
+
+fn wait_for_rights() {
+    say("bound");
+    // An end of the input is noticed by who is told to end.
+    let _ = std::io::stdin().read_line(&mut String::new());
+    told_to_end(true);
+    say("ready");
 }
 
 /// How a client behaves.

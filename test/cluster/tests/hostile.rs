@@ -1,11 +1,12 @@
 //! A hostile process beside honest ones: it hurts itself only, the daemon stays within bounds, and when it is
 //! gone all it held is free again. One test a kind of harm; see `dvs_cluster::hostile`.
 
-use dvs::{Code, Endpoint, Message, Port, Timeout};
+use dvs::{Call, Code, Effect, Endpoint, Message, Port, Privileges, Timeout};
 use dvs_cluster::actor::Actor;
-use dvs_cluster::hostile::{Harm, SLOT};
+use dvs_cluster::hostile::{self, Harm, SLOT};
 use dvs_cluster::measure::{self, Held};
 use dvs_cluster::node::Node;
+use dvs_cluster::raw::Raw;
 use dvs_cluster::{DC, WATCHDOG, WATCHDOG_NS, roles, server};
 use dvs_linux::clock;
 use std::collections::BTreeMap;
@@ -268,4 +269,44 @@ fn a_daemon_without_descriptors_serves_whom_it_has_and_waits() {
     node.wait_status("it lets in again", |s| s.sessions == 1);
     drop(port);
     drop(node.attach().bind(DC, server(1)).unwrap());
+}
+
+#[test]
+fn a_callee_without_the_right_to_relay_sends_nobody_anywhere() {
+    let node = Node::start(DAEMON);
+    node.make_dc();
+    let bind = |slot| node.attach().bind(DC, Endpoint::new(0, slot)).unwrap();
+    let (mut client, third) = (bind(10), bind(12));
+    let source = client.endpoint();
+    let mut raw = Raw::attach(&node.socket(), "relay").unwrap();
+    let hostile = Endpoint::from_raw(raw.bind(Endpoint::NONE.raw()).unwrap().unwrap());
+    let mut call = |raw: &mut Raw, answer: bool| {
+        let client = &mut client;
+        std::thread::scope(|s| {
+            let caller = s.spawn(move || client.sendrec(hostile, &mut Message::new(1), WATCHDOG));
+            while !hostile::redirect(raw, third.endpoint(), &Message::new(9)) {
+                std::thread::yield_now();
+            }
+            let mut m = Message::default();
+            if answer {
+                third.receive(Endpoint::ANY, &mut m, WATCHDOG).unwrap();
+                assert_eq!((m.source(), m.mtype()), (source, 9));
+                third.reply(source, &mut m, WATCHDOG).unwrap();
+            }
+            caller.join().unwrap()
+        })
+    };
+    let refused = call(&mut raw, false).unwrap_err();
+    assert_eq!((refused.code, refused.effect), (Code::BADREQUEST, Effect::Unknown));
+    let nothing = third.receive(Endpoint::ANY, &mut Message::default(), Timeout::Now).unwrap_err();
+    assert_eq!(nothing.code, Code::AGAIN);
+
+    let operator = node.attach();
+    let system = operator.system();
+    let rights = system.privileges(DC, hostile).unwrap();
+    let may = Privileges { calls: rights.calls.with(Call::Relay), ..rights };
+    system.set_privileges(DC, hostile, may).unwrap();
+    call(&mut raw, true).unwrap();
+    system.set_privileges(DC, hostile, rights).unwrap();
+    assert_eq!(call(&mut raw, false).unwrap_err().code, Code::BADREQUEST);
 }

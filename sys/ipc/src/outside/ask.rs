@@ -155,7 +155,7 @@ impl Outside {
         let mut lanes = self.lanes();
         match wanted {
             Some((ix, to)) if lanes.shore(link).is_some() => {
-                lanes.enter(key, Use::Out { ix, to, remote, seq: 0, closed: None });
+                lanes.enter(key, Use::Out { ix, to, remote, seq: 0, closed: None, relays: false });
             }
             _ if lanes.get(key).is_none() => lanes.enter(key, Use::Dead),
             _ => {}

@@ -8,7 +8,9 @@ use crate::port::Port;
 use crate::process::{Core, Held};
 use crate::wait::Wait;
 use dvs_abi::limits::{NOW_GRACE_LOCAL_NS, NOW_GRACE_REMOTE_NS};
-use dvs_abi::{Code, Deadline, Effect, Endpoint, Error, Grant, Kind, Message, Result, Timeout};
+use dvs_abi::{
+    Call, CallSet, Code, Deadline, Effect, Endpoint, Error, Grant, Kind, Message, Result, Timeout,
+};
 use dvs_kern::rendezvous::{Client, Ix, LaneKey};
 
 /// One attempt of a send or sendrec to an endpoint elsewhere. The table is locked on entry.
@@ -206,7 +208,10 @@ pub(crate) fn collect<W: Wait>(port: &Port<W>, dst: Endpoint, m: &mut Message) -
             m.set_route(dst, port.endpoint());
             Ok(Attempt::Over)
         }
-        Outcome::Redirected(to) => Ok(Attempt::Redirected(to)),
+        Outcome::Redirected(to) => {
+            may_relay(port, o, key, dst)?;
+            Ok(Attempt::Redirected(to))
+        }
         Outcome::Failed(Code::MIGRATE, Effect::No) => Ok(Attempt::Repeat),
         Outcome::Failed(code, effect) => Err(Error::new(code, effect).at(dst)),
         Outcome::Closed(effect) => match (closed, effect) {
@@ -219,6 +224,26 @@ pub(crate) fn collect<W: Wait>(port: &Port<W>, dst: Endpoint, m: &mut Message) -
         },
         Outcome::Pending | Outcome::Broken => Err(Error::new(Code::IO, Effect::Unknown).at(dst)),
     }
+}
+
+/// Whether `callee`, which wants this call to go on elsewhere, may send it there in our name. Its own library
+/// has looked, but it need not be a library of ours. The daemon is asked once a lane.
+fn may_relay<W: Wait>(port: &Port<W>, o: &Outside, key: LaneKey, callee: Endpoint) -> Result<()> {
+    if let Some(Use::Out { relays: true, .. }) = o.lanes().get(key) {
+        return Ok(());
+    }
+    let request = Request::GetPriv { dc: port.dc().0, endpoint: callee.raw() };
+    let answer = ask(port.process(), port.home(), request, Deadline::NEVER);
+    match answer {
+        Ok(Answer::Privileges(p)) if CallSet(p.calls).has(Call::Relay) => {}
+        _ => return Err(Error::new(Code::BADREQUEST, Effect::Unknown).at(callee)),
+    }
+    if let Some(Use::Out { relays, to, .. }) = o.lanes().get_mut(key)
+        && *to == callee
+    {
+        *relays = true;
+    }
+    Ok(())
 }
 
 /// Takes the message of call `seq` out of a lane; false when it is gone.

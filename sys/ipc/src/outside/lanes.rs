@@ -23,8 +23,9 @@ pub(super) struct Shore {
 /// What a lane is for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Use {
-    /// `ix` of ours calls `to`; `seq` of the call under way, zero for none.
-    Out { ix: Ix, to: Endpoint, remote: bool, seq: u64, closed: Option<Code> },
+    /// `ix` of ours calls `to`; `seq` of the call under way, zero for none. `relays`: `to` is known to be
+    /// allowed to hand our requests on.
+    Out { ix: Ix, to: Endpoint, remote: bool, seq: u64, closed: Option<Code>, relays: bool },
     /// `from` calls `ix` of ours.
     In {
         ix: Ix,

@@ -46,12 +46,13 @@ impl Node {
         self.out.push(Command::Reply { session, id, result });
     }
 
-    pub(crate) fn connected(&mut self, session: SessionId, id: u64, pid: u32, name: String) {
+    pub(crate) fn connected(&mut self, session: SessionId, id: u64, new: Session) {
         if self.sessions.contains_key(&session) || self.sessions.len() > SESSIONS_MAX {
             self.out.push(Command::Close { session, why: "too many sessions" });
             return;
         }
-        self.sessions.insert(session, Session::new(pid, name));
+        let pid = new.pid;
+        self.sessions.insert(session, new);
         let node = self.config.me.0;
         let welcome = Answer::Welcome { version: crate::control::VERSION, session, node };
         self.reply(session, id, Ok(Outcome::Answer(welcome)));
@@ -64,6 +65,9 @@ impl Node {
         let Some(known) = self.sessions.get(&session) else { return };
         if known.waits.contains_key(&id) {
             return self.reply(session, id, Err(Error::early(Code::INVAL)));
+        }
+        if let Err(error) = self.authorize(session, &request) {
+            return self.reply(session, id, Err(error));
         }
         let others_see = matters_to_others(&request);
         match self.decide(session, id, request) {

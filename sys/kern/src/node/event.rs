@@ -16,8 +16,8 @@ pub const PROXY: SessionId = 0;
 #[allow(missing_docs)]
 pub enum Event {
     /// A process said hello (request `id`) and its memories were found good; or an administrator came
-    /// (`pid` 0).
-    Connected { session: SessionId, id: u64, pid: u32, name: String },
+    /// (`pid` 0). `operator`: it runs as root or as the daemon's user.
+    Connected { session: SessionId, id: u64, pid: u32, operator: bool, name: String },
     /// It asks.
     Request { session: SessionId, id: u64, request: Request },
     /// Its process or its socket is gone; the exit code if it is known.

@@ -21,6 +21,7 @@
 //! | [`cluster`] | which containers exist on which nodes, agreed by all nodes |
 //! | [`dc`], [`descriptor`], [`lease`] | the table of a container, one entry of it, who may hand out which slots |
 //! | [`session`], [`link`] | processes of this node and the memory they share |
+//! | `authority` | who may ask for what concerns others |
 //! | `bind`, `lanes`, `wait`, `heard`, `privileges`, `migrate`, `directory`, `deadlock`, `query` | the rules, by subject |
 
 pub mod cluster;
@@ -33,6 +34,7 @@ pub mod link;
 pub mod record;
 pub mod session;
 
+mod authority;
 mod bind;
 mod container;
 mod deadlock;
@@ -93,7 +95,7 @@ impl Node {
     pub fn new(config: NodeConfig) -> Self {
         let peers = config.nodes.iter().map(|n| (n.id.0, PeerState::default())).collect();
         let mut sessions = BTreeMap::new();
-        sessions.insert(PROXY, Session::new(config.pid, "proxy".into()));
+        sessions.insert(PROXY, Session::new(config.pid, true, "proxy".into()));
         Node {
             config,
             cluster: Cluster::default(),
@@ -129,7 +131,9 @@ impl Node {
         self.now = now;
         self.next_turn();
         match event {
-            Event::Connected { session, id, pid, name } => self.connected(session, id, pid, name),
+            Event::Connected { session, id, pid, operator, name } => {
+                self.connected(session, id, Session::new(pid, operator, name));
+            }
             Event::Request { session, id, request } => self.request(session, id, request),
             Event::Died { session, code } => self.session_died(session, code),
             Event::PidGone { pid } => self.pid_gone(pid),

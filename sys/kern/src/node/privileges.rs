@@ -5,7 +5,7 @@ use super::dispatch::{DONE, Outcome};
 use super::event::{Command, CopySide, PROXY, SessionId};
 use super::record::Record;
 use crate::control::{Answer, CopyPart, Event as Told, WirePrivileges, board};
-use dvs_abi::{Code, Endpoint, Error};
+use dvs_abi::{Call, Code, Endpoint, Error};
 
 impl Node {
     pub(crate) fn get_priv(&self, dc: u16, endpoint: Endpoint) -> Result<Outcome, Error> {
@@ -41,6 +41,10 @@ impl Node {
             let Some(lane) = self.links.get(link).and_then(|l| l.lane(*number)) else { continue };
             let target = Endpoint::from_raw(lane.to);
             if lane.from != endpoint.raw() {
+                if old.calls.has(Call::Relay) && !new.calls.has(Call::Relay) {
+                    // Callers ask once a lane whether this one may relay.
+                    close.push((*link, *number, Code::MIGRATE));
+                }
                 continue;
             }
             if c.is_system(target.slot()) && !new.may_call(target.slot() + tasks) {

@@ -12,6 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Session {
     /// Its process; 0 for an administrator.
     pub pid: u32,
+    /// Its process runs as root or as the daemon's own user: it may manage the system.
+    pub operator: bool,
     /// Its program.
     pub name: String,
     /// What is bound in it (standbys included).
@@ -36,9 +38,10 @@ pub struct Session {
 
 impl Session {
     /// A session that holds nothing.
-    pub fn new(pid: u32, name: String) -> Self {
+    pub fn new(pid: u32, operator: bool, name: String) -> Self {
         Session {
             pid,
+            operator,
             name,
             endpoints: BTreeSet::new(),
             links: BTreeMap::new(),
