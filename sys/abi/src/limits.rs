@@ -69,8 +69,8 @@ pub const PAIR_LINKS_MAX: usize = 160;
 pub const SESSION_WAITS_MAX: usize = SESSION_ENDPOINTS_MAX;
 /// Endpoints one session may ask to hear the end of.
 pub const SESSION_WATCHES_MAX: usize = SESSION_ENDPOINTS_MAX;
-/// Ends of processes an endpoint is to be told of and has not received; further ones are not told. One for each
-/// endpoint of a node.
+/// Ends of processes an endpoint is to be told of and has not received; further ones are not told. One for
+/// each endpoint of a node.
 pub const WARNINGS_MAX: usize = NODE_ENDPOINTS_MAX;
 /// Calls a server may have consumed and not answered; the next receive waits for a reply to go out.
 pub const UNANSWERED_MAX: usize = 65_536;

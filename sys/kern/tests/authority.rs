@@ -1,10 +1,11 @@
 //! Who may ask for what: operators, servers, user processes and strangers.
 
 use dvs_abi::{Call, CallSet, Code, Endpoint};
-use dvs_kern::control::{Answer, BindKind, Request, WirePrivileges};
+use dvs_kern::control::{Answer, BindKind, Event as Told, Request, WirePrivileges};
 use dvs_kern::node::Node;
 use dvs_kern::node::config::NodeConfig;
 use dvs_kern::node::event::{Command, Event};
+use std::collections::VecDeque;
 
 const DC: u16 = 1;
 /// The first user slot of the container made here.
@@ -41,13 +42,22 @@ impl World {
         session
     }
 
+    /// Asks; every session takes in its news at once, as some answers wait for that.
     fn ask(&mut self, session: u32, request: Request) -> Result<Answer, Code> {
-        let commands = self.node.handle(Event::Request { session, id: 9, request }, 0);
-        let reply = commands.into_iter().find_map(|c| match c {
-            Command::Reply { session: s, id: 9, result } if s == session => Some(result),
-            _ => None,
-        });
-        reply.expect("every request here is answered at once").map_err(|e| Code::from_i32(e.code).unwrap())
+        let mut commands = VecDeque::from(self.node.handle(Event::Request { session, id: 9, request }, 0));
+        while let Some(command) = commands.pop_front() {
+            match command {
+                Command::Reply { session: s, id: 9, result } if s == session => {
+                    return result.map_err(|e| Code::from_i32(e.code).unwrap());
+                }
+                Command::Tell { session, event: Told::Mark { mark }, .. } => {
+                    let request = Request::Heard { mark };
+                    commands.extend(self.node.handle(Event::Request { session, id: 0, request }, 0));
+                }
+                _ => {}
+            }
+        }
+        panic!("every request here is answered at once");
     }
 
     fn bind(&mut self, session: u32, endpoint: i32) -> Result<Answer, Code> {

@@ -27,7 +27,7 @@ impl World {
         let node = Node::new(NodeConfig { me: NodeId(0), pid: 1, nodes, first_generation: 0 });
         let mut w = World { node, now: 0, id: 1, answers: Vec::new(), news: Vec::new() };
         for session in [ASKER, TARGET, OTHER] {
-            w.feed(Event::Connected { session, id: 1, pid: 100 + session, name: "p".into() });
+            w.feed(Event::Connected { session, id: 1, pid: 100 + session, operator: true, name: "p".into() });
         }
         let none = Endpoint::NONE.raw();
         let (name, nodes) = (String::from("d"), vec![0]);

@@ -168,8 +168,8 @@ fn copy(port: &Port, client: Endpoint, m: &Message, buffer: &mut [u8]) -> bool {
     port.copy_out(client, m.word(4), buffer).is_ok()
 }
 
-/// `idle SOCKET COUNT`: binds so many endpoints, each a coroutine, says `bound` and waits for a line: by then they have
-/// been given the right to receive, and each waits for a message.
+/// `idle SOCKET COUNT`: binds so many endpoints, each a coroutine, says `bound` and waits for a line: by then
+/// they have been given the right to receive, and each waits for a message.
 pub fn idle(socket: &Path, count: usize) {
     let process = attach(socket, "idle");
     let scheduler = dvs::Scheduler::new(&process);

@@ -44,7 +44,8 @@ pub fn nothing_is_left_out(home: &dyn Home, tests: &[(&str, &str)]) {
     assert_eq!(tests, wanted, "the tests of {}", home.name());
 }
 
-/// Makes a test of every scenario that applies, for the home the function `home` gives; `$class` is the row of
+/// Makes a test of every scenario that applies, for the home the function `home` gives; `$class` is the row
+/// of
 /// [`applies!`](crate::applies) it belongs to.
 #[macro_export]
 macro_rules! conform_tests {

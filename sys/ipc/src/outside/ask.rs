@@ -230,7 +230,8 @@ pub(crate) fn catch_up<W: Wait>(process: &Process, home: &W) {
     let Some(o) = process.shared().outside() else { return };
     let puzzled = o.puzzled_times();
     let until = Deadline::from_ns(process.shared().host().now().saturating_add(CATCH_UP_NS));
-    // Without an answer it is as if the peer had rung later; a daemon that is stuck is not asked again for it.
+    // Without an answer it is as if the peer had rung later; a daemon that is stuck is not asked again for
+    // it.
     let _ = ask(process, home, Request::DvsInfo, until);
     o.caught_up(puzzled);
 }

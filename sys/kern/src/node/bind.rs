@@ -397,7 +397,8 @@ impl Node {
         }
     }
 
-    /// Tells who wants to know that a process ended (facts §2.5.3), wherever it is. Nobody learns of a failure.
+    /// Tells who wants to know that a process ended (facts §2.5.3), wherever it is. Nobody learns of a
+    /// failure.
     fn warn(&mut self, dc: u16, d: &Descriptor, code: i32) {
         let Ok(c) = self.dc(dc) else { return };
         let own = d.privileges.warn;

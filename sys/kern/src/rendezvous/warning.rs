@@ -1,8 +1,8 @@
 //! The news that a process ended, for the endpoint that wants to know (facts §2.5.3).
 //!
 //! The reference system has the dying process call its warn endpoint. Here it is gone by then, so the system
-//! says it in its name: an ordinary message in the queue, which waits for its turn like every other, but whose
-//! sender waits for nothing. It needs no answer.
+//! says it in its name: an ordinary message in the queue, which waits for its turn like every other, but
+//! whose sender waits for nothing. It needs no answer.
 
 use super::slot::{Entry, Warning};
 use super::{Cmd, Ix, Outcome, Party, Rendezvous};
@@ -10,8 +10,8 @@ use dvs_abi::limits::WARNINGS_MAX;
 use dvs_abi::{Code, Endpoint, Kind, Message};
 
 impl Rendezvous {
-    /// The process of `source` ended with `code`: `dst` receives a message of type `mtype` with the code in its
-    /// first word and -1 in its second.
+    /// The process of `source` ended with `code`: `dst` receives a message of type `mtype` with the code in
+    /// its first word and -1 in its second.
     ///
     /// # Errors
     /// `NOSPC` when `dst` has as many of them waiting as it may.

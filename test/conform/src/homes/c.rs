@@ -32,8 +32,8 @@ pub fn build(actor: &Path) -> PathBuf {
     program
 }
 
-/// Changes when one of the files does. (To read the library, some fifty megabytes, would take longer than many
-/// a test.)
+/// Changes when one of the files does. (To read the library, some fifty megabytes, would take longer than
+/// many a test.)
 fn state_of(files: &[PathBuf]) -> u64 {
     let mut hash = DefaultHasher::new();
     for file in files {
