@@ -38,6 +38,17 @@ impl Fail {
         Fail { code: 4, what: what.to_string(), next: None }
     }
 
+    /// No daemon answers there.
+    pub fn gone(what: impl Display) -> Self {
+        Fail { code: 3, what: what.to_string(), next: None }
+    }
+
+    /// A daemon refused, with the number of an error and its reason.
+    pub fn refused(code: i32, why: impl Display) -> Self {
+        let code = Code::from_i32(code).map_or(1, |c| Fail::from(Error::early(c)).code);
+        Fail { code, what: why.to_string(), next: None }
+    }
+
     /// What to type next.
     pub fn next(mut self, next: impl Display) -> Self {
         self.next = Some(next.to_string());

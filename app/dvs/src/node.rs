@@ -2,7 +2,7 @@
 
 use crate::fail::{Done, Fail};
 use dvs::{Code, DcInfo, Endpoint};
-use dvs_ipc::control::{Answer, Request};
+use dvs_ipc::control::{Answer, NodeInfo, Request};
 use dvs_linux::paths;
 use dvsd::admin::{AdminAnswer, AdminRequest, Status};
 use dvsd::client::AdminClient;
@@ -115,28 +115,85 @@ impl Node {
     /// The node with this name or number.
     pub fn node_id(&self, wanted: &str) -> Done<u16> {
         let status = self.status()?;
-        if wanted == status.name {
-            return Ok(status.node);
-        }
-        let number = wanted.strip_prefix('n').unwrap_or(wanted).parse::<u16>().ok();
-        status
-            .nodes
-            .iter()
-            .find(|n| n.name == wanted || Some(n.node) == number)
+        named(&status.nodes, wanted)
             .map(|n| n.node)
             .ok_or_else(|| Fail::missing(format!("no node {wanted:?}")).next("see them with: dvs status"))
     }
 }
 
-/// Of several nodes none is meant without a name; then the error names `node0`.
-fn only_one() -> String {
-    let names: Vec<String> = std::fs::read_dir(paths::base_dir())
+/// A node a program is to run on, or whose log is wanted: it may be on another machine.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The daemon of this machine that is asked.
+    pub door: Node,
+    /// The node's number.
+    pub id: u16,
+    /// Its name.
+    pub name: String,
+    /// It is the node of that daemon.
+    pub here: bool,
+}
+
+impl Target {
+    fn new(door: Node, status: &Status, wanted: Option<&str>) -> Option<Target> {
+        let node = named(&status.nodes, wanted.unwrap_or(&status.name))?;
+        Some(Target { door, id: node.node, name: node.name.clone(), here: node.node == status.node })
+    }
+
+    /// The node that was named: that of the daemon `door` leads to, or one it knows. Without a daemon there
+    /// (and unless `door` was named by its folder) any daemon of this machine that knows the node will do.
+    pub fn find(door: &Node, wanted: Option<&str>, by_folder: bool) -> Done<Target> {
+        let asked = door.status();
+        let failed = match asked {
+            Ok(status) => {
+                let missing = || {
+                    let what = format!("node {} knows no node {:?}", status.name, wanted.unwrap_or(""));
+                    Fail::missing(what).next("see them with: dvs status")
+                };
+                return Target::new(door.clone(), &status, wanted).ok_or_else(missing);
+            }
+            Err(f) => f,
+        };
+        let Some(wanted) = wanted.filter(|_| !by_folder) else { return Err(failed) };
+        let mut found: Option<(Target, String)> = None;
+        for name in local_names() {
+            let door = Node { dir: paths::runtime_dir(&name), name };
+            let Ok(status) = door.status() else { continue };
+            let Some(target) = Target::new(door, &status, Some(wanted)) else { continue };
+            let address = named(&status.nodes, wanted).map_or(String::new(), |n| n.address.clone());
+            if found.as_ref().is_some_and(|(_, other)| *other != address) {
+                let what = format!("several systems here have a node {wanted}");
+                return Err(Fail::usage(what).next("say whose is meant with: --runtime-dir DIR"));
+            }
+            found.get_or_insert((target, address));
+        }
+        found.map(|(target, _)| target).ok_or(failed)
+    }
+}
+
+/// The node with this name or number.
+fn named<'a>(nodes: &'a [NodeInfo], wanted: &str) -> Option<&'a NodeInfo> {
+    let number = wanted.strip_prefix('n').unwrap_or(wanted).parse::<u16>().ok();
+    let by_name = nodes.iter().find(|n| n.name == wanted);
+    by_name.or_else(|| nodes.iter().find(|n| Some(n.node) == number))
+}
+
+/// The nodes that run on this machine for this user, or seem to.
+fn local_names() -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(paths::base_dir())
         .into_iter()
         .flatten()
         .flatten()
         .filter(|e| e.path().join("admin").exists())
         .filter_map(|e| e.file_name().into_string().ok())
         .collect();
+    names.sort();
+    names
+}
+
+/// Of several nodes none is meant without a name; then the error names `node0`.
+fn only_one() -> String {
+    let names = local_names();
     match names.as_slice() {
         [only] => only.clone(),
         _ => "node0".to_string(),

@@ -24,12 +24,20 @@ pub enum AdminRequest {
     Waits { dc: Option<u16> },
     /// Asks a process (`force`: makes it) to end: that of an endpoint of this node or another.
     Kill { dc: u16, endpoint: i32, force: bool },
-    /// Events from `since` on; `follow` = go on until the connection is closed.
-    Logs { since: u64, follow: bool },
+    /// Events from `since` on, of this node (`None`) or another; `follow` = go on until the connection is
+    /// closed (this node only).
+    Logs { node: Option<u16>, since: u64, follow: bool },
     /// Adds lines to the log: output of a program started by `dvs run`.
     Log { subject: String, lines: Vec<String> },
     /// A sign of life from a node.
     Ping { node: u16 },
+    /// Start a program on a node. Answered by `Started`, then its output and its end, unless it is detached;
+    /// when the connection is closed before, the program is ended.
+    Run { node: u16, order: RunOrder },
+    /// The programs that were started so, on all nodes.
+    Programs,
+    /// Signal a program that was started so.
+    Signal { node: u16, program: u32, signal: ProgramSignal },
     /// End in order.
     Shutdown,
 }
@@ -44,15 +52,62 @@ pub enum AdminAnswer {
     Procs(Vec<ProcRow>),
     Waits(Vec<WaitRow>),
     Events(Vec<LogEvent>),
-    Pong {
-        node: u16,
-    },
+    Pong { node: u16 },
+    /// The program runs: its number on its node, its process there.
+    Started { program: u32, pid: u32 },
+    /// What it wrote, to standard output or (`error`) to standard error.
+    Output { error: bool, bytes: Vec<u8> },
+    /// It ended: its exit code, or 128 + N when signal N ended it.
+    Ended { code: i32 },
+    /// It was not started, or there is none: the error's number and the reason.
+    Refused { code: i32, why: String },
+    Programs(Vec<ProgramRow>),
     /// These nodes did not answer in time; what is shown is without them.
     Silent(Vec<u16>),
     /// It failed; nothing follows.
     Error(WireError),
     /// Nothing follows.
     End,
+}
+
+/// A program to be started by a daemon.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct RunOrder {
+    /// The container.
+    pub dc: u16,
+    /// The endpoint it is to be; `Endpoint::NONE` for any.
+    pub endpoint: i32,
+    /// The program and its arguments.
+    pub program: Vec<String>,
+    /// The folder it starts in; that of the daemon when there is none.
+    pub folder: Option<String>,
+    /// Nobody waits for it.
+    pub detach: bool,
+}
+
+/// A signal for a program.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum ProgramSignal {
+    Interrupt,
+    HangUp,
+    Terminate,
+    Kill,
+}
+
+/// One program a daemon has started.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub struct ProgramRow {
+    pub node: u16,
+    pub program: u32,
+    pub dc: u16,
+    pub pid: u32,
+    pub name: String,
+    /// The node it was asked for at.
+    pub from: u16,
+    pub detached: bool,
+    pub running_ms: u64,
 }
 
 /// How a node is.

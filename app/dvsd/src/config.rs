@@ -6,6 +6,7 @@
 //! ```toml
 //! node = "alpha"              # this node's name in the list
 //! security = "tls"            # or "plain": no encryption, for a network that is trusted as a whole
+//! remote_programs = false     # true: other nodes may start programs here (`dvs run --node`), see SECURITY.md
 //!
 //! [[nodes]]
 //! id = 0
@@ -84,6 +85,8 @@ pub struct Config {
     pub listen: Option<String>,
     /// Protection of connections.
     pub security: Security,
+    /// Other nodes may start programs here, as the user of the daemon.
+    pub remote_programs: bool,
     /// Timeouts.
     pub timeouts: Timeouts,
     /// Every node, in the same order everywhere.
@@ -112,6 +115,7 @@ struct Raw {
     data_dir: Option<PathBuf>,
     listen: Option<Spanned<String>>,
     security: Option<Spanned<String>>,
+    remote_programs: Option<Spanned<bool>>,
     #[serde(default)]
     timeouts: Timeouts,
     #[serde(default)]
@@ -145,6 +149,7 @@ impl Config {
             data_dir: None,
             listen: None,
             security: Security::default(),
+            remote_programs: false,
             timeouts: Timeouts::default(),
             nodes: vec![line],
         }
@@ -207,12 +212,14 @@ impl Config {
             check.address(listen.span().start, "listen", listen.get_ref())?;
         }
         check.timeouts(&raw.timeouts)?;
+        let remote_programs = check.remote_programs(raw.remote_programs.as_ref(), security)?;
         Ok(Config {
             node: name.into(),
             runtime_dir: raw.runtime_dir,
             data_dir: raw.data_dir,
             listen: raw.listen.map(Spanned::into_inner),
             security,
+            remote_programs,
             timeouts: raw.timeouts,
             nodes,
         })
@@ -272,6 +279,16 @@ impl Check<'_> {
                 Err(self.error(at, format!("security = \"{other}\" is unknown"), remedy))
             }
         }
+    }
+
+    fn remote_programs(&self, value: Option<&Spanned<bool>>, security: Security) -> Result<bool, ConfigError> {
+        let Some((true, at)) = value.map(|v| (*v.get_ref(), v.span().start)) else { return Ok(false) };
+        if security == Security::Plain {
+            let what = "remote_programs = true without encryption lets whoever reaches the port start programs";
+            let remedy = "set security = \"tls\", or remote_programs = false";
+            return Err(self.error(at, what.into(), remedy));
+        }
+        Ok(true)
     }
 
     fn node(&self, raw: &RawNode, many: bool, security: Security) -> Result<NodeLine, ConfigError> {
@@ -362,6 +379,7 @@ mod tests {
             ("[timeouts]\nbroken_ms = 50", 1, "broken_ms = 50"),
             ("[[nodes]]\nid = 99\nname = \"a\"", 2, "99"),
             ("listen = \"nowhere\"", 1, "nowhere"),
+            ("security = \"plain\"\nremote_programs = true", 2, "remote_programs = true"),
             ("[[nodes]]\nid = 0\nname = \"a\"", 1, "node0"),
         ] {
             let e = Config::parse("dvs.toml", text).unwrap_err();

@@ -48,6 +48,10 @@ pub(crate) struct Conn {
     pub pidfd: PidFd,
     /// `None` until it said hello.
     pub memories: Option<Memories>,
+    /// How its process ended, when that is known: it was a program of this daemon.
+    pub ended: Option<i32>,
+    /// It closed its socket, and how its process ends is about to be known.
+    pub leaving: bool,
     queue: VecDeque<(Vec<u8>, Fds)>,
 }
 
@@ -62,7 +66,7 @@ pub(crate) enum Wrote {
 
 impl Conn {
     pub(crate) fn new(socket: Socket, peer: Credentials, pidfd: PidFd) -> Self {
-        Conn { socket, peer, pidfd, memories: None, queue: VecDeque::new() }
+        Conn { socket, peer, pidfd, memories: None, ended: None, leaving: false, queue: VecDeque::new() }
     }
 
     /// Writes a record, or keeps it until the session reads.

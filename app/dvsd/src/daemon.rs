@@ -6,6 +6,7 @@ use crate::conn::{Conn, Fds, Memories, Wrote};
 use crate::desk::{Desk, NodeRecord};
 use crate::log::Log;
 use crate::paths::{self, Runtime};
+use crate::programs::{self, Programs};
 use crate::proxy::{self, CopyEnd, Door, FromProxy, ToProxy, Waker};
 use crate::shared::{Progress, SharedLinks};
 use crate::watch::{self, Watch};
@@ -33,6 +34,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 const RECORDS_A_TURN: usize = 16;
 /// Boards read so lately are not read again.
 const BOARDS_FRESH_NS: u64 = 1_000_000;
+/// A program of ours that closed its socket is given so long to end: then its exit code is known.
+const LEAVING_NS: u64 = 100_000_000;
 
 /// What a descriptor in the poller belongs to: kind in the high half of the token, number in the low.
 mod token {
@@ -53,6 +56,7 @@ pub struct Daemon {
     pub(crate) node: Node,
     pub(crate) log: Log,
     pub(crate) desk: Desk,
+    pub(crate) programs: Programs,
     pub(crate) started: u64,
     /// Of the node's key, printed by `dvs status`; empty without TLS.
     pub(crate) fingerprint: String,
@@ -70,6 +74,8 @@ pub struct Daemon {
     next_session: SessionId,
     later: VecDeque<Event>,
     doomed: Vec<(SessionId, String)>,
+    /// Sessions that closed their sockets, and until when their process has time to end.
+    leaving: VecDeque<(u64, SessionId)>,
     /// Nobody is let in: there are no descriptors.
     deaf: bool,
     boards_at: u64,
@@ -116,6 +122,7 @@ impl Daemon {
             config,
             log: Log::new(echo),
             desk: Desk::default(),
+            programs: Programs::default(),
             started,
             fingerprint,
             runtime,
@@ -132,6 +139,7 @@ impl Daemon {
             next_session: PROXY,
             later: VecDeque::new(),
             doomed: Vec::new(),
+            leaving: VecDeque::new(),
             deaf: false,
             boards_at: 0,
         })
@@ -175,8 +183,7 @@ impl Daemon {
         self.log.add("daemon", format!("node {} serves in {}", self.config.node, self.dir().display()));
         let mut ready = Vec::new();
         while !self.stop.load(Ordering::Acquire) {
-            let next = [self.node.next_deadline(), self.desk.next_deadline()].into_iter().flatten().min();
-            let deadline = next.map_or(Deadline::NEVER, Deadline::from_ns);
+            let deadline = self.next_deadline();
             match self.poller.wait(&mut ready, deadline) {
                 Err(e) if e.kind() == ErrorKind::Interrupted => ready.clear(),
                 done => done?,
@@ -188,12 +195,21 @@ impl Daemon {
             if deadline.passed(clock::now()) {
                 self.feed(Event::Tick);
                 self.desk_expire();
+                self.programs_expire();
+                self.leaving_expire();
             }
             self.settle();
             self.desk_follow();
         }
         self.shut();
         Ok(())
+    }
+
+    fn next_deadline(&self) -> Deadline {
+        let leaving = self.leaving.front().map(|(at, _)| *at);
+        let next =
+            [self.node.next_deadline(), self.desk.next_deadline(), self.programs.next_deadline(), leaving];
+        next.into_iter().flatten().min().map_or(Deadline::NEVER, Deadline::from_ns)
     }
 
     /// Ends in order.
@@ -203,6 +219,7 @@ impl Daemon {
         for s in sessions {
             self.tell(s, Told::Closing, Vec::new());
         }
+        self.programs_close();
         self.desk_close();
         self.settle();
         if let Some(door) = &self.door {
@@ -245,6 +262,9 @@ impl Daemon {
             token::ADMIN => self.admin_ready(number, r),
             token::WAKER => self.waker.clear(),
             token::SIGNALS => self.stop.store(true, Ordering::Release),
+            programs::PROCESS => self.program_news(number),
+            programs::OUTPUT => self.program_output(number, 0),
+            programs::ERRORS => self.program_output(number, 1),
             _ => {}
         }
     }
@@ -322,9 +342,31 @@ impl Daemon {
                     };
                     self.on_record(s, numbered, record.fds);
                 }
-                Ok(None) => return self.drop_session(s, "it closed its socket"),
+                Ok(None) => return self.socket_closed(s),
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return,
                 Err(e) => return self.drop_session(s, &format!("its socket failed: {e}")),
+            }
+        }
+    }
+
+    /// A session closed its socket: mostly because its process is ending. Of a program of this daemon the exit
+    /// code is known in a moment, and belongs into the notices of its end.
+    fn socket_closed(&mut self, s: SessionId) {
+        let Some(conn) = self.conns.get_mut(&s) else { return };
+        let pid = conn.peer.pid;
+        if !conn.leaving && self.programs.has_pid(pid) && self.programs.code_of(pid).is_none() {
+            conn.leaving = true;
+            let _ = self.poller.remove(&conn.socket);
+            return self.leaving.push_back((clock::now() + LEAVING_NS, s));
+        }
+        self.drop_session(s, "it closed its socket");
+    }
+
+    fn leaving_expire(&mut self) {
+        let now = clock::now();
+        while let Some((_, s)) = self.leaving.pop_front_if(|(at, _)| *at <= now) {
+            if self.conns.get(&s).is_some_and(|c| c.leaving) {
+                self.drop_session(s, "it closed its socket");
             }
         }
     }
@@ -382,7 +424,8 @@ impl Daemon {
         if conn.memories.is_some() {
             self.log.add("session", format!("{s}: pid {} is gone: {why}", conn.peer.pid));
             self.post(ToProxy::Gone { session: s });
-            self.feed(Event::Died { session: s, code: None });
+            let code = conn.ended.or_else(|| self.programs.code_of(conn.peer.pid));
+            self.feed(Event::Died { session: s, code });
         }
         drop(conn);
         self.hear_again();
@@ -583,6 +626,7 @@ impl Daemon {
                 FromProxy::Down { node } => {
                     self.feed(Event::NodeDown { node });
                     self.desk_node_down(node);
+                    self.programs_node_down(node);
                 }
                 FromProxy::Control { node, bytes } => match control::decode(&bytes) {
                     Ok(record) => self.on_node_record(node, record),

@@ -3,10 +3,11 @@
 //! A question about the whole system goes to every node that is up; their parts are passed on as they come.
 //! When all have answered, or after [`PEERS_NS`], the answer ends, naming those who stayed silent.
 
-use crate::admin::{AdminAnswer, AdminRequest, ProcRow, Status, WaitRow};
+use crate::admin::{AdminAnswer, AdminRequest, ProcRow, ProgramSignal, RunOrder, Status, WaitRow};
 use crate::config::Security;
 use crate::daemon::Daemon;
-use dvs_abi::limits::{ADMIN_QUEUE_MAX, ADMINS_MAX};
+use crate::programs::Asker;
+use dvs_abi::limits::{ADMIN_QUEUE_MAX, ADMINS_MAX, PROGRAM_RECORD_COST};
 use dvs_abi::{Code, Endpoint, Error};
 use dvs_ipc::control::{self, Answer, Request, WireError, board};
 use dvs_kern::node::event::{Event, SessionId};
@@ -35,6 +36,11 @@ pub(crate) enum NodeRecord {
     Rules(Record),
     Ask { id: u64, query: Query },
     Told { id: u64, answer: AdminAnswer },
+    /// So much of a program's output has reached whoever asked `id`; each record counts a little more than
+    /// its bytes.
+    Credit { id: u64, bytes: u32 },
+    /// Whoever asked `id` waits no more.
+    Withdraw { id: u64 },
 }
 
 /// A question to another node.
@@ -44,11 +50,22 @@ pub(crate) enum Query {
     Waits { dc: Option<u16> },
     Kill { dc: u16, endpoint: i32, force: bool },
     Ping,
+    Run(RunOrder),
+    Programs,
+    Signal { program: u32, signal: ProgramSignal },
+    Logs { since: u64 },
+}
+
+/// A part of an answer that waits to be read.
+struct Part {
+    bytes: Vec<u8>,
+    /// Of a program's output: who is to be told that it was read, and what it counts.
+    receipt: Option<(Asker, u32)>,
 }
 
 struct Admin {
     socket: Socket,
-    queue: VecDeque<Vec<u8>>,
+    queue: VecDeque<Part>,
     follows: Option<u64>,
     /// The state machine knows it as a session.
     known: bool,
@@ -58,7 +75,10 @@ struct Admin {
 struct Question {
     admin: SessionId,
     nodes: BTreeSet<u16>,
+    /// When those who have not answered are called silent, ns.
     deadline: u64,
+    /// It started a program: its node is told when nobody waits any more.
+    runs: bool,
 }
 
 /// All administrators and their open questions.
@@ -117,7 +137,13 @@ impl Daemon {
         let Some(admin) = self.desk.admins.remove(&s) else { return };
         let _ = self.poller.remove(&admin.socket);
         self.hear_again();
-        self.desk.questions.retain(|_, q| q.admin != s);
+        let asked: Vec<u64> =
+            self.desk.questions.iter().filter(|(_, q)| q.admin == s).map(|(n, _)| *n).collect();
+        for id in asked {
+            if let Some(q) = self.desk.questions.remove(&id) {
+                self.withdraw_question(id, &q);
+            }
+        }
         if admin.known {
             self.feed(Event::Died { session: s, code: None });
         }
@@ -139,7 +165,10 @@ impl Daemon {
             AdminRequest::Ps { dc } => self.ask_all(s, Query::Ps { dc }, None),
             AdminRequest::Waits { dc } => self.ask_all(s, Query::Waits { dc }, None),
             AdminRequest::Kill { dc, endpoint, force } => self.admin_kill(s, dc, endpoint, force),
-            AdminRequest::Logs { since, follow } => {
+            AdminRequest::Logs { node: Some(n), since, .. } if n != self.node.me().0 => {
+                self.ask_one(s, n, Query::Logs { since });
+            }
+            AdminRequest::Logs { since, follow, .. } => {
                 self.send_logs(s, since);
                 match self.desk.admins.get_mut(&s).filter(|_| follow) {
                     Some(admin) => admin.follows = Some(since),
@@ -148,14 +177,16 @@ impl Daemon {
             }
             AdminRequest::Log { subject, lines } => {
                 for line in lines {
-                    self.log.add(&subject, line);
+                    self.log.add_output(&subject, line.as_bytes());
                 }
                 self.part(s, AdminAnswer::End);
             }
-            AdminRequest::Ping { node } if self.config.nodes.iter().all(|n| n.id != node) => {
-                self.part(s, AdminAnswer::Error(Error::early(Code::BADNODEID).into()));
+            AdminRequest::Ping { node } => self.ask_one(s, node, Query::Ping),
+            AdminRequest::Run { node, order } => self.ask_one(s, node, Query::Run(order)),
+            AdminRequest::Programs => self.ask_all(s, Query::Programs, None),
+            AdminRequest::Signal { node, program, signal } => {
+                self.ask_one(s, node, Query::Signal { program, signal });
             }
-            AdminRequest::Ping { node } => self.ask_all(s, Query::Ping, Some(node)),
             AdminRequest::Shutdown => {
                 self.part(s, AdminAnswer::End);
                 self.stopper().stop();
@@ -187,6 +218,39 @@ impl Daemon {
         }
     }
 
+    /// Asks one node, if there is such a node.
+    fn ask_one(&mut self, s: SessionId, node: u16, query: Query) {
+        if self.config.nodes.iter().all(|n| n.id != node) {
+            return self.part(s, AdminAnswer::Error(Error::early(Code::BADNODEID).into()));
+        }
+        match query {
+            Query::Run(order) if node == self.node.me().0 => {
+                let id = self.question(s, [node].into(), true);
+                self.run_asked(Asker { node, id }, &order);
+            }
+            query => self.ask_all(s, query, Some(node)),
+        }
+    }
+
+    fn question(&mut self, admin: SessionId, nodes: BTreeSet<u16>, runs: bool) -> u64 {
+        self.desk.next_question += 1;
+        let id = self.desk.next_question;
+        let deadline = clock::now() + PEERS_NS;
+        self.desk.questions.insert(id, Question { admin, nodes, deadline, runs });
+        id
+    }
+
+    /// Nobody waits for the answers to a question any more.
+    fn withdraw_question(&mut self, id: u64, question: &Question) {
+        let me = self.node.me().0;
+        for node in question.nodes.iter().filter(|_| question.runs) {
+            match *node == me {
+                true => self.program_withdrawn(Asker { node: me, id }),
+                false => self.send_node(*node, &NodeRecord::Withdraw { id }),
+            }
+        }
+    }
+
     /// Asks one node or all, this one included.
     fn ask_all(&mut self, s: SessionId, query: Query, only: Option<u16>) {
         let me = self.node.me().0;
@@ -194,7 +258,7 @@ impl Daemon {
         let others = self.config.nodes.iter().map(|n| n.id).filter(|n| *n != me && wanted(*n));
         let (up, down): (Vec<u16>, Vec<u16>) = others.partition(|n| self.node.peer(*n).is_some_and(|p| p.up));
         if wanted(me) {
-            for answer in self.answers(&query) {
+            for answer in self.answers(me, &query) {
                 self.part(s, answer);
             }
         }
@@ -204,14 +268,10 @@ impl Daemon {
         if up.is_empty() || self.desk.questions.len() >= QUESTIONS_MAX {
             return self.part(s, AdminAnswer::End);
         }
-        self.desk.next_question += 1;
-        let id = self.desk.next_question;
-        let deadline = clock::now() + PEERS_NS;
-        for node in &up {
-            self.send_node(*node, &NodeRecord::Ask { id, query: query.clone() });
+        let id = self.question(s, up.iter().copied().collect(), matches!(query, Query::Run(_)));
+        for node in up {
+            self.send_node(node, &NodeRecord::Ask { id, query: query.clone() });
         }
-        let nodes = up.into_iter().collect();
-        self.desk.questions.insert(id, Question { admin: s, nodes, deadline });
     }
 
     pub(crate) fn on_node_record(&mut self, node: u16, record: NodeRecord) {
@@ -222,30 +282,43 @@ impl Daemon {
                 }
                 self.feed(Event::Record { node, record });
             }
+            NodeRecord::Credit { id, bytes } => self.program_credit(Asker { node, id }, bytes),
+            NodeRecord::Withdraw { id } => self.program_withdrawn(Asker { node, id }),
+            NodeRecord::Ask { id, query: Query::Run(order) } => self.run_asked(Asker { node, id }, &order),
             NodeRecord::Ask { id, query } => {
-                for answer in self.answers(&query) {
+                for answer in self.answers(node, &query) {
                     self.send_node(node, &NodeRecord::Told { id, answer });
                 }
                 self.send_node(node, &NodeRecord::Told { id, answer: AdminAnswer::End });
             }
-            NodeRecord::Told { id, answer } => {
-                let Some(question) = self.desk.questions.get_mut(&id) else { return };
-                let admin = question.admin;
-                if !question.nodes.contains(&node) {
+            NodeRecord::Told { id, answer } => self.told(node, id, answer),
+        }
+    }
+
+    /// A part of another node's answer (or of a program's of this one).
+    fn told(&mut self, node: u16, id: u64, answer: AdminAnswer) {
+        let Some(question) = self.desk.questions.get_mut(&id) else { return };
+        let admin = question.admin;
+        if !question.nodes.contains(&node) {
+            return;
+        }
+        let mut receipt = None;
+        match &answer {
+            AdminAnswer::End => {
+                question.nodes.remove(&node);
+                if !question.nodes.is_empty() {
                     return;
                 }
-                match answer {
-                    AdminAnswer::End => {
-                        question.nodes.remove(&node);
-                        if question.nodes.is_empty() {
-                            self.desk.questions.remove(&id);
-                            self.part(admin, AdminAnswer::End);
-                        }
-                    }
-                    answer => self.part(admin, answer),
-                }
+                self.desk.questions.remove(&id);
             }
+            // From now on it may take as long as it takes.
+            AdminAnswer::Started { .. } if question.runs => question.deadline = u64::MAX,
+            AdminAnswer::Output { bytes, .. } => {
+                receipt = Some((Asker { node, id }, (bytes.len() + PROGRAM_RECORD_COST) as u32));
+            }
+            _ => {}
         }
+        self.part_with(admin, answer, receipt);
     }
 
     /// Ends questions whose time is over.
@@ -255,6 +328,7 @@ impl Daemon {
             self.desk.questions.iter().filter(|(_, q)| q.deadline <= now).map(|(n, _)| *n).collect();
         for id in over {
             if let Some(q) = self.desk.questions.remove(&id) {
+                self.withdraw_question(id, &q);
                 self.part(q.admin, AdminAnswer::Silent(q.nodes.into_iter().collect()));
                 self.part(q.admin, AdminAnswer::End);
             }
@@ -268,8 +342,9 @@ impl Daemon {
         self.desk_expire();
     }
 
-    /// This node's answer to a question.
-    fn answers(&mut self, query: &Query) -> Vec<AdminAnswer> {
+    /// This node's answer to a question of a node, which may be this one.
+    fn answers(&mut self, from: u16, query: &Query) -> Vec<AdminAnswer> {
+        let refused = |(code, why): (Code, String)| vec![AdminAnswer::Refused { code: code as i32, why }];
         match query {
             Query::Ps { dc } => {
                 self.refresh_boards();
@@ -286,6 +361,19 @@ impl Daemon {
                 Err(code) => vec![AdminAnswer::Error(Error::early(code).into())],
             },
             Query::Ping => vec![AdminAnswer::Pong { node: self.node.me().0 }],
+            Query::Programs => {
+                let rows = self.program_rows();
+                rows.chunks(ROWS).map(|c| AdminAnswer::Programs(c.to_vec())).collect()
+            }
+            Query::Signal { program, signal } => {
+                self.program_signal(from, *program, *signal).map_or_else(refused, |()| Vec::new())
+            }
+            Query::Logs { since } => match self.may_run(from) {
+                Ok(()) => self.log.batches(*since).into_iter().map(AdminAnswer::Events).collect(),
+                Err(e) => refused(e),
+            },
+            // Answered when the program is started, and ends.
+            Query::Run(_) => Vec::new(),
         }
     }
 
@@ -369,14 +457,17 @@ impl Daemon {
     }
 
     fn send_logs(&mut self, s: SessionId, since: u64) {
-        let events: Vec<_> = self.log.since(since).cloned().collect();
-        for chunk in events.chunks(ROWS) {
-            self.part(s, AdminAnswer::Events(chunk.to_vec()));
+        for batch in self.log.batches(since) {
+            self.part(s, AdminAnswer::Events(batch));
         }
     }
 
     /// Writes a part of an answer.
     fn part(&mut self, s: SessionId, answer: AdminAnswer) {
+        self.part_with(s, answer, None);
+    }
+
+    fn part_with(&mut self, s: SessionId, answer: AdminAnswer, receipt: Option<(Asker, u32)>) {
         let Some(admin) = self.desk.admins.get_mut(&s) else { return };
         let bytes = control::encode(&answer)
             .or_else(|e| control::encode(&AdminAnswer::Error(e.into())))
@@ -384,23 +475,31 @@ impl Daemon {
         if admin.queue.len() >= ADMIN_QUEUE_MAX {
             return self.drop_admin(s);
         }
-        admin.queue.push_back(bytes);
+        admin.queue.push_back(Part { bytes, receipt });
         self.desk_flush(s);
     }
 
     fn desk_flush(&mut self, s: SessionId) {
         let Some(admin) = self.desk.admins.get_mut(&s) else { return };
-        while let Some(bytes) = admin.queue.front() {
-            match admin.socket.try_send(bytes, &[]) {
-                Ok(()) => drop(admin.queue.pop_front()),
+        let (mut receipts, mut interest) = (Vec::new(), Interest::Read);
+        while let Some(part) = admin.queue.front() {
+            match admin.socket.try_send(&part.bytes, &[]) {
+                Ok(()) => receipts.extend(admin.queue.pop_front().and_then(|p| p.receipt)),
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
-                    let _ = self.poller.modify(&admin.socket, TOKEN | s as u64, Interest::Write);
-                    return;
+                    interest = Interest::Write;
+                    break;
                 }
                 Err(_) => return self.drop_admin(s),
             }
         }
-        let _ = self.poller.modify(&admin.socket, TOKEN | s as u64, Interest::Read);
+        let _ = self.poller.modify(&admin.socket, TOKEN | s as u64, interest);
+        let me = self.node.me().0;
+        for (asker, bytes) in receipts {
+            match asker.node == me {
+                true => self.program_credit(asker, bytes),
+                false => self.send_node(asker.node, &NodeRecord::Credit { id: asker.id, bytes }),
+            }
+        }
     }
 
     /// Sends new events to those who follow the log.

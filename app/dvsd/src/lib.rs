@@ -19,6 +19,7 @@
 //! | [`admin`], [`client`] | what the command line asks, and how |
 //! | [`mod@serve`] | a daemon from its configuration to its end |
 //! | [`proxy`] | the door to the other nodes |
+//! | `programs` | programs started for `dvs run` |
 //! | [`log`] | events in memory and on standard error |
 #![forbid(unsafe_code)]
 
@@ -31,6 +32,7 @@ pub mod daemon;
 mod desk;
 pub mod log;
 pub mod paths;
+mod programs;
 pub mod proxy;
 pub mod serve;
 mod shared;

@@ -22,6 +22,24 @@ pub fn unblocked(command: &mut Command) -> &mut Command {
     unsafe { command.pre_exec(unblock) }
 }
 
+/// Lets a program be asked to end (SIGTERM) when the thread that starts it ends, however that ends: a program
+/// of a daemon does not outlive the daemon. What the program starts is not meant.
+pub fn ends_with_parent(command: &mut Command) -> &mut Command {
+    let parent = std::process::id();
+    let ask = move || {
+        // SAFETY: sets a number of the calling process alone, and may be called between fork and exec.
+        if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM as libc::c_ulong, 0, 0, 0) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: has no arguments, cannot fail, and may be called between fork and exec.
+        let alive = unsafe { libc::getppid() } as u32 == parent;
+        // The parent ended before the call: nobody is left to hear of the error.
+        if alive { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::ESRCH)) }
+    };
+    // SAFETY: the closure makes async-signal-safe calls alone: no allocation, no lock.
+    unsafe { command.pre_exec(ask) }
+}
+
 /// Blocks SIGINT, SIGTERM and SIGHUP for this thread and those it starts, and gives a descriptor that becomes
 /// readable when one of them arrives. To be called before other threads are started; programs started later
 /// inherit the blocked signals unless they unblock them.
@@ -48,4 +66,29 @@ pub fn termination() -> io::Result<OwnedFd> {
     }
     // SAFETY: a descriptor just made, owned by nobody else.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ends_with_parent, unblocked};
+    use crate::clock::now;
+    use crate::pidfd::PidFd;
+    use dvs_abi::Deadline;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn a_program_ends_with_the_thread_that_started_it() {
+        let started = std::thread::spawn(|| {
+            let mut command = Command::new("cat");
+            ends_with_parent(unblocked(&mut command)).stdin(Stdio::piped()).spawn().unwrap()
+        });
+        // Its standard input stays open, so nothing else ends it.
+        let mut child = started.join().unwrap();
+        let held = PidFd::open(child.id()).unwrap();
+        assert!(held.wait(Deadline::from_ns(now() + 60_000_000_000)).unwrap(), "watchdog");
+        let input = child.stdin.take();
+        assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGTERM));
+        drop(input);
+    }
 }

@@ -95,6 +95,27 @@ pub const ROUTE_COPIES_MAX: usize = SESSION_ENDPOINTS_MAX;
 /// One control record (session or administration socket).
 pub const CONTROL_BYTES_MAX: usize = 64 << 10;
 
+/// Programs a daemon has started and not seen the end of. Each costs it three descriptors.
+pub const PROGRAMS_MAX: usize = 64;
+/// Name, arguments and folder of a program to be started: half of a control record.
+pub const PROGRAM_ORDER_BYTES_MAX: usize = CONTROL_BYTES_MAX / 2;
+/// Output of a program carried in one record.
+pub const PROGRAM_CHUNK_BYTES: usize = 16 << 10;
+/// Output of a program under way to the terminal that shows it, records counted with their cost; then it is
+/// not read until some has arrived, and the program waits as on a slow terminal.
+pub const PROGRAM_WINDOW_BYTES: usize = 256 << 10;
+/// What a record of output counts beside its bytes: with it, all that is under way fits an administrator's
+/// queue, even byte by byte.
+pub const PROGRAM_RECORD_COST: usize = 256;
+/// Output read of a program after its end: what a pipe can hold, and some for those it left running.
+pub const PROGRAM_REST_BYTES: usize = 256 << 10;
+/// Longest line of a program in the log.
+pub const PROGRAM_LINE_BYTES_MAX: usize = 4096;
+/// Lines of programs a daemon remembers for its log, in bytes.
+pub const LOG_OUTPUT_BYTES_MAX: usize = 1 << 20;
+/// Between asking a program to end and making it end.
+pub const PROGRAM_END_NS: u64 = 5_000_000_000;
+
 /// Spin before sleep, when the peer last ran on another core (measured: 10–20 µs outlasts a hand-over).
 pub const SPIN_NS: u64 = 20_000;
 /// The same when shorter spins were in vain and nobody else wants the core: with many clients on two cores a
@@ -134,6 +155,8 @@ pub const FILES_TREE_ENTRIES_MAX: usize = 2 << 20;
 pub const FILES_WORKERS_MAX: usize = 16;
 
 const _: () = {
+    assert!(PROGRAM_CHUNK_BYTES + 1024 < CONTROL_BYTES_MAX && PROGRAM_CHUNK_BYTES < PROGRAM_WINDOW_BYTES);
+    assert!(PROGRAM_WINDOW_BYTES / PROGRAM_RECORD_COST < ADMIN_QUEUE_MAX);
     assert!(FILES_BLOCK_BYTES as u64 <= COPY_BYTES_MAX && FILES_BLOCK_BYTES >= 2 * FILES_PATH_BYTES_MAX);
     assert!(FILES_HASHES_MAX as usize * 32 <= FILES_BLOCK_BYTES);
     assert!(PROCS_MAX < 0x6ace, "a slot must not look like a reserved endpoint");

@@ -21,7 +21,7 @@ pub mod waits;
 
 use crate::cli::{Cli, Command};
 use crate::fail::Done;
-use crate::node::Node;
+use crate::node::{Node, Target};
 use crate::output::Format;
 
 /// What every sub-command is given.
@@ -29,14 +29,26 @@ use crate::output::Format;
 pub struct Context {
     /// The node whose daemon is asked.
     pub node: Node,
+    /// The node as it was named, if it was.
+    pub named: Option<String>,
+    /// The daemon's folder was named.
+    pub by_folder: bool,
     /// What to print.
     pub output: Format,
 }
 
+impl Context {
+    /// The node that was named, on this machine or another.
+    pub fn target(&self) -> Done<Target> {
+        Target::find(&self.node, self.named.as_deref(), self.by_folder)
+    }
+}
+
 /// Runs the sub-command.
 pub fn run(cli: Cli) -> Done {
+    let by_folder = cli.runtime_dir.is_some();
     let node = Node::find(cli.node.as_deref(), cli.runtime_dir);
-    let context = Context { node, output: cli.output };
+    let context = Context { node, named: cli.node, by_folder, output: cli.output };
     match cli.command {
         Command::Up(c) => c.run(&context),
         Command::Down(c) => c.run(&context),

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 const EXAMPLES: &str = "\
 Examples:
   dvs ps shop
+  dvs ps --programs                  what dvs run has started on other nodes or detached
   dvs ps --output json | jq '.[] | select(.state == \"awaiting\")'";
 
 #[derive(clap::Args, Debug)]
@@ -20,6 +21,21 @@ pub struct Ps {
     /// Also what each node has registered of the others
     #[arg(long)]
     all: bool,
+    /// Instead of endpoints: the programs that daemons have started for dvs run
+    #[arg(long, conflicts_with = "all")]
+    programs: bool,
+}
+
+/// One program as it is shown.
+#[derive(Serialize, Debug)]
+struct ProgramLine {
+    program: String,
+    dc: u16,
+    name: String,
+    pid: u32,
+    from: u16,
+    detached: bool,
+    running_ms: u64,
 }
 
 /// One endpoint as it is shown.
@@ -98,6 +114,9 @@ pub fn rows(context: &Context, dc: Option<&str>, all: bool) -> Done<Vec<Row>> {
 impl Ps {
     /// Shows them.
     pub fn run(&self, context: &Context) -> Done {
+        if self.programs {
+            return self.show_programs(context);
+        }
         let rows = rows(context, self.dc.as_deref(), self.all)?;
         if context.output == Format::Json {
             output::json(&rows)?;
@@ -121,6 +140,51 @@ impl Ps {
         let headings =
             ["dc", "endpoint", "name", "node", "pid", "state", "peer", "for", "sent", "remote", "copies"];
         output::table(&headings, lines.collect());
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn show_programs(&self, context: &Context) -> Done {
+        let dc = self.dc.as_deref().map(|d| context.node.container(d)).transpose()?.map(|d| d.dc);
+        let mut lines = Vec::new();
+        for part in context.node.ask(&AdminRequest::Programs)? {
+            match part {
+                AdminAnswer::Programs(rows) => {
+                    lines.extend(rows.into_iter().filter(|r| dc.is_none_or(|d| d == r.dc)).map(|r| {
+                        ProgramLine {
+                            program: format!("n{}.{}", r.node, r.program),
+                            dc: r.dc,
+                            name: r.name,
+                            pid: r.pid,
+                            from: r.from,
+                            detached: r.detached,
+                            running_ms: r.running_ms,
+                        }
+                    }));
+                }
+                AdminAnswer::Silent(nodes) => {
+                    for n in nodes {
+                        eprintln!("dvs: node n{n} did not answer; its programs are missing here");
+                    }
+                }
+                _ => {}
+            }
+        }
+        if context.output == Format::Json {
+            output::json(&lines)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let rows = lines.iter().map(|l| {
+            vec![
+                l.program.clone(),
+                format!("dc{}", l.dc),
+                l.name.clone(),
+                l.pid.to_string(),
+                format!("n{}", l.from),
+                if l.detached { "nobody" } else { "a terminal" }.to_string(),
+                span(l.running_ms * 1_000_000),
+            ]
+        });
+        output::table(&["program", "dc", "name", "pid", "asked at", "awaited by", "for"], rows.collect());
         Ok(ExitCode::SUCCESS)
     }
 }

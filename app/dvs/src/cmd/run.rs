@@ -1,29 +1,32 @@
 //! `dvs run`
 
+mod here;
+mod there;
+
 use super::Context;
 use crate::fail::{Done, Fail};
 use crate::node;
 use dvs::Endpoint;
-use dvs_linux::paths;
-use dvsd::admin::AdminRequest;
-use dvsd::client::AdminClient;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
-
-/// Longest line that is kept whole in the log.
-const LINE_BYTES: usize = 4096;
+use dvsd::admin::RunOrder;
+use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
 Examples:
   dvs run shop -- ./client
   dvs run shop --endpoint 3 -- ./server --verbose
-  dvs run shop --node n1 -- ./client
+  dvs run shop --node n1 -- kv-server          on another machine
+  dvs run shop --node n1 --detach -- kv-server nobody waits for it: dvs ps --programs, dvs kill --program
 
 The program is told where it is by DVS_SOCKET, DVS_DC and DVS_ENDPOINT: dvs::port_of_run()
-binds it there. Its lines also go to the node's log (dvs logs NAME). Its exit code is that of
-the program (128 + N when signal N ended it).";
+binds it there. Its lines also go to the node's log (dvs logs NAME). The exit code is that of
+the program (128 + N when signal N ended it).
+
+On another machine (and with --detach) the program is started by the node's daemon, as the user
+the daemon runs as, with nothing to read, PATH, HOME and little else of the daemon's environment
+(set more with: -- env NAME=VALUE PROGRAM), in the daemon's folder or that of --chdir. The other
+node must allow it: remote_programs = true in its configuration. Ctrl-C interrupts the program;
+a second one leaves, and the program is ended. It is also ended when this node or the way to it
+fails. With --detach it goes on until it ends, or its daemon does.";
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -33,62 +36,47 @@ pub struct Run {
     /// The endpoint the program is to be (default: any free user slot)
     #[arg(long, value_parser = node::endpoint, allow_hyphen_values = true, value_name = "E")]
     endpoint: Option<Endpoint>,
+    /// The folder the program starts in, on its node
+    #[arg(long, value_name = "FOLDER")]
+    chdir: Option<PathBuf>,
+    /// Do not wait for the program; its number is printed
+    #[arg(long, short)]
+    detach: bool,
     /// The program and its arguments
     #[arg(last = true, required = true, value_name = "PROGRAM")]
     program: Vec<String>,
 }
 
 impl Run {
-    /// Runs it in the foreground.
+    /// Runs it.
     pub fn run(&self, context: &Context) -> Done {
-        let dc = context.node.container(&self.dc)?;
-        let status = context.node.status()?;
-        if dc.nodes & 1 << status.node == 0 {
-            return Err(Fail::new(format!("container {} does not run on node {}", dc.name, status.name))
-                .next(format!("dvs dc add-node {} {}", dc.name, status.name)));
+        let target = context.target()?;
+        let dc = target.door.container(&self.dc)?;
+        if dc.nodes & 1 << target.id == 0 {
+            return Err(Fail::new(format!("container {} does not run on node {}", dc.name, target.name))
+                .next(format!("dvs dc add-node {} {}", dc.name, target.name)));
         }
-        let Some((program, arguments)) = self.program.split_first() else {
-            return Err(Fail::usage("no program"));
-        };
         let endpoint = self.endpoint.unwrap_or(Endpoint::NONE);
-        let mut child = Command::new(program)
-            .args(arguments)
-            .env("DVS_SOCKET", context.node.session_socket())
-            .env("DVS_NODE", context.node.name())
-            .env("DVS_DC", dc.dc.to_string())
-            .env("DVS_ENDPOINT", endpoint.raw().to_string())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|e| Fail::new(e).of(format!("cannot run {program}")))?;
-        let name =
-            Path::new(program).file_name().map_or(program.clone(), |n| n.to_string_lossy().into_owned());
-        let (out, err) = (child.stdout.take(), child.stderr.take());
-        std::thread::scope(|s| {
-            let log = &context.node;
-            s.spawn(|| out.map(|o| copy(o, &mut std::io::stdout(), log.dir(), &name)));
-            s.spawn(|| err.map(|e| copy(e, &mut std::io::stderr(), log.dir(), &name)));
-        });
-        let ended = child.wait().map_err(Fail::new)?;
-        let code = ended.code().unwrap_or_else(|| 128 + ended.signal().unwrap_or(0));
-        Ok(ExitCode::from(code as u8))
+        if target.here && !self.detach {
+            let Some((program, arguments)) = self.program.split_first() else {
+                return Err(Fail::usage("no program"));
+            };
+            let folder = self.chdir.as_deref();
+            return here::run(&target.door, &here::Job { dc: dc.dc, endpoint, program, arguments, folder });
+        }
+        let order = RunOrder {
+            dc: dc.dc,
+            endpoint: endpoint.raw(),
+            program: self.program.clone(),
+            folder: self.chdir.as_deref().map(text).transpose()?,
+            detach: self.detach,
+        };
+        there::run(context, &target, order)
     }
 }
 
-/// Copies lines to where the program would have written them, and to the node's log.
-fn copy(from: impl Read, to: &mut impl Write, dir: &Path, name: &str) {
-    let mut log = AdminClient::connect(&paths::admin_socket(dir)).ok();
-    let mut reader = BufReader::new(from);
-    let mut line = Vec::new();
-    while reader.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
-        // A terminal that is gone does not stop the program.
-        let _ = to.write_all(&line).and_then(|()| to.flush());
-        line.truncate(LINE_BYTES);
-        let text = String::from_utf8_lossy(&line).trim_end().to_string();
-        let request = AdminRequest::Log { subject: name.into(), lines: vec![text] };
-        if log.as_mut().is_some_and(|l| l.all(&request).is_err()) {
-            log = None;
-        }
-        line.clear();
-    }
+/// A path that is to be carried as text.
+fn text(path: &Path) -> Done<String> {
+    let text = path.to_str().ok_or_else(|| Fail::usage(format!("{} is not UTF-8", path.display())))?;
+    Ok(text.to_string())
 }
