@@ -82,6 +82,44 @@ typedef struct dvs_proc_info {
     uint64_t sent_local, sent_remote, copies_local, copies_remote;
 } dvs_proc_info;
 
+/* A container that is to be made. */
+#define DVS_PROCS_DEFAULT 12288
+#define DVS_SYSPROCS_DEFAULT 64
+typedef struct dvs_dc_plan {
+    const char *name;
+    int32_t procs, sysprocs; /* slots from zero up; of these and the tasks, system processes */
+    int32_t warn, warn_type; /* who is told of a process' end, by a message of which type; DVS_NONE: nobody */
+    const uint16_t *nodes;
+    size_t node_count;
+} dvs_dc_plan;
+
+typedef struct dvs_dc_info {
+    uint32_t flags; /* 0 running, 2 free */
+    uint32_t nodes; /* one bit a node */
+    int32_t procs, tasks, sysprocs, warn, warn_type;
+    uint16_t dc;
+    char name[16];
+} dvs_dc_info;
+
+/* The bounds of the system. */
+typedef struct dvs_info {
+    uint64_t copy_bytes;
+    uint32_t nodes, dcs;
+    int32_t procs, tasks, sysprocs;
+    uint16_t node; /* this one */
+    char version[32];
+} dvs_info;
+
+typedef struct dvs_node_info {
+    uint64_t sent, received; /* frames */
+    uint64_t last_sent_ns, last_received_ns;
+    uint32_t flags; /* bits: 2 attached, 4 sending to it, 8 receiving from it; 0 free */
+    uint32_t dcs;   /* one bit a container */
+    uint16_t node;
+    char name[16];
+    char address[128]; /* cut to what fits */
+} dvs_node_info;
+
 /* --- messages as values --- */
 
 static inline void dvs_message_init(dvs_message *m, int32_t type) {
@@ -165,9 +203,27 @@ int dvs_setpriv(const dvs_port *, int32_t endpoint, const dvs_privileges *);
 int dvs_migr_start(const dvs_port *, int32_t endpoint);
 int dvs_migr_rollback(const dvs_port *, int32_t endpoint);
 int dvs_migr_commit(const dvs_port *, int32_t endpoint, uint16_t node, uint32_t pid);
+
+/* --- containers and nodes: no endpoint is needed --- */
+
 /* A container on this node and those of the bit map. */
 int dvs_dc_init(const dvs_process *, uint16_t dc, const char *name, uint32_t nodes);
+int dvs_dc_init_with(const dvs_process *, uint16_t dc, const dvs_dc_plan *);
 int dvs_dc_end(const dvs_process *, uint16_t dc);
+int dvs_add_node(const dvs_process *, uint16_t dc, uint16_t node);
+/* Its endpoints there end. */
+int dvs_del_node(const dvs_process *, uint16_t dc, uint16_t node);
+int dvs_getdcinfo(const dvs_process *, uint16_t dc, dvs_dc_info *);
+int dvs_getdvsinfo(const dvs_process *, dvs_info *);
+/* A negative node: this one. */
+int dvs_getnodeinfo(const dvs_process *, int32_t node, dvs_node_info *);
+/* Ends the binding of an endpoint; EAGAIN where the caller is not bound and so cannot wait for its end. */
+int dvs_unbind_of(const dvs_process *, uint16_t dc, int32_t endpoint, int64_t timeout_us);
+/* Registers an endpoint of another node (the daemons do this by themselves); the endpoint. */
+int dvs_bind_remote(const dvs_process *, uint16_t dc, const char *name, int32_t endpoint, uint16_t node);
+/* Makes a process of this node (0: the caller's) the standby of a primary on `node`; the endpoint. The process
+ * takes it by dvs_wait_bound, which returns when the standby has been promoted. */
+int dvs_bind_standby(const dvs_process *, uint16_t dc, uint32_t pid, int32_t endpoint, uint16_t node);
 
 /* --- the last error of this thread --- */
 

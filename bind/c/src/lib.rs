@@ -11,7 +11,9 @@
 //! - A handle is used by one thread at a time; a null handle or pointer is `INVAL`, never a crash.
 //! - A panic of the library ends in `IO`, it does not unwind into C.
 
+mod args;
 pub mod calls;
+pub mod cluster;
 pub mod error;
 pub mod handle;
 pub mod system;

@@ -44,6 +44,12 @@ static int64_t number(const char *key) { return strtoll(word(key), NULL, 10); }
 static uint64_t unsigned_number(const char *key) { return strtoull(word(key), NULL, 10); }
 static int32_t endpoint(const char *key) { return (int32_t)number(key); }
 
+/* A name; the empty one is written as a dash. */
+static const char *name_of(const char *key) {
+    const char *w = word(key);
+    return strcmp(w, "-") ? w : "";
+}
+
 static int digit(char c) { return c <= '9' ? c - '0' : c - 'a' + 10; }
 
 /* m=type:hex */
@@ -253,7 +259,15 @@ static void bind_me(void) {
     if (kind == 1 && port) {
         return got_endpoint(dvs_bind_process(port, (uint32_t)number("pid"), endpoint("endpoint")));
     }
-    if (kind != 0 && kind < 4) return refused(NOSYS);
+    if (kind == 2) {
+        return got_endpoint(dvs_bind_remote(process, (uint16_t)dc, name_of("name"), endpoint("endpoint"),
+                                            (uint16_t)number("node")));
+    }
+    if (kind == 3) {
+        return got_endpoint(dvs_bind_standby(process, (uint16_t)dc, (uint32_t)number("pid"),
+                                             endpoint("endpoint"), (uint16_t)number("node")));
+    }
+    if (kind == 1) return refused(NOSYS);
     if (port) return refused(DVS_ESLOTUSED);
     r = kind ? dvs_bind_as(process, kind, (uint16_t)dc, endpoint("endpoint"), &port)
              : dvs_bind(process, (uint16_t)dc, endpoint("endpoint"), &port);
@@ -310,6 +324,66 @@ static void set_priv(void) {
     p.level = (int32_t)number("level");
     p.calls = unsigned_number("calls");
     done(dvs_setpriv(port, endpoint("endpoint"), &p));
+}
+
+static void dc_init(void) {
+    uint16_t nodes[64];
+    char name[LINE_BYTES];
+    const char *w;
+    dvs_dc_plan plan = {0};
+    for (w = word("nodes"); *w && plan.node_count < 64; w += *w == ',') {
+        char *end;
+        nodes[plan.node_count++] = (uint16_t)strtoul(w, &end, 10);
+        w = end;
+    }
+    plan.nodes = nodes;
+    snprintf(name, sizeof name, "%s", name_of("name"));
+    plan.name = name;
+    plan.procs = (int32_t)number("procs");
+    plan.sysprocs = (int32_t)number("sysprocs");
+    plan.warn = endpoint("warn");
+    plan.warn_type = (int32_t)number("warn_type");
+    done(dvs_dc_init_with(process, (uint16_t)number("dc"), &plan));
+}
+
+static const char *shown(const char *name) { return *name ? name : "-"; }
+
+static void dc_info(void) {
+    dvs_dc_info i;
+    int r = dvs_getdcinfo(process, (uint16_t)number("dc"), &i);
+    if (r < 0) return failed(r);
+    printf("ok dc=%u flags=%u name=%s nodes=%u procs=%d", i.dc, i.flags, shown(i.name), i.nodes, i.procs);
+    printf(" sysprocs=%d tasks=%d warn=%d\n", i.sysprocs, i.tasks, i.warn);
+}
+
+static void dvs_info_act(void) {
+    dvs_info i;
+    int r = dvs_getdvsinfo(process, &i);
+    if (r < 0) return failed(r);
+    printf("ok copy=%" PRIu64 " dcs=%u node=%u nodes=%u procs=%d", i.copy_bytes, i.dcs, i.node, i.nodes,
+           i.procs);
+    printf(" sysprocs=%d tasks=%d\n", i.sysprocs, i.tasks);
+}
+
+static void node_info(void) {
+    dvs_node_info i;
+    int r = dvs_getnodeinfo(process, (int32_t)number("node"), &i);
+    if (r < 0) return failed(r);
+    printf("ok dcs=%u flags=%u name=%s node=%u", i.dcs, i.flags, shown(i.name), i.node);
+    printf(" received=%" PRIu64 " sent=%" PRIu64 "\n", i.received, i.sent);
+}
+
+/* What needs no endpoint; 0 when the act is none of these. */
+static int cluster(const char *act) {
+    uint16_t dc = (uint16_t)number("dc"), node = (uint16_t)number("node");
+    if (!strcmp(act, "dcinit")) return dc_init(), 1;
+    if (!strcmp(act, "dcend")) return done(dvs_dc_end(process, dc)), 1;
+    if (!strcmp(act, "addnode")) return done(dvs_add_node(process, dc, node)), 1;
+    if (!strcmp(act, "delnode")) return done(dvs_del_node(process, dc, node)), 1;
+    if (!strcmp(act, "dcinfo")) return dc_info(), 1;
+    if (!strcmp(act, "dvsinfo")) return dvs_info_act(), 1;
+    if (!strcmp(act, "nodeinfo")) return node_info(), 1;
+    return 0;
 }
 
 static void grants(void) {
@@ -376,6 +450,7 @@ static void perform(const char *act) {
         printf("ok endpoint=%d pid=%d\n", own, (int)getpid());
         return;
     }
+    if (cluster(act)) return;
     if (!strcmp(act, "fill")) return fill();
     if (!strcmp(act, "hash")) return hash();
     if (!strcmp(act, "hwnotify")) {
@@ -387,6 +462,9 @@ static void perform(const char *act) {
         own = r;
         printf("ok endpoint=%d\n", r);
         return;
+    }
+    if (!port && !strcmp(act, "unbind") && endpoint("endpoint") != DVS_SELF) {
+        return done(dvs_unbind_of(process, (uint16_t)number("dc"), endpoint("endpoint"), number("t")));
     }
     if (!port) return refused(NOTBIND);
     if (!strcmp(act, "unbind")) return unbind_me();
@@ -405,6 +483,10 @@ static void perform(const char *act) {
     if (!strcmp(act, "setpriv")) return set_priv();
     if (!strcmp(act, "migrstart")) return done(dvs_migr_start(port, endpoint("endpoint")));
     if (!strcmp(act, "migrback")) return done(dvs_migr_rollback(port, endpoint("endpoint")));
+    if (!strcmp(act, "migrcommit")) {
+        return done(dvs_migr_commit(port, endpoint("endpoint"), (uint16_t)number("node"),
+                                    (uint32_t)number("pid")));
+    }
     if (!strcmp(act, "serve")) return serve();
     if (!strcmp(act, "call") || !strcmp(act, "post")) return loops(act);
     if (!strcmp(act, "drain")) return drain();

@@ -184,8 +184,10 @@ impl Home for Nodes {
         self.of_kind(self.node(site), self.kinds[index(site)])
     }
 
+    /// In C where the clients are: what needs no endpoint is then tested in C, too.
     fn spawn_on(&mut self, node: u16) -> Box<dyn Remote> {
-        self.of_kind(node, Kind::Rust)
+        let kind = if self.kinds[0] == Kind::C { Kind::C } else { Kind::Rust };
+        self.of_kind(node, kind)
     }
 
     fn cut(&mut self, a: u16, b: u16) {
