@@ -15,9 +15,9 @@ Examples:
 Exit codes: 0 done, 1 failed, 2 wrong arguments or configuration, 3 no daemon, 4 not found,
 5 refused, 6 time ran out.";
 
-/// Containers that span machines.
+/// Containers that span machines: nodes, containers, the programs in them
 #[derive(Parser, Debug)]
-#[command(name = "dvs", version, about, after_help = EXAMPLES, max_term_width = 100)]
+#[command(name = "dvs", version, after_help = EXAMPLES, max_term_width = 100)]
 pub struct Cli {
     /// The node whose daemon is asked (default: the only one that runs here, else node0).
     #[arg(long, global = true, env = "DVS_NODE", value_name = "NAME")]

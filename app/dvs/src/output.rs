@@ -33,8 +33,9 @@ pub fn table(headings: &[&str], rows: Vec<Vec<String>>) {
             Cell::new(text).set_alignment(side)
         }));
     }
+    // Every cell has a blank on both sides; the first one's is not wanted.
     for line in t.to_string().lines() {
-        say(line.trim_end());
+        say(line.strip_prefix(' ').unwrap_or(line).trim_end());
     }
 }
 

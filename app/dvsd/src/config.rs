@@ -338,6 +338,10 @@ impl Check<'_> {
             let what = format!("id = {} is used twice", line.id);
             return Err(self.error(raw.id.span().start, what, "give every node its own number"));
         }
+        if let Some(at) = raw.address.as_ref().filter(|_| nodes.iter().any(|n| n.address == line.address)) {
+            let what = format!("address = \"{}\" is used twice", line.address);
+            return Err(self.error(at.span().start, what, "give every node its own host or port"));
+        }
         if nodes.iter().any(|n| n.name == line.name) {
             let what = format!("name = \"{}\" is used twice", line.name);
             return Err(self.error(raw.name.span().start, what, "give every node its own name"));
@@ -370,12 +374,15 @@ mod tests {
 
     #[test]
     fn errors_name_line_value_and_remedy() {
+        let same = "security = \"plain\"\nnode = \"a\"\n[[nodes]]\nid = 0\nname = \"a\"\naddress = \"h:1\"\n\
+                    [[nodes]]\nid = 1\nname = \"b\"\naddress = \"h:1\"\n";
         let two = "security = \"plain\"\nnode = \"a\"\n[[nodes]]\nid = 0\nname = \"a\"\naddress = \"h:1\"\n\
                    [[nodes]]\nid = 0\nname = \"b\"\naddress = \"h:2\"\n";
         for (text, line, word) in [
             ("noode = 1", 1, "noode"),
             ("\nnode = \"a b\"", 2, "a b"),
-            (two, 8, "twice"),
+            (two, 8, "id = 0 is used twice"),
+            (same, 10, "address = \"h:1\" is used twice"),
             ("[timeouts]\nbroken_ms = 50", 1, "broken_ms = 50"),
             ("[[nodes]]\nid = 99\nname = \"a\"", 2, "99"),
             ("listen = \"nowhere\"", 1, "nowhere"),

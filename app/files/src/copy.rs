@@ -11,6 +11,9 @@
 //! What fails with one file (no permission, it changed) is noted and the rest goes on; what would fail with
 //! every file (the disk is full, a server died) stops all workers. In both cases the same copy, started
 //! again, goes on where this one ended: finished files are kept, unfinished ones compared block by block.
+//!
+//! A copy that makes its target folder would, started again, find that folder and copy into it. Therefore a mark stands
+//! beside such a folder until all is there: the unfinished copy of its name, which says of what.
 
 use crate::entry::FileKind;
 use crate::error::{Cause, FilesError, Refusal};
@@ -91,6 +94,8 @@ pub struct Copier {
     cursor: Mutex<Cursor>,
     report: Mutex<Report>,
     stop: AtomicBool,
+    /// The mark beside the target folder is ours.
+    marked: bool,
     total: Progress,
     files_done: AtomicU64,
     bytes_done: AtomicU64,
@@ -124,9 +129,27 @@ pub fn copy_once(
     Ok(copier.report())
 }
 
+/// What stands beside a folder that is being made of this source.
+fn mark(source: &dyn Side, from: &RelPath) -> Vec<u8> {
+    [b"an unfinished copy of ", source.name().as_bytes(), b":/", from.bytes(), b"\n"].concat()
+}
+
+/// Whether it stands there.
+fn is_marked(target: &dyn Side, to: &RelPath, mark: &[u8]) -> Result<bool, FilesError> {
+    if to.is_root() {
+        return Ok(false);
+    }
+    match target.hashes(to, true, 0, 1) {
+        Ok(hashes) => Ok(hashes == [*blake3::hash(mark).as_bytes()]),
+        // There is none, or it is no file: nobody of ours made it.
+        Err(Cause::Refused(_)) => Ok(false),
+        Err(c) => Err(FilesError::new(target.name(), to.bytes(), "read", c)),
+    }
+}
+
 impl Copier {
     /// Looks at both sides, decides, and makes folders and links. As `cp -r`: into the target when it is a
-    /// folder, else it becomes the target.
+    /// folder (unless an earlier try of the same copy made it), else it becomes the target.
     ///
     /// # Errors
     /// The source is not there, the target's folder is not there, a side does not answer, `TooMany` entries.
@@ -142,11 +165,20 @@ impl Copier {
         let mut to = RelPath::parse(to).map_err(|r| of(target, to, "write", r))?;
         let (items, failures) = scan_source(source, &from)?;
         let there = stat(target, &to)?;
-        if let (Some((_, name)), true) = (from.split(), is_folder(there.as_ref())) {
+        let mark = mark(source, &from);
+        let mut marked = is_folder(there.as_ref()) && is_marked(target, &to, &mark)?;
+        if let (Some((_, name)), true, false) = (from.split(), is_folder(there.as_ref()), marked) {
             to = to.join(name).map_err(|r| of(target, to.bytes(), "write below", r))?;
         }
         let present = scan_target(target, &to, &items)?;
+        let makes = |i: &Item| i.path.is_empty() && act(i, &present, options.always) == Act::MakeFolder;
+        if items.iter().any(makes) {
+            let made = target.write(&to, 0, &mark, blake3::hash(&mark).as_bytes());
+            made.map_err(|c| FilesError::new(target.name(), to.bytes(), "make folder", c))?;
+            marked = true;
+        }
         let mut copier = Copier::plan(from, to, items, &present, options);
+        copier.marked = marked;
         copier.report = Mutex::new(Report { failed: failures.len() as u64, failures, ..Report::default() });
         copier.make_folders(target)?;
         copier.make_links(source, target)?;
@@ -173,6 +205,7 @@ impl Copier {
             cursor: Mutex::new(Cursor { step: 0, block: 0, checking: false }),
             report: Mutex::default(),
             stop: AtomicBool::new(false),
+            marked: false,
             total,
             files_done: AtomicU64::new(0),
             bytes_done: AtomicU64::new(0),
@@ -446,6 +479,10 @@ impl Copier {
                     self.note(FilesError::new(target.name(), to.bytes(), "set the time of", c))?;
                 }
             }
+        }
+        if self.marked && self.report_mut().failed == 0 {
+            let taken = target.discard(&self.to);
+            taken.map_err(|c| FilesError::new(target.name(), self.to.bytes(), "end the copy of", c))?;
         }
         if options.sync {
             let all = |c| FilesError::new(target.name(), self.to.bytes(), "bring to disk", c);

@@ -8,7 +8,8 @@ use crate::fail::{Done, Fail};
 use crate::output::{self, Format, say};
 use dvs::{DcId, Endpoint, Process};
 use dvs_files::copy::Sides;
-use dvs_files::{Client, Copier, FilesError, Options, Progress, Rate, Report, Side, Tree};
+use dvs_files::{Cause, Client, Copier, FilesError, Options, Progress, Rate, Refusal, Report, Side, Tree};
+use rustix::io::Errno;
 use serde::Serialize;
 use std::io::{IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -24,8 +25,9 @@ Examples:
 
 NODE:PATH is below the folder that NODE serves with `dvs files`. As with cp -r: into the target when
 that is a folder, else it becomes the target. What is there already (same length and time) is kept,
-so that an interrupted copy goes on when the same command is given again. Permissions, times, links
-and empty folders are kept; owners are not.";
+so that an interrupted copy goes on when the same command is given again: a folder that an earlier
+try of it has made is told by the file .NAME.dvs-part beside it. Permissions, times, links and empty
+folders are kept; owners are not.";
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -164,17 +166,18 @@ impl Cp {
             eprintln!("dvs: {f}");
         }
         let rate = size((s.bytes as f64 / s.seconds.max(1e-9)) as u64);
-        say(&format!("copied {} files, {} in {:.1} s ({rate}/s)", s.files, size(s.bytes), s.seconds));
-        for (n, what) in [
-            (s.folders, "folders made"),
-            (s.links, "links made"),
-            (s.kept, "files were there already"),
-            (s.ignored, "devices, sockets and pipes left out"),
-            (s.checked, "files compared by digest: they are equal"),
-            (s.failed, "failed; the same command goes on from here"),
+        let files = if s.files == 1 { "file" } else { "files" };
+        say(&format!("copied {} {files}, {} in {:.1} s ({rate}/s)", s.files, size(s.bytes), s.seconds));
+        for (n, one, many) in [
+            (s.folders, "folder made", "folders made"),
+            (s.links, "link made", "links made"),
+            (s.kept, "file was there already", "files were there already"),
+            (s.ignored, "device, socket or pipe left out", "devices, sockets and pipes left out"),
+            (s.checked, "file compared by digest: it is equal", "files compared by digest: they are equal"),
+            (s.failed, "failed; the same command goes on from here", "failed; the same command goes on from here"),
         ] {
             if n > 0 {
-                say(&format!("  {n} {what}"));
+                say(&format!("  {n} {}", if n == 1 { one } else { many }));
             }
         }
         if s.resumed > 0 {
@@ -185,7 +188,10 @@ impl Cp {
 }
 
 fn failed(e: FilesError) -> Fail {
-    Fail::new(e).next("what was copied so far stays; the same command goes on from there")
+    match e.cause {
+        Cause::Refused(Refusal::Os(n)) if n == Errno::NOENT.raw_os_error() => Fail::missing(e),
+        _ => Fail::new(e).next("what was copied so far stays; the same command goes on from there"),
+    }
 }
 
 impl End {
@@ -245,7 +251,10 @@ impl End {
 /// A local path from the root of the disk, its folder's links and `..` resolved here.
 fn local(text: &str, source: bool) -> Done<End> {
     let path = Path::new(text);
-    let fail = |e: std::io::Error| Fail::new(e).of(text);
+    let fail = |e: std::io::Error| match e.kind() {
+        std::io::ErrorKind::NotFound => Fail::missing(e).of(text),
+        _ => Fail::new(e).of(text),
+    };
     let whole = match (path.file_name(), path.parent()) {
         (Some(name), Some(folder)) => {
             let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };

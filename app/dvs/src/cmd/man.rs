@@ -1,5 +1,7 @@
 //! `dvs man`
 
+mod pages;
+
 use crate::cli::Cli;
 use crate::fail::{Done, Fail};
 use clap::CommandFactory;
@@ -11,6 +13,9 @@ use std::process::ExitCode;
 pub struct Man {
     /// The folder to write dvs.1, dvs-up.1, … to
     folder: PathBuf,
+    /// Write the pages of docs/reference/commands instead
+    #[arg(long, hide = true)]
+    markdown: bool,
 }
 
 impl Man {
@@ -18,6 +23,12 @@ impl Man {
     pub fn run(&self) -> Done {
         let fail = |e: std::io::Error| Fail::new(e).of(self.folder.display());
         std::fs::create_dir_all(&self.folder).map_err(fail)?;
+        if self.markdown {
+            for (name, text) in pages::pages(Cli::command()) {
+                std::fs::write(self.folder.join(name), text).map_err(fail)?;
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
         clap_mangen::generate_to(Cli::command(), &self.folder).map_err(fail)?;
         Ok(ExitCode::SUCCESS)
     }

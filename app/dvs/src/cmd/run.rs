@@ -14,8 +14,8 @@ const EXAMPLES: &str = "\
 Examples:
   dvs run shop -- ./client
   dvs run shop --endpoint 3 -- ./server --verbose
-  dvs run shop --node n1 -- kv-server          on another machine
-  dvs run shop --node n1 --detach -- kv-server nobody waits for it: dvs ps --programs, dvs kill --program
+  dvs run shop --node n1 -- kv-server      on another machine
+  dvs run shop --detach -- kv-server       in the background: see dvs ps --programs
 
 The program is told where it is by DVS_SOCKET, DVS_DC and DVS_ENDPOINT: dvs::port_of_run()
 binds it there. Its lines also go to the node's log (dvs logs NAME). The exit code is that of

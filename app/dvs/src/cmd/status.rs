@@ -19,7 +19,8 @@ impl Status {
         }
         let up = span(s.uptime_ms * 1_000_000);
         say(&format!("node {} (n{}), pid {}, version {}, up {up}", s.name, s.node, s.pid, s.version));
-        say(&format!("  connections {}, fingerprint {}", s.security, s.fingerprint));
+        let print = if s.fingerprint.is_empty() { "" } else { ", fingerprint " };
+        say(&format!("  connections {}{print}{}", s.security, s.fingerprint));
         say(&format!(
             "  {} sessions, {} endpoints, {} lanes in {} links, {} containers, {} KiB resident",
             s.sessions, s.endpoints, s.lanes, s.links, s.containers, s.resident_kib
