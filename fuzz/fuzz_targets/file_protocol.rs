@@ -1,6 +1,7 @@
 //! What a file server and its clients write to each other: never panics, and what decodes comes back.
 //!
-//! The first two bytes say how long a second text is, the rest is the message, then a page of a folder's list.
+//! The first two bytes say how long a second text is, the rest is the message, then a page of a folder's
+//! list.
 #![no_main]
 
 use dvs::Message;

@@ -6,26 +6,26 @@ use clap::{Parser, Subcommand};
 
 const EXAMPLES: &str = "\
 Examples:
-  dvs up                              start this machine's node
-  dvs dc create shop                  make a container
-  dvs run shop --endpoint 3 -- ./server   run a program in it
-  dvs ps                              who is there, and who waits for whom
-  dvs cp n0:/data n2:/copy            copy a tree between nodes
+  dvs up                                   start this machine's node
+  dvs dc create shop                       make a container
+  dvs run shop --endpoint 3 -- ./server    run a program in it
+  dvs ps                                   who is there, who waits for whom
+  dvs cp n0:/data n2:/copy                 copy a tree between nodes
 
-Exit codes: 0 done, 1 failed, 2 wrong arguments or configuration, 3 no daemon, 4 not found,
-5 refused, 6 time ran out.";
+Exit codes: 0 done, 1 failed, 2 wrong arguments or configuration, 3 no daemon, 4 not found, \
+5 refused, 6 time ran out. That of dvs run is the program's.";
 
 /// Containers that span machines: nodes, containers, the programs in them
 #[derive(Parser, Debug)]
 #[command(name = "dvs", version, after_help = EXAMPLES, max_term_width = 100)]
 pub struct Cli {
-    /// The node whose daemon is asked (default: the only one that runs here, else node0).
+    /// The node that is meant (default: the only one that runs on this machine, else node0)
     #[arg(long, global = true, env = "DVS_NODE", value_name = "NAME")]
     pub node: Option<String>,
-    /// The folder of the node's sockets, when it is not the usual one.
+    /// The folder of the node's sockets, when it is not the usual one
     #[arg(long, global = true, value_name = "DIR")]
     pub runtime_dir: Option<std::path::PathBuf>,
-    /// What to print.
+    /// What to print: a table for people, or one JSON document
     #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     pub output: Format,
     #[command(subcommand)]
@@ -77,6 +77,23 @@ pub enum Command {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+
+    /// Examples are lines of their own, which fit; prose is cut by the terminal, so a paragraph is one line.
+    #[test]
+    fn help_fits_terminals_of_any_width() {
+        fn check(command: &clap::Command) {
+            let help = command.get_after_help().map_or(String::new(), ToString::to_string);
+            for paragraph in help.split("\n\n") {
+                let prose = paragraph.lines().filter(|l| !l.starts_with(' ')).count();
+                assert!(prose <= 1, "{}: {paragraph}", command.get_name());
+                for line in paragraph.lines().filter(|l| l.starts_with(' ')) {
+                    assert!(line.chars().count() < 80, "{}: {line}", command.get_name());
+                }
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&super::Cli::command());
+    }
 
     #[test]
     fn the_definition_holds_together() {

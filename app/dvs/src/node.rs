@@ -13,25 +13,28 @@ use std::path::PathBuf;
 pub struct Node {
     name: String,
     dir: PathBuf,
+    /// Nobody named it.
+    guessed: bool,
 }
 
 impl Node {
     /// The node in this folder (`--runtime-dir`), or of this name (`--node`, `$DVS_NODE`), or the only one
     /// that runs here, or `node0`.
     pub fn find(name: Option<&str>, dir: Option<PathBuf>) -> Node {
+        let guessed = name.is_none() && dir.is_none();
         let name = match (name, &dir) {
             (Some(name), _) => name.to_string(),
             (None, Some(_)) => "node0".to_string(),
             (None, None) => only_one(),
         };
         let dir = dir.unwrap_or_else(|| paths::runtime_dir(&name));
-        Node { name, dir }
+        Node { name, dir, guessed }
     }
 
     /// The node a configuration describes.
     pub fn of_config(config: &dvsd::Config) -> Node {
         let dir = config.runtime_dir.clone().unwrap_or_else(|| paths::runtime_dir(&config.node));
-        Node { name: config.node.clone(), dir }
+        Node { name: config.node.clone(), dir, guessed: false }
     }
 
     /// Its name.
@@ -52,9 +55,14 @@ impl Node {
     /// A connection to its daemon.
     pub fn connect(&self) -> Done<AdminClient> {
         AdminClient::connect(&paths::admin_socket(&self.dir)).map_err(|e| match e.code {
-            Code::DVSINIT => Fail::from(e)
-                .of(format!("no daemon answers for node {} in {}", self.name, self.dir.display()))
-                .next(format!("start it with: dvs up --node {}", self.name)),
+            Code::DVSINIT if self.guessed && local_names().len() > 1 => {
+                Fail::usage(format!("several nodes run here: {}", local_names().join(", ")))
+                    .next(format!("say which is meant, for example: dvs --node {} ...", local_names()[0]))
+            }
+            Code::DVSINIT => {
+                Fail::gone(format!("no daemon runs for node {} ({})", self.name, self.dir.display()))
+                    .next(format!("start it with: dvs up --node {}", self.name))
+            }
             Code::PERM => Fail::from(e)
                 .of(format!("the daemon in {} belongs to another user", self.dir.display()))
                 .next("use the same user, or sudo"),
@@ -157,7 +165,7 @@ impl Target {
         let Some(wanted) = wanted.filter(|_| !by_folder) else { return Err(failed) };
         let mut found: Option<(Target, String)> = None;
         for name in local_names() {
-            let door = Node { dir: paths::runtime_dir(&name), name };
+            let door = Node { dir: paths::runtime_dir(&name), name, guessed: false };
             let Ok(status) = door.status() else { continue };
             let Some(target) = Target::new(door, &status, Some(wanted)) else { continue };
             let address = named(&status.nodes, wanted).map_or(String::new(), |n| n.address.clone());

@@ -7,10 +7,9 @@ use serde::Serialize;
 /// What to print.
 #[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Format {
-    /// Aligned columns.
+    // No comments for the help: each value would get a paragraph of its own.
     #[default]
     Table,
-    /// One JSON document.
     Json,
 }
 
@@ -23,20 +22,42 @@ pub fn json(value: &impl Serialize) -> Done<()> {
 
 /// Prints rows under headings; nothing but the headings when there are none.
 pub fn table(headings: &[&str], rows: Vec<Vec<String>>) {
+    lines(headings, rows).iter().for_each(|l| say(l));
+}
+
+/// Prints what was done.
+pub fn done(format: Format, text: &str) -> Done<()> {
+    match format {
+        Format::Table => {
+            say(text);
+            Ok(())
+        }
+        Format::Json => json(&serde_json::json!({ "done": text })),
+    }
+}
+
+/// Rows under headings, as lines.
+pub fn lines(headings: &[&str], rows: Vec<Vec<String>>) -> Vec<String> {
     let mut t = Table::new();
     t.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    t.set_header(headings.iter().map(|h| h.to_uppercase()));
+    // A column of numbers is aligned where they end, with its heading.
+    let number =
+        |text: &String| text.is_empty() || text.starts_with(|c: char| c.is_ascii_digit() || c == '-');
+    let numbers: Vec<bool> = (0..headings.len())
+        .map(|i| !rows.is_empty() && rows.iter().all(|r| r.get(i).is_none_or(number)))
+        .collect();
+    let cell = |i: usize, text: String| {
+        let right = numbers.get(i).copied().unwrap_or(false);
+        let side = if right { CellAlignment::Right } else { CellAlignment::Left };
+        Cell::new(text).set_alignment(side)
+    };
+    t.set_header(headings.iter().enumerate().map(|(i, h)| cell(i, h.to_uppercase())));
     for row in rows {
-        t.add_row(row.into_iter().map(|text| {
-            let number = text.starts_with(|c: char| c.is_ascii_digit() || c == '-');
-            let side = if number && text.len() > 1 { CellAlignment::Right } else { CellAlignment::Left };
-            Cell::new(text).set_alignment(side)
-        }));
+        t.add_row(row.into_iter().enumerate().map(|(i, text)| cell(i, text)));
     }
     // Every cell has a blank on both sides; the first one's is not wanted.
-    for line in t.to_string().lines() {
-        say(line.strip_prefix(' ').unwrap_or(line).trim_end());
-    }
+    let text = t.to_string();
+    text.lines().map(|l| l.strip_prefix(' ').unwrap_or(l).trim_end().to_string()).collect()
 }
 
 /// Prints a line; a reader that went away (`dvs ps | head`) ends the program quietly.

@@ -89,17 +89,17 @@ fn tree(at: &Path) {
 fn what_a_copy_prints() {
     let s = Served::start();
     tree(&s.base.path().join("tree"));
-    assert_eq!(
-        s.cp(&["tree", "n0:copy"]),
-        "copied 2 files, 3.0 MiB in T\n  3 folders made\n  1 link made\n"
-    );
+    assert_eq!(s.cp(&["tree", "n0:copy"]), "copied 2 files, 3.0 MiB in T\n  3 folders made\n  1 link made\n");
     assert_eq!(
         s.cp(&["tree", "shop:n0:copy2", "--check", "-j", "1"]),
         "copied 2 files, 3.0 MiB in T\n  3 folders made\n  1 link made\n  2 files compared by digest: they are equal\n"
     );
     // Into the folder that is there; back; and again.
     assert_eq!(s.cp(&["n0:copy", "back"]).lines().next(), Some("copied 2 files, 3.0 MiB in T"));
-    assert_eq!(s.cp(&["n0:copy/letter", "n0:copy2/letter"]), "copied 0 files, 0 B in T\n  1 file was there already\n");
+    assert_eq!(
+        s.cp(&["n0:copy/letter", "n0:copy2/letter"]),
+        "copied 0 files, 0 B in T\n  1 file was there already\n"
+    );
     assert_eq!(std::fs::read_link(s.base.path().join("back/link")).unwrap(), Path::new("letter"));
     let all = json!({
         "files": 2, "kept": 0, "folders": 3, "links": 1, "ignored": 0, "bytes": (3 << 20) + 5, "resumed": 0,
@@ -149,5 +149,9 @@ fn a_killed_copy_goes_on_where_it_was() {
     let names = std::fs::read_dir(&copy).unwrap().map(|f| f.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<String> = names.collect();
     names.sort();
-    assert_eq!(names, ["f0", "f1", "f2", "f3", "f4", "f5", "f6", "f7"], "unfinished copies are left: {again}");
+    assert_eq!(
+        names,
+        ["f0", "f1", "f2", "f3", "f4", "f5", "f6", "f7"],
+        "unfinished copies are left: {again}"
+    );
 }

@@ -165,7 +165,8 @@ fn a_program_runs_on_the_node_that_was_named() {
     let there = pair.ok(0, &["run", "shop", "--node", "1", "--chdir", at, "--", "pwd"]);
     assert_eq!(there.trim(), at);
     // The node that is asked itself runs it as it always did.
-    let here = pair.ok(0, &["run", "shop", "--node", "n0", "--chdir", at, "--", "sh", "-c", "echo $DVS_NODE; pwd"]);
+    let here =
+        pair.ok(0, &["run", "shop", "--node", "n0", "--chdir", at, "--", "sh", "-c", "echo $DVS_NODE; pwd"]);
     assert_eq!(here, format!("n0\n{at}\n"));
     let log = pair.ok(0, &["logs", "--node", "n1", "sh"]);
     assert!(log.contains("sh: n1 0 27342 []") && log.contains("sh: oops"), "{log}");
@@ -186,7 +187,9 @@ fn what_cannot_run_is_said_with_its_reason() {
     assert!(on_n1("home", &["true"], 1).contains("dvs dc add-node home n1"));
     assert!(pair.fails(&["run", "shop", "--node", "n7", "--", "true"], 4).contains("dvs status"));
     let long = "x".repeat(40_000);
-    assert!(pair.fails(&["run", "shop", "--node", "n1", "--", "true", &long], 1).contains("32768 is the most"));
+    assert!(
+        pair.fails(&["run", "shop", "--node", "n1", "--", "true", &long], 1).contains("32768 is the most")
+    );
     assert!(pair.fails(&["kill", "--program", "n1.99"], 1).contains("runs no program 99"));
     assert!(pair.fails(&["kill", "--program", "x"], 2).contains("like n1.4"));
 }
@@ -281,6 +284,23 @@ fn a_detached_program_goes_on_and_can_be_seen_and_ended() {
     assert!(pids.iter().all(|p| !PathBuf::from(format!("/proc/{p}")).exists()), "programs are left");
 }
 
+/// Its notices of an end carry that code, see `dvs_kern`: the daemon is the parent.
+#[test]
+fn the_daemon_knows_how_the_session_of_a_program_ended() {
+    let pair = Pair::start(true);
+    let (exe, dir) = (env!("CARGO_BIN_EXE_dvs"), pair.dir(1));
+    let files = [exe, "--runtime-dir", dir.to_str().unwrap(), "files", "shop", "--root", "/tmp"];
+    for (force, code) in [(false, 143), (true, 137)] {
+        pair.ok(0, &[&["run", "shop", "--node", "n1", "--detach", "--"], &files[..]].concat());
+        until("it serves", || pair.ok(0, &["ps", "shop"]).contains("dvs-files"));
+        let force = if force { &["--force"][..] } else { &[] };
+        pair.ok(0, &[&["kill", "shop", "14"], force].concat());
+        let ended = format!("(exit code {code})");
+        until("its session has ended", || pair.ok(1, &["logs", "session"]).contains(&ended));
+        until("its endpoints are free", || !pair.ok(0, &["ps", "shop"]).contains("dvs-files"));
+    }
+}
+
 #[test]
 fn a_node_that_dies_ends_what_it_runs_and_what_waits_for_it() {
     let mut pair = Pair::start(true);
@@ -303,7 +323,8 @@ fn a_program_ends_when_the_node_it_was_typed_at_dies() {
     let mut pair = Pair::start(true);
     let (mut child, mut out) = pair.start_sh("echo $$; while :; do sleep 0.05; done");
     let held = process(&mut out);
-    let detached = pair.ok(0, &["run", "shop", "--node", "n1", "-d", "--output", "json", "--", "sleep", "1000"]);
+    let detached =
+        pair.ok(0, &["run", "shop", "--node", "n1", "-d", "--output", "json", "--", "sleep", "1000"]);
     let detached: Value = serde_json::from_str(&detached).unwrap();
     pair.daemons[0].kill().unwrap();
     pair.daemons[0].wait().unwrap();

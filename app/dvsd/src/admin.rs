@@ -52,15 +52,28 @@ pub enum AdminAnswer {
     Procs(Vec<ProcRow>),
     Waits(Vec<WaitRow>),
     Events(Vec<LogEvent>),
-    Pong { node: u16 },
+    Pong {
+        node: u16,
+    },
     /// The program runs: its number on its node, its process there.
-    Started { program: u32, pid: u32 },
+    Started {
+        program: u32,
+        pid: u32,
+    },
     /// What it wrote, to standard output or (`error`) to standard error.
-    Output { error: bool, bytes: Vec<u8> },
+    Output {
+        error: bool,
+        bytes: Vec<u8>,
+    },
     /// It ended: its exit code, or 128 + N when signal N ended it.
-    Ended { code: i32 },
+    Ended {
+        code: i32,
+    },
     /// It was not started, or there is none: the error's number and the reason.
-    Refused { code: i32, why: String },
+    Refused {
+        code: i32,
+        why: String,
+    },
     Programs(Vec<ProgramRow>),
     /// These nodes did not answer in time; what is shown is without them.
     Silent(Vec<u16>),

@@ -95,7 +95,7 @@ pub struct Config {
 
 /// What is wrong, where, and what to do.
 #[derive(thiserror::Error, Clone, PartialEq, Eq, Debug)]
-#[error("{file}:{line}: {what}\n  {remedy}")]
+#[error("{file}{}: {what}\n  {remedy}", if *line == 0 { String::new() } else { format!(":{line}") })]
 pub struct ConfigError {
     /// The file.
     pub file: String,
@@ -164,7 +164,8 @@ impl Config {
             file: path.display().to_string(),
             line: 0,
             what: format!("cannot be read: {e}"),
-            remedy: "name an existing file with --config, or leave it out for a system of one node".into(),
+            remedy: "name a file that can be read with --config, or leave it out for a system of one node"
+                .into(),
         })?;
         Config::parse(&path.display().to_string(), &text)
     }
@@ -281,10 +282,15 @@ impl Check<'_> {
         }
     }
 
-    fn remote_programs(&self, value: Option<&Spanned<bool>>, security: Security) -> Result<bool, ConfigError> {
+    fn remote_programs(
+        &self,
+        value: Option<&Spanned<bool>>,
+        security: Security,
+    ) -> Result<bool, ConfigError> {
         let Some((true, at)) = value.map(|v| (*v.get_ref(), v.span().start)) else { return Ok(false) };
         if security == Security::Plain {
-            let what = "remote_programs = true without encryption lets whoever reaches the port start programs";
+            let what =
+                "remote_programs = true without encryption lets whoever reaches the port start programs";
             let remedy = "set security = \"tls\", or remote_programs = false";
             return Err(self.error(at, what.into(), remedy));
         }

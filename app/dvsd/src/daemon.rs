@@ -349,8 +349,8 @@ impl Daemon {
         }
     }
 
-    /// A session closed its socket: mostly because its process is ending. Of a program of this daemon the exit
-    /// code is known in a moment, and belongs into the notices of its end.
+    /// A session closed its socket: mostly because its process is ending. Of a program of this daemon the
+    /// exit code is known in a moment, and belongs into the notices of its end.
     fn socket_closed(&mut self, s: SessionId) {
         let Some(conn) = self.conns.get_mut(&s) else { return };
         let pid = conn.peer.pid;
@@ -422,9 +422,10 @@ impl Daemon {
         let _ = self.poller.remove(&conn.socket);
         let _ = self.poller.remove(&conn.pidfd);
         if conn.memories.is_some() {
-            self.log.add("session", format!("{s}: pid {} is gone: {why}", conn.peer.pid));
-            self.post(ToProxy::Gone { session: s });
             let code = conn.ended.or_else(|| self.programs.code_of(conn.peer.pid));
+            let ended = code.map_or(String::new(), |c| format!(" (exit code {c})"));
+            self.log.add("session", format!("{s}: pid {} is gone: {why}{ended}", conn.peer.pid));
+            self.post(ToProxy::Gone { session: s });
             self.feed(Event::Died { session: s, code });
         }
         drop(conn);

@@ -34,13 +34,24 @@ const QUESTIONS_MAX: usize = 1024;
 #[allow(missing_docs)]
 pub(crate) enum NodeRecord {
     Rules(Record),
-    Ask { id: u64, query: Query },
-    Told { id: u64, answer: AdminAnswer },
+    Ask {
+        id: u64,
+        query: Query,
+    },
+    Told {
+        id: u64,
+        answer: AdminAnswer,
+    },
     /// So much of a program's output has reached whoever asked `id`; each record counts a little more than
     /// its bytes.
-    Credit { id: u64, bytes: u32 },
+    Credit {
+        id: u64,
+        bytes: u32,
+    },
     /// Whoever asked `id` waits no more.
-    Withdraw { id: u64 },
+    Withdraw {
+        id: u64,
+    },
 }
 
 /// A question to another node.

@@ -24,8 +24,8 @@ pub struct LogEvent {
     pub text: String,
 }
 
-/// The last [`LOG_EVENTS_MAX`] events, and the last [`LOG_OUTPUT_BYTES_MAX`] of what programs wrote: a program
-/// that writes much pushes out lines of programs, not what happened to the node.
+/// The last [`LOG_EVENTS_MAX`] events, and the last [`LOG_OUTPUT_BYTES_MAX`] of what programs wrote: a
+/// program that writes much pushes out lines of programs, not what happened to the node.
 #[derive(Debug, Default)]
 pub struct Log {
     events: VecDeque<LogEvent>,

@@ -5,9 +5,9 @@
 //!           ◄──── parts ────                      ◄── Started, Output, Ended ──         ◄ pipes ┘
 //!                                                 ── Credit, Withdraw ──►
 //! ```
-//! The program is a child of this daemon, so the daemon learns its true exit code. Its output is kept in the log
-//! and, unless it is detached, carried to the terminal; not more than a window of it is on the way, then its
-//! pipes are not read and it waits, as it would on a slow terminal.
+//! The program is a child of this daemon, so the daemon learns its true exit code. Its output is kept in the
+//! log and, unless it is detached, carried to the terminal; not more than a window of it is on the way, then
+//! its pipes are not read and it waits, as it would on a slow terminal.
 //!
 //! A program that is not detached ends with whoever waits for it: the terminal goes away (`Withdraw`), or its
 //! node is declared dead. It is asked (SIGTERM), and killed [`PROGRAM_END_NS`] later. All programs end with

@@ -12,8 +12,8 @@
 //! every file (the disk is full, a server died) stops all workers. In both cases the same copy, started
 //! again, goes on where this one ended: finished files are kept, unfinished ones compared block by block.
 //!
-//! A copy that makes its target folder would, started again, find that folder and copy into it. Therefore a mark stands
-//! beside such a folder until all is there: the unfinished copy of its name, which says of what.
+//! A copy that makes its target folder would, started again, find that folder and copy into it. Therefore a
+//! mark stands beside such a folder until all is there: the unfinished copy of its name, which says of what.
 
 use crate::entry::FileKind;
 use crate::error::{Cause, FilesError, Refusal};

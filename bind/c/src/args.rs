@@ -3,16 +3,16 @@
 //! ```text
 //!  C: handle, numbers, pointers ─► call! ─► &Port or &Process, values, slices ─► the call ─► answer ─► C: number
 //! ```
-//! A null pointer is `INVAL` (of memory: `FAULT`), whatever the function; what a pointer that is not null points
-//! to is the caller's promise, and the header says it.
+//! A null pointer is `INVAL` (of memory: `FAULT`), whatever the function; what a pointer that is not null
+//! points to is the caller's promise, and the header says it.
 
 use crate::handle::invalid;
 use dvs::{Code, Endpoint, Error, Message, Result};
 use std::ffi::c_char;
 use std::slice;
 
-/// Makes a function of the header from what it does. The handle is checked and opened first; inside, the handle's
-/// name is the port or process itself.
+/// Makes a function of the header from what it does. The handle is checked and opened first; inside, the
+/// handle's name is the port or process itself.
 macro_rules! call {
     ($(#[$doc:meta])* $name:ident($handle:ident: $of:ty $(, $arg:ident: $ty:ty)*) $body:expr) => {
         $(#[$doc])*

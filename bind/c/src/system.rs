@@ -125,4 +125,3 @@ call! {
         port.system().migrate_commit(port.dc(), ep(endpoint), NodeId(node), pid).map(|()| 0)
     }
 }
-

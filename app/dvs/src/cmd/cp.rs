@@ -19,15 +19,16 @@ use std::sync::Mutex;
 
 const EXAMPLES: &str = "\
 Examples:
-  dvs cp n0:data n2:copy              a tree from the folder node n0 serves to that of n2
-  dvs cp shop:n0:data ./data          of container shop, to this machine
-  dvs cp ./report.pdf n1:/            into the folder node n1 serves
+  dvs cp n0:data n2:copy          from the folder n0 serves to that of n2
+  dvs cp shop:n0:data ./data      of container shop, to this machine
+  dvs cp ./report.pdf n1:/        into the folder node n1 serves
 
-NODE:PATH is below the folder that NODE serves with `dvs files`. As with cp -r: into the target when
-that is a folder, else it becomes the target. What is there already (same length and time) is kept,
-so that an interrupted copy goes on when the same command is given again: a folder that an earlier
-try of it has made is told by the file .NAME.dvs-part beside it. Permissions, times, links and empty
-folders are kept; owners are not.";
+NODE:PATH is below the folder that NODE serves with `dvs files`. As with cp -r: into the target when \
+that is a folder, else it becomes the target.
+
+What is there already (same length and time) is kept, so that an interrupted copy goes on when the \
+same command is given again: a folder that an earlier try of it has made is told by the file \
+.NAME.dvs-part beside it. Permissions, times, links and empty folders are kept; owners are not.";
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -174,7 +175,11 @@ impl Cp {
             (s.kept, "file was there already", "files were there already"),
             (s.ignored, "device, socket or pipe left out", "devices, sockets and pipes left out"),
             (s.checked, "file compared by digest: it is equal", "files compared by digest: they are equal"),
-            (s.failed, "failed; the same command goes on from here", "failed; the same command goes on from here"),
+            (
+                s.failed,
+                "failed; the same command goes on from here",
+                "failed; the same command goes on from here",
+            ),
         ] {
             if n > 0 {
                 say(&format!("  {n} {}", if n == 1 { one } else { many }));

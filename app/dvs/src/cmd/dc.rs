@@ -132,8 +132,7 @@ impl Rm {
                 .next(format!("without a question: dvs dc rm {} --yes", info.name)));
         }
         context.node.call(Request::DcEnd { dc: info.dc })?;
-        say(&format!("container {} is gone", info.name));
-        Ok(())
+        output::done(context.output, &format!("container {} is gone", info.name))
     }
 }
 
@@ -155,8 +154,7 @@ impl NodeOf {
             false => (Request::DelNode { dc: info.dc, node }, "is withdrawn from"),
         };
         context.node.call(request)?;
-        say(&format!("container {} {word} {}", info.name, self.target));
-        Ok(())
+        output::done(context.output, &format!("container {} {word} {}", info.name, self.target))
     }
 }
 

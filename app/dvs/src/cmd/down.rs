@@ -2,7 +2,7 @@
 
 use super::Context;
 use crate::fail::Done;
-use crate::output::say;
+use crate::output;
 use dvsd::admin::AdminRequest;
 use std::process::ExitCode;
 
@@ -26,7 +26,7 @@ impl Down {
             // It ends in any case; waiting only makes the message true.
             let _ = pid.wait(until);
         }
-        say(&format!("node {} is down", status.name));
+        output::done(context.output, &format!("node {} is down", status.name))?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -16,12 +16,12 @@ const SLOTS: [i32; 11] = [14, 28, 27, 26, 25, 24, 23, 13, 12, 11, 10];
 
 const EXAMPLES: &str = "\
 Examples:
-  dvs files shop --root /srv/data               serve a folder to container shop
-  dvs files shop --root / --read-only           only to be copied from
+  dvs files shop --root /srv/data         serve a folder to container shop
+  dvs files shop --root / --read-only     only to be copied from
   dvs files shop --root /srv/data --endpoint 14,28
 
-Everybody in the container may read (and, without --read-only, write) what is below the folder, with the
-rights of the user who started this. No path and no link leads out of it. Ends with Ctrl-C.";
+Everybody in the container may read (and, without --read-only, write) what is below the folder, with \
+the rights of the user who started this. No path and no link leads out of it. Ends with Ctrl-C.";
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]

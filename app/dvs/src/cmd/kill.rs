@@ -3,7 +3,7 @@
 use super::Context;
 use crate::fail::{Done, Fail};
 use crate::node;
-use crate::output::say;
+use crate::output;
 use dvs::Endpoint;
 use dvsd::admin::{AdminAnswer, AdminRequest, ProgramSignal};
 use std::process::ExitCode;
@@ -12,7 +12,7 @@ const EXAMPLES: &str = "\
 Examples:
   dvs kill shop 3
   dvs kill shop 29.g14 --force
-  dvs kill --program n1.4       a program of dvs run --detach, as dvs ps --programs numbers it";
+  dvs kill --program n1.4    of dvs run, as dvs ps --programs numbers it";
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -55,7 +55,7 @@ impl Kill {
                 _ => {}
             }
         }
-        say(&format!("signalled {what}"));
+        output::done(context.output, &format!("signalled {what}"))?;
         Ok(ExitCode::SUCCESS)
     }
 

@@ -12,10 +12,11 @@ const EXAMPLES: &str = "\
 Examples:
   dvs logs --follow
   dvs logs session
-  dvs logs kv-server --node n1       of a node on another machine, if it allows that (remote_programs)
-  dvs logs --output json             one object a line
+  dvs logs kv-server --node n1    on another machine
+  dvs logs --output json          one object a line
 
-The node keeps its last 1024 events, and the last mebibyte of what programs started by dvs run wrote.";
+The node keeps its last 1024 events, and the last mebibyte of what programs started by dvs run wrote. \
+A node on another machine shows them if its configuration says remote_programs = true.";
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]

@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 
 const EXAMPLES: &str = "\
 Examples:
-  dvs ping n1             daemon to daemon
-  dvs ping shop:3 -c 100  a request (type 0, empty) to endpoint 3 of container shop, answered by its server
+  dvs ping n1               daemon to daemon
+  dvs ping shop:3 -c 100    requests to endpoint 3 of container shop
 
-A server that does not know type 0 answers with whatever it answers to unknown requests: the time counts.";
+To an endpoint it sends empty requests of type 0. A server that does not know that type answers with \
+whatever it answers to unknown requests: the time counts.";
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 const EXAMPLES: &str = "\
 Examples:
   dvs ps shop
-  dvs ps --programs                  what dvs run has started on other nodes or detached
+  dvs ps --programs        what dvs run has started elsewhere or detached
   dvs ps --output json | jq '.[] | select(.state == \"awaiting\")'";
 
 #[derive(clap::Args, Debug)]

@@ -17,16 +17,17 @@ Examples:
   dvs run shop --node n1 -- kv-server      on another machine
   dvs run shop --detach -- kv-server       in the background: see dvs ps --programs
 
-The program is told where it is by DVS_SOCKET, DVS_DC and DVS_ENDPOINT: dvs::port_of_run()
-binds it there. Its lines also go to the node's log (dvs logs NAME). The exit code is that of
-the program (128 + N when signal N ended it).
+The program is told where it is by DVS_SOCKET, DVS_DC and DVS_ENDPOINT: dvs::port_of_run() binds it \
+there. Its lines also go to the node's log (dvs logs NAME). The exit code is that of the program \
+(128 + N when signal N ended it).
 
-On another machine (and with --detach) the program is started by the node's daemon, as the user
-the daemon runs as, with nothing to read, PATH, HOME and little else of the daemon's environment
-(set more with: -- env NAME=VALUE PROGRAM), in the daemon's folder or that of --chdir. The other
-node must allow it: remote_programs = true in its configuration. Ctrl-C interrupts the program;
-a second one leaves, and the program is ended. It is also ended when this node or the way to it
-fails. With --detach it goes on until it ends, or its daemon does.";
+On another machine (and with --detach) the program is started by the node's daemon, as the user the \
+daemon runs as, with nothing to read, PATH, HOME and little else of the daemon's environment (set more \
+with: -- env NAME=VALUE PROGRAM), in the daemon's folder or that of --chdir. The other node must allow \
+it: remote_programs = true in its configuration.
+
+Ctrl-C interrupts the program; a second one leaves, and the program is ended. It is also ended when \
+this node or the way to it fails. With --detach it goes on until it ends, or its daemon does.";
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]

@@ -40,10 +40,9 @@ impl Top {
             if context.output == Format::Json {
                 output::json(&rows)?;
             } else {
-                if std::io::stdout().is_terminal() {
-                    say("\x1b[H\x1b[2J");
-                }
-                let lines = rows.iter().take(40).map(|r| {
+                // What fits the screen; all of it where there is none.
+                let (width, height) = screen();
+                let lines = rows.iter().take(height).map(|r| {
                     vec![
                         format!("dc{}", r.dc),
                         r.endpoint.clone(),
@@ -57,7 +56,11 @@ impl Top {
                     ]
                 });
                 let headings = ["dc", "endpoint", "name", "node", "state", "peer", "for", "msg/s", "sent"];
-                output::table(&headings, lines.collect());
+                let lines = output::lines(&headings, lines.collect());
+                if std::io::stdout().is_terminal() {
+                    say("\x1b[H\x1b[2J");
+                }
+                lines.iter().for_each(|l| say(&l.chars().take(width).collect::<String>()));
             }
             before = rows.iter().map(|r| ((r.dc, r.raw), sent(r))).collect();
             looks += 1;
@@ -68,4 +71,13 @@ impl Top {
             std::thread::sleep(Duration::from_secs_f64(self.every.clamp(0.1, 3600.0)));
         }
     }
+}
+
+/// Columns of the terminal, and rows that are left beside headings and prompt; no bound without a terminal.
+fn screen() -> (usize, usize) {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout());
+    let size = size.ok().filter(|s| s.ws_col > 0 && std::io::stdout().is_terminal());
+    size.map_or((usize::MAX, usize::MAX), |s| {
+        (s.ws_col.into(), usize::from(s.ws_row).saturating_sub(3).max(1))
+    })
 }

@@ -3,7 +3,7 @@
 use super::Context;
 use crate::fail::{Done, Fail};
 use crate::node::Node;
-use crate::output::say;
+use crate::output::{self, Format, say};
 use dvsd::Config;
 use std::fs::OpenOptions;
 use std::os::unix::fs::DirBuilderExt;
@@ -20,14 +20,14 @@ Examples:
   dvs up                       a system of one node, no file needed
   dvs up --config node1.toml   a node of a larger system
 
-The file:
-  node = \"n1\"                      # this node, one of the list
-  security = \"tls\"                 # or \"plain\", on a network that is trusted as a whole
+The file (docs/reference/configuration.md has all fields):
+  node = \"n1\"                  # this node, one of the list
+  security = \"tls\"             # or \"plain\", on a trusted network
   [[nodes]]
   id = 0
   name = \"n1\"
   address = \"192.0.2.1:7300\"
-  fingerprint = \"…\"                # from: dvs key --config node1.toml";
+  fingerprint = \"…\"            # from: dvs key --config node1.toml";
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -63,6 +63,10 @@ impl Up {
         let log = self.log_file(&node)?;
         let mut child = self.detach(command, &log)?;
         let status = wait(&node, &mut child, &log)?;
+        if context.output == Format::Json {
+            output::json(&status)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         say(&format!("node {} (n{}) runs, pid {}", status.name, status.node, status.pid));
         if !status.fingerprint.is_empty() && status.nodes.len() > 1 {
             say(&format!("  fingerprint {}", status.fingerprint));

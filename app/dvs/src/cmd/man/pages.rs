@@ -1,5 +1,5 @@
-//! The pages of `docs/reference/commands`: one a sub-command, made of the definition that parses arguments, so they
-//! cannot say anything else than `--help` does.
+//! The pages of `docs/reference/commands`: one a sub-command, made of the definition that parses arguments,
+//! so they cannot say anything else than `--help` does.
 
 use clap::{Arg, Command};
 use std::fmt::Write;
@@ -21,9 +21,7 @@ pub fn pages(mut program: Command) -> Vec<(String, String)> {
     }
     index += "\nEvery command also takes:\n\n";
     arguments(&mut index, program.get_arguments().filter(|a| a.is_global_set()));
-    if let Some(help) = program.get_after_help() {
-        let _ = write!(index, "\n```text\n{}\n```\n", help.to_string().trim());
-    }
+    after(&mut index, &program);
     files.insert(0, ("README.md".into(), index));
     files
 }
@@ -39,11 +37,20 @@ fn page(text: &mut String, command: &Command, nested: bool) {
         text.push('\n');
         arguments(text, own.into_iter());
     }
-    if let Some(help) = command.get_after_help() {
-        let _ = write!(text, "\n```text\n{}\n```\n", help.to_string().trim());
-    }
+    after(text, command);
     for below in command.get_subcommands().filter(|c| c.get_name() != "help") {
         page(text, below, true);
+    }
+}
+
+/// What the help ends with: lines to be typed as they are, prose as prose.
+fn after(text: &mut String, command: &Command) {
+    let help = command.get_after_help().map_or(String::new(), ToString::to_string);
+    for paragraph in help.trim().split("\n\n").filter(|p| !p.is_empty()) {
+        let _ = match paragraph.contains("\n ") {
+            true => write!(text, "\n```text\n{paragraph}\n```\n"),
+            false => write!(text, "\n{paragraph}\n"),
+        };
     }
 }
 

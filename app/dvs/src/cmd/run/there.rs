@@ -1,8 +1,8 @@
 //! A program started by a daemon: of another machine, or of this one when nobody waits for it.
 //!
-//! Its output arrives in parts, and is written as it comes; then its end. A signal for this command is passed on
-//! to the program; a second one, or the terminal going away, ends this command, and the daemons see to it that
-//! the program ends too.
+//! Its output arrives in parts, and is written as it comes; then its end. A signal for this command is passed
+//! on to the program; a second one, or the terminal going away, ends this command, and the daemons see to it
+//! that the program ends too.
 
 use crate::cmd::Context;
 use crate::fail::{Done, Fail};
