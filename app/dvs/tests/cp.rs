@@ -92,7 +92,8 @@ fn what_a_copy_prints() {
     assert_eq!(s.cp(&["tree", "n0:copy"]), "copied 2 files, 3.0 MiB in T\n  3 folders made\n  1 link made\n");
     assert_eq!(
         s.cp(&["tree", "shop:n0:copy2", "--check", "-j", "1"]),
-        "copied 2 files, 3.0 MiB in T\n  3 folders made\n  1 link made\n  2 files compared by digest: they are equal\n"
+        "copied 2 files, 3.0 MiB in T\n  3 folders made\n  1 link made\n  \
+         2 files compared by digest: they are equal\n"
     );
     // Into the folder that is there; back; and again.
     assert_eq!(s.cp(&["n0:copy", "back"]).lines().next(), Some("copied 2 files, 3.0 MiB in T"));

@@ -6,7 +6,7 @@
 //! ```toml
 //! node = "alpha"              # this node's name in the list
 //! security = "tls"            # or "plain": no encryption, for a network that is trusted as a whole
-//! remote_programs = false     # true: other nodes may start programs here (`dvs run --node`), see SECURITY.md
+//! remote_programs = false     # true: other nodes may start programs here, see SECURITY.md
 //!
 //! [[nodes]]
 //! id = 0

@@ -221,8 +221,8 @@ int dvs_getnodeinfo(const dvs_process *, int32_t node, dvs_node_info *);
 int dvs_unbind_of(const dvs_process *, uint16_t dc, int32_t endpoint, int64_t timeout_us);
 /* Registers an endpoint of another node (the daemons do this by themselves); the endpoint. */
 int dvs_bind_remote(const dvs_process *, uint16_t dc, const char *name, int32_t endpoint, uint16_t node);
-/* Makes a process of this node (0: the caller's) the standby of a primary on `node`; the endpoint. The process
- * takes it by dvs_wait_bound, which returns when the standby has been promoted. */
+/* Makes a process of this node (0: the caller's) the standby of a primary on `node`; the endpoint. The
+ * process takes it by dvs_wait_bound, which returns when the standby has been promoted. */
 int dvs_bind_standby(const dvs_process *, uint16_t dc, uint32_t pid, int32_t endpoint, uint16_t node);
 
 /* --- the last error of this thread --- */

@@ -1,7 +1,7 @@
 //! What all functions share: handles, numbers and pointers of C as values of Rust, checked.
 //!
 //! ```text
-//!  C: handle, numbers, pointers ─► call! ─► &Port or &Process, values, slices ─► the call ─► answer ─► C: number
+//!  C: handle, numbers, pointers ─► call! ─► &Port or &Process, values, slices ─► answer ─► C: number
 //! ```
 //! A null pointer is `INVAL` (of memory: `FAULT`), whatever the function; what a pointer that is not null
 //! points to is the caller's promise, and the header says it.

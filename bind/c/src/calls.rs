@@ -43,7 +43,9 @@ call! {
 }
 call! {
     /// sendrec that lends memory
-    dvs_sendrec_with(port: DvsPort, dst: i32, m: *mut Message, lends: *const DvsLend, n: usize, timeout_us: i64) {
+    dvs_sendrec_with(
+        port: DvsPort, dst: i32, m: *mut Message, lends: *const DvsLend, n: usize, timeout_us: i64
+    ) {
         if n > limits::GRANTS_PER_CALL {
             return Err(Error::from(Code::TOOBIG));
         }

@@ -111,7 +111,9 @@ call! {
 }
 call! {
     /// first step of a move
-    dvs_migr_start(port: DvsPort, endpoint: i32) port.system().migrate_start(port.dc(), ep(endpoint)).map(|()| 0)
+    dvs_migr_start(port: DvsPort, endpoint: i32) {
+        port.system().migrate_start(port.dc(), ep(endpoint)).map(|()| 0)
+    }
 }
 call! {
     /// undoes it
