@@ -63,6 +63,29 @@ fn a_tree_arrives_with_all_that_is_in_it() {
     assert_eq!(listing(&from.path().join("src")), listing(&to.path().join("dst/src")));
 }
 
+#[test]
+fn a_copy_that_was_cut_goes_on_in_the_folder_it_made_and_another_goes_into_it() {
+    let (from, to) = folders();
+    make_tree(&from.path().join("src"));
+    std::fs::create_dir(from.path().join("other")).unwrap();
+    let (source, target) =
+        (Tree::open(from.path(), false).unwrap(), Tree::open(to.path(), false).unwrap());
+    // Cut as soon as it had made its folders.
+    drop(Copier::prepare(&source, b"src", &target, b"dst", &CHECK).unwrap());
+    assert_eq!(parts_below(to.path()), 1, "the mark");
+    copy_once(&source, b"other", &target, b"dst", &CHECK).unwrap();
+    assert!(to.path().join("dst/other").is_dir(), "not of that source");
+    std::fs::remove_dir(to.path().join("dst/other")).unwrap();
+    let report = copy_once(&source, b"src", &target, b"dst", &CHECK).unwrap();
+    assert_eq!((report.files, report.checked, report.failed), (8, 8, 0));
+    assert_eq!(listing(&from.path().join("src")), listing(&to.path().join("dst")));
+    assert_eq!(parts_below(to.path()), 0, "the mark is gone");
+    // It is complete: the next one goes into it, as cp -r does.
+    copy_once(&source, b"src", &target, b"dst", &CHECK).unwrap();
+    assert!(to.path().join("dst/src").is_dir());
+    assert_eq!(parts_below(to.path()), 0);
+}
+
 /// Ends servers that wait for requests, also when an assertion fails.
 struct EndsServers(dvs::Process, [Endpoint; 2]);
 

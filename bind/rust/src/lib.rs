@@ -83,3 +83,26 @@ pub fn port_of_run(name: &str) -> Result<Port> {
     let endpoint = number("DVS_ENDPOINT").map_or(Endpoint::NONE, Endpoint::from_raw);
     attach(name)?.bind(DcId(dc), endpoint)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{DcId, Endpoint, alone};
+    use std::collections::BTreeSet;
+    use std::sync::Barrier;
+
+    #[test]
+    fn threads_that_bind_any_free_slot_at_once_get_one_each() {
+        let (process, start) = (alone(), Barrier::new(8));
+        let bind = || {
+            start.wait();
+            // All are kept, so that the next search is longer and the others wait for its end.
+            let ports = (0..200).map(|_| process.bind(DcId(0), Endpoint::NONE));
+            ports.collect::<crate::Result<Vec<_>>>().unwrap()
+        };
+        let ports: Vec<_> = std::thread::scope(|s| {
+            let threads: Vec<_> = (0..8).map(|_| s.spawn(bind)).collect();
+            threads.into_iter().flat_map(|t| t.join().unwrap()).collect()
+        });
+        assert_eq!(ports.iter().map(|p| p.endpoint().raw()).collect::<BTreeSet<_>>().len(), 1600);
+    }
+}

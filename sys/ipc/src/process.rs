@@ -222,29 +222,31 @@ impl Process {
         match self.shared.outside() {
             Some(_) => crate::outside::bind(self, home, dc, endpoint),
             None => {
+                // Found and taken under one lock: several threads may look for a free slot.
+                let core = self.shared.lock();
                 let endpoint = match endpoint {
-                    Endpoint::NONE => self.free_user_slot(dc)?,
+                    Endpoint::NONE => free_user_slot(&core, dc)?,
                     e => e,
                 };
                 let p = Privileges::at_bind(endpoint.slot(), DEFAULT_SHAPE.tasks, DEFAULT_SHAPE.sysprocs);
-                self.enter(home, Slot::new(dc, endpoint, DEFAULT_SHAPE, p), 0)
+                self.enter_held(core, home, Slot::new(dc, endpoint, DEFAULT_SHAPE, p), 0)
             }
         }
     }
 
-    fn free_user_slot(&self, dc: DcId) -> Result<Endpoint> {
-        let core = self.shared.lock();
-        let first = DEFAULT_SHAPE.sysprocs - DEFAULT_SHAPE.tasks;
-        (first..DEFAULT_SHAPE.procs)
-            .map(|slot| Endpoint::new(0, slot))
-            .find(|e| core.table.find(dc, *e).is_none())
-            .ok_or(Error::early(dvs_abi::Code::NOSPC))
-    }
-
     /// Enters a descriptor into the table and makes the port of it.
     pub(crate) fn enter<W: Wait>(&self, home: W, slot: Slot, board: u32) -> Result<Port<W>> {
+        self.enter_held(self.shared.lock(), home, slot, board)
+    }
+
+    fn enter_held<W: Wait>(
+        &self,
+        mut core: Held<'_>,
+        home: W,
+        slot: Slot,
+        board: u32,
+    ) -> Result<Port<W>> {
         let (dc, endpoint) = (slot.dc, slot.endpoint);
-        let mut core = self.shared.lock();
         let ix = core.enter(slot, home.waker()).map_err(|c| Error::early(c).at(endpoint))?;
         let binding = core.table.slot(ix).binding();
         core.release();
@@ -282,4 +284,12 @@ impl Shared {
         let core = &mut **core;
         core.table.fail(ix, Error::deadlock(cycle), effect, &mut core.out);
     }
+}
+
+fn free_user_slot(core: &Held<'_>, dc: DcId) -> Result<Endpoint> {
+    let first = DEFAULT_SHAPE.sysprocs - DEFAULT_SHAPE.tasks;
+    (first..DEFAULT_SHAPE.procs)
+        .map(|slot| Endpoint::new(0, slot))
+        .find(|e| core.table.find(dc, *e).is_none())
+        .ok_or(Error::early(dvs_abi::Code::NOSPC))
 }
