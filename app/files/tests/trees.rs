@@ -68,8 +68,7 @@ fn a_copy_that_was_cut_goes_on_in_the_folder_it_made_and_another_goes_into_it() 
     let (from, to) = folders();
     make_tree(&from.path().join("src"));
     std::fs::create_dir(from.path().join("other")).unwrap();
-    let (source, target) =
-        (Tree::open(from.path(), false).unwrap(), Tree::open(to.path(), false).unwrap());
+    let (source, target) = (Tree::open(from.path(), false).unwrap(), Tree::open(to.path(), false).unwrap());
     // Cut as soon as it had made its folders.
     drop(Copier::prepare(&source, b"src", &target, b"dst", &CHECK).unwrap());
     assert_eq!(parts_below(to.path()), 1, "the mark");

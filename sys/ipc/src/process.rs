@@ -239,13 +239,7 @@ impl Process {
         self.enter_held(self.shared.lock(), home, slot, board)
     }
 
-    fn enter_held<W: Wait>(
-        &self,
-        mut core: Held<'_>,
-        home: W,
-        slot: Slot,
-        board: u32,
-    ) -> Result<Port<W>> {
+    fn enter_held<W: Wait>(&self, mut core: Held<'_>, home: W, slot: Slot, board: u32) -> Result<Port<W>> {
         let (dc, endpoint) = (slot.dc, slot.endpoint);
         let ix = core.enter(slot, home.waker()).map_err(|c| Error::early(c).at(endpoint))?;
         let binding = core.table.slot(ix).binding();
