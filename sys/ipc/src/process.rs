@@ -229,17 +229,13 @@ impl Process {
                     e => e,
                 };
                 let p = Privileges::at_bind(endpoint.slot(), DEFAULT_SHAPE.tasks, DEFAULT_SHAPE.sysprocs);
-                self.enter_held(core, home, Slot::new(dc, endpoint, DEFAULT_SHAPE, p), 0)
+                self.enter(core, home, Slot::new(dc, endpoint, DEFAULT_SHAPE, p), 0)
             }
         }
     }
 
     /// Enters a descriptor into the table and makes the port of it.
-    pub(crate) fn enter<W: Wait>(&self, home: W, slot: Slot, board: u32) -> Result<Port<W>> {
-        self.enter_held(self.shared.lock(), home, slot, board)
-    }
-
-    fn enter_held<W: Wait>(&self, mut core: Held<'_>, home: W, slot: Slot, board: u32) -> Result<Port<W>> {
+    fn enter<W: Wait>(&self, mut core: Held<'_>, home: W, slot: Slot, board: u32) -> Result<Port<W>> {
         let (dc, endpoint) = (slot.dc, slot.endpoint);
         let ix = core.enter(slot, home.waker()).map_err(|c| Error::early(c).at(endpoint))?;
         let binding = core.table.slot(ix).binding();

@@ -15,7 +15,7 @@ Examples:
   dvs run shop -- ./client
   dvs run shop --endpoint 3 -- ./server --verbose
   dvs run shop --node n1 -- kv-server      on another machine
-  dvs run shop --detach -- kv-server       in the background: see dvs ps --programs
+  dvs run shop --detach -- kv-server       see it with: dvs ps --programs
 
 The program is told where it is by DVS_SOCKET, DVS_DC and DVS_ENDPOINT: dvs::port_of_run() binds it \
 there. Its lines also go to the node's log (dvs logs NAME). The exit code is that of the program \
