@@ -5,7 +5,12 @@ use crate::fail::{Done, Fail};
 use crate::output::{self, Format, say};
 use dvs::{DcInfo, Endpoint, limits};
 use dvs_ipc::control::Request;
+use dvsd::admin::{AdminAnswer, AdminRequest};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// How long nodes that are being started may take to be there.
+const MEET: Duration = Duration::from_secs(2);
 
 #[derive(clap::Subcommand, Debug)]
 pub enum Dc {
@@ -104,6 +109,7 @@ impl Create {
                 .ok_or_else(|| Fail::new(format!("there are {} containers, the most", limits::DCS_MAX)))?,
         };
         let nodes = self.nodes.iter().map(|n| context.node.node_id(n)).collect::<Done<Vec<u16>>>()?;
+        let others = nodes.clone();
         context.node.call(Request::DcInit {
             dc,
             name: self.name.clone(),
@@ -114,6 +120,7 @@ impl Create {
             warn_type: 0,
             nodes,
         })?;
+        heard(context, &others)?;
         match context.output {
             Format::Json => output::json(&context.node.container(&self.name)?),
             Format::Table => {
@@ -122,6 +129,24 @@ impl Create {
             }
         }
     }
+}
+
+/// Waits a moment until the nodes have heard of what was just done, also those that are just starting; says
+/// which have not. Records to a node keep their order, so a sign of life asked for afterwards is the proof.
+fn heard(context: &Context, nodes: &[u16]) -> Done<()> {
+    let end = Instant::now() + MEET;
+    for &node in nodes {
+        let asked = AdminRequest::Ping { node };
+        while !context.node.ask(&asked)?.iter().any(|a| matches!(a, AdminAnswer::Pong { .. })) {
+            if Instant::now() > end {
+                eprintln!("dvs: n{node} is not connected; the container is known there once it is");
+                break;
+            }
+            // tidy: the daemon is asked now and then; nobody tells the command line of a connection
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    Ok(())
 }
 
 impl Rm {
