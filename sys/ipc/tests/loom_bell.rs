@@ -7,7 +7,7 @@ use dvs_ipc::bell::{BELL_WORDS, Bell, Ringer, STATUS_WORDS, Waited, bits};
 use dvs_ipc::host::{HeapMemory, Host, Memory, Space, Wake};
 use dvs_ipc::lane::{GrantList, Outcome, Taken};
 use dvs_ipc::link::{LINK_WORDS, Link, Side};
-use dvs_ipc::sync::AtomicU64;
+use dvs_ipc::sync::{AtomicU64, Ordering};
 use loom::sync::{Condvar, Mutex};
 use loom::thread;
 use std::sync::Arc;
@@ -179,5 +179,37 @@ fn loom_a_call_and_its_answer_wake_both_sides() {
         }
         assert_eq!(answer.mtype(), 2);
         server.join().unwrap();
+    });
+}
+
+/// One thread waits on the bell and takes what rang; another makes a call meanwhile. What was rung before its
+/// call it must find, whoever brings it in.
+#[test]
+fn loom_what_another_thread_took_is_found() {
+    check(3, || {
+        let memory = Arc::new(HeapMemory::new(LINK_WORDS));
+        let (mut bell, ringer) = bell();
+        let (glance, futex) = (bell.glance(), Futex::new());
+        // The table of the process, and how much of the bell is in it.
+        let core = Arc::new((Mutex::new(0), AtomicU64::new(0)));
+        let taker = {
+            let (memory, futex, core, glance) = (memory.clone(), futex.clone(), core.clone(), glance.clone());
+            thread::spawn(move || {
+                wait(&mut bell, &futex);
+                let mut table = core.0.lock().unwrap();
+                *table |= Link::new(memory.words()).unwrap().take_ready(Side::B);
+                core.1.store(glance.taken(), Ordering::Relaxed);
+            })
+        };
+        Link::new(memory.words()).unwrap().mark(Side::B, 0);
+        ringer.ring(&*futex, 0);
+        {
+            let mut table = core.0.lock().unwrap();
+            if glance.unseen(core.1.load(Ordering::Relaxed)) {
+                *table |= Link::new(memory.words()).unwrap().take_ready(Side::B);
+            }
+            assert_eq!(*table, 1, "a ring before the call was not seen by it");
+        }
+        taker.join().unwrap();
     });
 }

@@ -169,6 +169,64 @@ fn loom_a_forwarded_send_that_is_given_up_is_not_said_to_be_undone() {
     });
 }
 
+/// A proxy's callee: takes call `seq` to carry it on; whether it got it.
+fn forward(lane: Lane<'_>, seq: u64) -> bool {
+    let (mut m, mut grants) = (Message::default(), GrantList::default());
+    let got = lane.forward(seq, &mut m, &mut grants) == Taken::Yes;
+    assert!(!got || number(&m) == 1);
+    got
+}
+
+#[test]
+fn loom_a_forwarded_request_that_is_given_up_is_answered_or_left() {
+    check(4, || {
+        let shared = Shared::new();
+        let lane = shared.lane();
+        let seq = lane.post(Kind::Request, &message(1), &[]).unwrap();
+        let callee = beside(&shared, move |lane, shared| {
+            if !forward(lane, seq) {
+                return (false, false);
+            }
+            let begun = lane.begun(seq).is_ok();
+            shared.set(7);
+            let answered = lane.reply(seq, &message(2)).is_ok();
+            assert!(begun || !answered, "a caller that has left is not answered");
+            (true, answered)
+        });
+        let cancel = lane.cancel(seq);
+        let mut m = Message::default();
+        match cancel {
+            Cancel::NotTaken | Cancel::Taken => {}
+            Cancel::Done(Progress::Replied) => {
+                assert_eq!((lane.collect(seq, &mut m), shared.get(), number(&m)), (Outcome::Replied, 7, 2));
+            }
+            other => panic!("{other:?}"),
+        }
+        let (taken, answered) = callee.join().unwrap();
+        assert_eq!((cancel == Cancel::NotTaken, cancel == Cancel::Taken), (!taken, taken && !answered));
+        lane.post(Kind::Send, &message(2), &[]).unwrap();
+    });
+}
+
+#[test]
+fn loom_a_close_of_a_forwarded_send_leaves_the_truth_about_the_effect() {
+    check(3, || {
+        let shared = Shared::new();
+        let lane = shared.lane();
+        let seq = lane.post(Kind::Send, &message(1), &[]).unwrap();
+        let callee = beside(&shared, move |lane, _| forward(lane, seq).then(|| lane.consumed(seq).is_ok()));
+        let closer = beside(&shared, |lane, _| lane.close());
+        let outcome = finish(lane, seq, &mut Message::default());
+        let (callee, _) = (callee.join().unwrap(), closer.join().unwrap());
+        match outcome {
+            Outcome::Consumed => assert_eq!(callee, Some(true)),
+            Outcome::Closed(Effect::No) => assert_eq!(callee, None),
+            Outcome::Closed(Effect::Unknown) => assert_eq!(callee, Some(false)),
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
 #[test]
 fn loom_a_reused_lane_never_mixes_two_calls() {
     check(3, || {
