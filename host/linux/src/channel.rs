@@ -50,6 +50,14 @@ impl Channel for LinuxChannel {
         self.socket.send(record, &[], Deadline::NEVER).map_err(lost)
     }
 
+    fn try_send(&self, record: &[u8]) -> Result<bool> {
+        match self.socket.try_send(record, &[]) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(e) => Err(lost(e)),
+        }
+    }
+
     fn receive(&self) -> Option<(Vec<u8>, Vec<Mapped>)> {
         loop {
             match self.socket.receive(Deadline::NEVER) {

@@ -82,6 +82,10 @@ impl Channel for Wire {
         Ok(())
     }
 
+    fn try_send(&self, record: &[u8]) -> dvs_abi::Result<bool> {
+        self.send(record).map(|()| true)
+    }
+
     fn receive(&self) -> Option<(Vec<u8>, Vec<Mapped>)> {
         let state = self.0.state.lock().unwrap();
         let mut state = self.0.came.wait_while(state, |s| s.said.is_empty() && !s.ended).unwrap();

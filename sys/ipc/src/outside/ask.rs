@@ -77,6 +77,7 @@ pub(super) fn ask_for<W: Wait>(
     let id = o.requests.fetch_add(1, Ordering::Relaxed) + 1;
     o.pending().insert(id, Pending::Waits(home.waker(), purpose));
     let sent = control::encode(&Numbered { id, request }).and_then(|bytes| o.channel.send(&bytes));
+    o.unsent.send(&*o.channel);
     let result = match sent {
         Err(e) => Err(e),
         Ok(()) => loop {

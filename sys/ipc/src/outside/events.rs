@@ -26,11 +26,12 @@ pub(super) fn run(channel: &dyn Channel, shared: &Weak<Shared>) {
                 shared.carry(woken);
             }
             // What was said before is carried in by now.
-            Ok(FromDaemon::Event(Event::Mark { mark })) => o.tell(Request::Heard { mark }),
+            Ok(FromDaemon::Event(Event::Mark { mark })) => o.tell_later(Request::Heard { mark }),
             Ok(FromDaemon::Event(event)) => o.event(&shared, event, memories),
             // A daemon that writes nonsense is a broken one: end the session.
             Err(_) => break,
         }
+        o.unsent.send(channel);
     }
     if let Some(shared) = shared.upgrade() {
         shared.daemon_ended();
@@ -94,6 +95,12 @@ impl Shared {
 }
 
 impl Outside {
+    /// Sends a record that has no answer, now or as soon as there is room. The control thread never waits for
+    /// that: the daemon reads nothing from a session that does not read what it was told.
+    fn tell_later(&self, request: Request) {
+        self.unsent.add(request);
+    }
+
     fn event(&self, shared: &Shared, event: Event, memories: Vec<Mapped>) {
         let mut core = shared.lock();
         match event {
@@ -181,7 +188,7 @@ impl Outside {
         }
         lanes.remove(k);
         drop(lanes);
-        self.tell(Request::FreeLane { link, lane });
+        self.tell_later(Request::FreeLane { link, lane });
     }
 
     fn endpoint_event(&self, shared: &Shared, core: &mut Held<'_>, event: Event) {

@@ -24,6 +24,7 @@ mod calls;
 mod events;
 mod lanes;
 mod poll;
+mod unsent;
 
 pub(crate) use ask::{ask, ask_to_the_end, bind, bind_by, catch_up, unbind, watch};
 pub(crate) use calls::{collect, exchange, notify, redirect, reply, take};
@@ -41,6 +42,7 @@ use poll::Sleepers;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use unsent::Unsent;
 
 /// What became of one attempt of a call.
 pub(crate) enum Attempt {
@@ -95,6 +97,12 @@ pub trait Channel: Send + Sync {
     /// `DVSINIT` when the daemon is not there any more.
     fn send(&self, record: &[u8]) -> Result<()>;
 
+    /// Sends a record if there is room; whether there was.
+    ///
+    /// # Errors
+    /// As [`Channel::send`].
+    fn try_send(&self, record: &[u8]) -> Result<bool>;
+
     /// The next record and the memory that came with it; blocks; `None` at the end.
     fn receive(&self) -> Option<(Vec<u8>, Vec<Mapped>)>;
 
@@ -112,6 +120,7 @@ pub struct Outside {
     own_ringer: Ringer,
     board: Board,
     pending: Mutex<HashMap<u64, Pending>>,
+    unsent: Unsent,
     requests: AtomicU64,
     watched: Mutex<HashMap<(u16, i32), ()>>,
     sleepers: Sleepers,
@@ -206,6 +215,7 @@ impl Outside {
             // A daemon that is gone has nothing to be told; the control thread finds the end.
             let _ = self.channel.send(&bytes);
         }
+        self.unsent.send(&*self.channel);
     }
 }
 
@@ -230,6 +240,7 @@ impl Process {
             bell: Mutex::new((bell, SpinPolicy::default())),
             board: Board::new(memory.board),
             pending: Mutex::new(HashMap::new()),
+            unsent: Unsent::default(),
             requests: AtomicU64::new(1),
             watched: Mutex::new(HashMap::new()),
             sleepers: Sleepers::default(),
