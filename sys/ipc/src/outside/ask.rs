@@ -285,5 +285,6 @@ pub(crate) fn watch<W: Wait>(port: &Port<W>, source: Endpoint) -> Result<()> {
     Ok(())
 }
 
-/// How long to wait for the daemon's news at most.
-const CATCH_UP_NS: u64 = 20_000_000;
+/// How long to wait for the daemon's news at most: it comes within microseconds, but the thread that reads it
+/// may have to wait for a processor.
+const CATCH_UP_NS: u64 = 200_000_000;
