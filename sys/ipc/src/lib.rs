@@ -25,6 +25,8 @@ pub mod host;
 pub mod lane;
 pub mod link;
 #[cfg(not(loom))]
+mod lock;
+#[cfg(not(loom))]
 pub mod outside;
 #[cfg(not(loom))]
 pub mod port;

@@ -5,13 +5,14 @@
 //! those whose wait ended while the lock is held, and ends their sleep after it was released.
 
 use crate::host::Host;
+use crate::lock::{Guard, Lock};
 use crate::outside::Outside;
 use crate::port::Port;
 use crate::wait::{Kick, ThreadWait, Wait, Wake};
 use dvs_abi::limits::{PROCS_DEFAULT, SYSPROCS_DEFAULT, TASKS_MAX};
 use dvs_abi::{DcId, Endpoint, Error, NodeId, Privileges, Result};
 use dvs_kern::rendezvous::{Cmd, Ix, Rendezvous, Shape, Slot};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 /// The shape of a container unless it is created with another.
 pub const DEFAULT_SHAPE: Shape = Shape { tasks: TASKS_MAX, procs: PROCS_DEFAULT, sysprocs: SYSPROCS_DEFAULT };
@@ -19,7 +20,7 @@ pub const DEFAULT_SHAPE: Shape = Shape { tasks: TASKS_MAX, procs: PROCS_DEFAULT,
 /// What all endpoints of a process share.
 pub struct Shared {
     host: Arc<dyn Host>,
-    core: Mutex<Core>,
+    core: Lock<Core>,
     outside: Option<Outside>,
 }
 
@@ -33,7 +34,7 @@ pub(crate) struct Core {
 
 /// The lock, held. Released by [`Held::release`], which then ends the sleeps of those the table woke.
 pub(crate) struct Held<'a> {
-    core: MutexGuard<'a, Core>,
+    core: Guard<'a, Core>,
     shared: &'a Shared,
 }
 
@@ -161,8 +162,7 @@ impl Shared {
     pub(crate) fn lock(&self) -> Held<'_> {
         // A panic while the lock is held is a bug of this crate; the table stays consistent call by call, so
         // the other endpoints go on.
-        let core = self.core.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        Held { core, shared: self }
+        Held { core: self.core.lock(), shared: self }
     }
 
     /// The operating system.
@@ -193,7 +193,7 @@ impl Process {
     pub(crate) fn new(host: Arc<dyn Host>, outside: Option<Outside>) -> Self {
         let core =
             Core { table: Rendezvous::new(), out: Vec::with_capacity(16), calls: 0, wakers: Vec::new() };
-        Process { shared: Arc::new(Shared { host, core: Mutex::new(core), outside }) }
+        Process { shared: Arc::new(Shared { host, core: Lock::new(core), outside }) }
     }
 
     /// What its endpoints share.
