@@ -256,7 +256,7 @@ impl<W: Wait> Port<W> {
             let header = |call| move |m: &mut Message| self.address(call, kind, dst, m, until);
             let number = core.next_call();
             if core.table.call_waiting(self.ix, ix, m, grants, header(number)) {
-                core.release_waking(ix);
+                core.release_handing(ix, &self.home);
                 header(number)(m);
                 return match self.wait_plain(m, until) {
                     Some(_) => Ok(()),
@@ -764,7 +764,7 @@ impl<W: Wait> Port<W> {
         let done = match to {
             Some(ix) => {
                 if core.table.answer(self.ix, ix, m, header) {
-                    core.release_waking(ix);
+                    core.release_handing(ix, &self.home);
                     header(m);
                     Ok(())
                 } else {

@@ -8,7 +8,7 @@ use crate::host::Host;
 use crate::lock::{Guard, Lock};
 use crate::outside::Outside;
 use crate::port::Port;
-use crate::wait::{Kick, ThreadWait, Wait, Wake};
+use crate::wait::{Kick, Place, ThreadWait, Wait, Wake};
 use dvs_abi::limits::{PROCS_DEFAULT, SYSPROCS_DEFAULT, TASKS_MAX};
 use dvs_abi::{DcId, Endpoint, Error, NodeId, Privileges, Result};
 use dvs_kern::rendezvous::{Cmd, Ix, Rendezvous, Shape, Slot};
@@ -29,7 +29,13 @@ pub(crate) struct Core {
     pub table: Rendezvous,
     pub out: Vec<Cmd>,
     pub calls: u64,
-    wakers: Vec<Arc<dyn Wake>>,
+    homes: Vec<Home>,
+}
+
+/// Where the calls of an endpoint wait.
+struct Home {
+    place: Place,
+    wake: Arc<dyn Wake>,
 }
 
 /// The lock, held. Released by [`Held::release`], which then ends the sleeps of those the table woke.
@@ -54,7 +60,7 @@ impl std::ops::DerefMut for Held<'_> {
 impl Held<'_> {
     /// Lets go of the lock and has `ix` look again at whatever it waits for.
     pub fn rouse(self, ix: Ix) {
-        let wake = self.core.wakers[ix as usize].clone();
+        let wake = self.core.homes[ix as usize].wake.clone();
         let kick = wake.set();
         let shared = self.shared;
         self.release();
@@ -68,11 +74,12 @@ impl Held<'_> {
 
 impl Core {
     /// Enters a descriptor and whom to wake for it.
-    pub fn enter(&mut self, slot: Slot, waker: Arc<dyn Wake>) -> Result<Ix, dvs_abi::Code> {
+    pub fn enter(&mut self, slot: Slot, wake: Arc<dyn Wake>) -> Result<Ix, dvs_abi::Code> {
         let ix = self.table.bind(slot)?;
-        match self.wakers.get_mut(ix as usize) {
-            Some(w) => *w = waker,
-            None => self.wakers.push(waker),
+        let home = Home { place: wake.place(), wake };
+        match self.homes.get_mut(ix as usize) {
+            Some(h) => *h = home,
+            None => self.homes.push(home),
         }
         Ok(ix)
     }
@@ -101,15 +108,23 @@ impl Held<'_> {
     }
 
     /// The same when the table ended the wait of one endpoint and said so otherwise: nearly always, one call
-    /// ends the wait of one other.
+    /// ends the wait of one other, and that one is a neighbour of the caller (whose home is `near`).
     #[inline]
-    pub fn release_waking(mut self, ix: Ix) {
+    pub fn release_handing(mut self, ix: Ix, near: &impl Wait) {
+        let core = &mut *self.core;
+        if !core.out.is_empty() || !near.hand_over(core.homes[ix as usize].place, &mut core.table, ix) {
+            self.release_waking(ix);
+        }
+    }
+
+    #[cold]
+    fn release_waking(mut self, ix: Ix) {
         let core = &mut *self.core;
         if !core.out.is_empty() {
             core.out.push(Cmd::Wake(ix));
             return self.carry_out();
         }
-        match core.wakers[ix as usize].deliver(&mut core.table, ix) {
+        match core.homes[ix as usize].wake.deliver(&mut core.table, ix) {
             Kick::No => {}
             kick => self.end_sleep(ix, kick),
         }
@@ -122,7 +137,7 @@ impl Held<'_> {
             drop(self);
             return shared.nudge();
         }
-        let wake = self.core.wakers[ix as usize].clone();
+        let wake = self.core.homes[ix as usize].wake.clone();
         drop(self);
         wake.kick();
     }
@@ -134,9 +149,9 @@ impl Held<'_> {
         let core = &mut *self.core;
         for cmd in core.out.drain(..) {
             match cmd {
-                Cmd::Wake(ix) => match core.wakers[ix as usize].deliver(&mut core.table, ix) {
+                Cmd::Wake(ix) => match core.homes[ix as usize].wake.deliver(&mut core.table, ix) {
                     Kick::No => {}
-                    Kick::Sleeps => kicks.push(core.wakers[ix as usize].clone()),
+                    Kick::Sleeps => kicks.push(core.homes[ix as usize].wake.clone()),
                     Kick::Polls => rings = true,
                 },
                 Cmd::Refuse(lane, seq, code, effect) => {
@@ -192,7 +207,7 @@ impl Process {
 
     pub(crate) fn new(host: Arc<dyn Host>, outside: Option<Outside>) -> Self {
         let core =
-            Core { table: Rendezvous::new(), out: Vec::with_capacity(16), calls: 0, wakers: Vec::new() };
+            Core { table: Rendezvous::new(), out: Vec::with_capacity(16), calls: 0, homes: Vec::new() };
         Process { shared: Arc::new(Shared { host, core: Lock::new(core), outside }) }
     }
 

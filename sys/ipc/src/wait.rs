@@ -38,8 +38,30 @@ pub trait Wait {
         None
     }
 
+    /// Does at once what [`Wake::deliver`] of the home at `place` would do, if that is a neighbour of this
+    /// one: nothing has then to be looked up to find it. Says whether it did.
+    #[inline]
+    fn hand_over(&self, place: Place, table: &mut Rendezvous, ix: Ix) -> bool {
+        let _ = (place, table, ix);
+        false
+    }
+
     /// The waking side, kept in the process' table.
     fn waker(&self) -> Arc<dyn Wake>;
+}
+
+/// Where a home is among its neighbours.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// Number of the scheduler all neighbours have; zero for none.
+    pub scheduler: u64,
+    /// Number of the home there.
+    pub id: usize,
+}
+
+impl Place {
+    /// A home without neighbours.
+    pub const ALONE: Place = Place { scheduler: 0, id: 0 };
 }
 
 impl<T: Wait + ?Sized> Wait for &T {
@@ -51,6 +73,11 @@ impl<T: Wait + ?Sized> Wait for &T {
     #[inline]
     fn collect(&self, ix: Ix, into: &mut Message) -> Option<Plain> {
         (**self).collect(ix, into)
+    }
+
+    #[inline]
+    fn hand_over(&self, place: Place, table: &mut Rendezvous, ix: Ix) -> bool {
+        (**self).hand_over(place, table, ix)
     }
 
     fn waker(&self) -> Arc<dyn Wake> {
@@ -79,6 +106,10 @@ pub trait Wake: Send + Sync {
     fn deliver(&self, table: &mut Rendezvous, ix: Ix) -> Kick {
         let _ = (table, ix);
         self.set()
+    }
+    /// Where it is for [`Wait::hand_over`].
+    fn place(&self) -> Place {
+        Place::ALONE
     }
     /// Ends a sleep. Called without any lock.
     fn kick(&self);

@@ -4,10 +4,10 @@ use super::STACK_BYTES;
 use super::inner::Inner;
 use super::task::{State, Task};
 use crate::process::{Process, Shared};
-use crate::wait::{Wait, Wake, Why};
+use crate::wait::{Place, Wait, Wake, Why};
 use corosensei::Yielder;
 use dvs_abi::{Deadline, Message, Result};
-use dvs_kern::rendezvous::{Ix, Plain};
+use dvs_kern::rendezvous::{Ix, Plain, Rendezvous};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -100,6 +100,15 @@ impl Wait for Co<'_> {
             *into = **self.task.message.borrow();
         }
         Some(plain)
+    }
+
+    #[inline]
+    fn hand_over(&self, place: Place, table: &mut Rendezvous, ix: Ix) -> bool {
+        let near = self.inner.is_at(place);
+        if near {
+            self.inner.deliver(place.id, table, ix);
+        }
+        near
     }
 
     fn waker(&self) -> Arc<dyn Wake> {

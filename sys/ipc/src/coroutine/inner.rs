@@ -5,6 +5,7 @@ use super::ready::{Flag, Ready};
 use super::task::{State, Task};
 use super::{COROUTINES_MAX, NEST_MAX};
 use crate::process::Process;
+use crate::wait::Place;
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 use dvs_abi::{Code, Deadline, Error, Result};
@@ -142,6 +143,12 @@ impl Inner {
         if let Some(task) = self.tasks.borrow().get(id) {
             self.wake(task);
         }
+    }
+
+    /// Whether a home is one of ours.
+    #[inline]
+    pub fn is_at(&self, place: Place) -> bool {
+        place.scheduler == self.number
     }
 
     /// Wakes a coroutine and takes the end of its wait out of the table for it.

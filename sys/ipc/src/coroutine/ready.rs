@@ -3,7 +3,7 @@
 use super::inner;
 use crate::host::Host;
 use crate::sync::{AtomicU64, Ordering};
-use crate::wait::{Kick, Wake};
+use crate::wait::{Kick, Place, Wake};
 use dvs_kern::rendezvous::{Ix, Rendezvous};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -126,6 +126,10 @@ impl Wake for Flag {
             Some(()) => Kick::No,
             None => self.set_from_afar(),
         }
+    }
+
+    fn place(&self) -> Place {
+        Place { scheduler: self.number, id: self.id }
     }
 
     fn kick(&self) {
