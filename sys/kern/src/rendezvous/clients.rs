@@ -4,6 +4,7 @@
 //! its own that costs no hashing. The others are in a map, so that a server with thousands of deferred
 //! answers finds each in the same time.
 
+use super::Ix;
 use super::slot::Client;
 use dvs_abi::Endpoint;
 use std::collections::HashMap;
@@ -14,15 +15,24 @@ use std::hash::{BuildHasherDefault, Hasher};
 pub(super) struct Clients {
     /// `NONE` when there is none.
     first: Endpoint,
-    /// What belongs to `first`. (Two fields, not an `Option` of a pair: that would be put together on the
-    /// stack in small pieces and copied in a large one, for which the processor has to wait.)
-    client: Client,
+    /// What belongs to `first`. (Plain fields, not an `Option` of a pair nor a [`Client`]: those would be put
+    /// together on the stack in small pieces and copied in a large one, for which the processor has to wait.)
+    kind: Sort,
+    number: u32,
+    seq: u64,
     rest: HashMap<Endpoint, Client, BuildHasherDefault<EndpointHasher>>,
+}
+
+/// Which sort of [`Client`] the first is.
+#[derive(Clone, Copy, Debug)]
+enum Sort {
+    Local,
+    Lane,
 }
 
 impl Default for Clients {
     fn default() -> Self {
-        Clients { first: Endpoint::NONE, client: Client::Local(0), rest: HashMap::default() }
+        Clients { first: Endpoint::NONE, kind: Sort::Local, number: 0, seq: 0, rest: HashMap::default() }
     }
 }
 
@@ -31,10 +41,38 @@ impl Clients {
     #[inline]
     pub fn insert(&mut self, source: Endpoint, client: Client) {
         if self.first == source || (self.first == Endpoint::NONE && self.rest.is_empty()) {
-            self.first = source;
-            self.client = client;
+            self.set_first(source, client);
         } else {
             self.insert_more(source, client);
+        }
+    }
+
+    /// [`Clients::insert`] of a caller of this process.
+    #[inline]
+    pub fn insert_local(&mut self, source: Endpoint, ix: Ix) {
+        if self.first == source || (self.first == Endpoint::NONE && self.rest.is_empty()) {
+            self.first = source;
+            self.kind = Sort::Local;
+            self.number = ix;
+        } else {
+            self.insert_more(source, Client::Local(ix));
+        }
+    }
+
+    #[inline]
+    fn set_first(&mut self, source: Endpoint, client: Client) {
+        self.first = source;
+        (self.kind, self.number, self.seq) = match client {
+            Client::Local(ix) => (Sort::Local, ix, 0),
+            Client::Lane(lane, seq) => (Sort::Lane, lane, seq),
+        };
+    }
+
+    #[inline]
+    fn first_client(&self) -> Client {
+        match self.kind {
+            Sort::Local => Client::Local(self.number),
+            Sort::Lane => Client::Lane(self.number, self.seq),
         }
     }
 
@@ -42,8 +80,7 @@ impl Clients {
     fn insert_more(&mut self, source: Endpoint, client: Client) {
         // It may be in the map and nowhere else.
         if self.first == Endpoint::NONE && !self.rest.contains_key(&source) {
-            self.first = source;
-            self.client = client;
+            self.set_first(source, client);
         } else {
             self.rest.insert(source, client);
         }
@@ -54,18 +91,18 @@ impl Clients {
     pub fn remove(&mut self, source: &Endpoint) -> Option<Client> {
         if self.first == *source && *source != Endpoint::NONE {
             self.first = Endpoint::NONE;
-            return Some(self.client);
+            return Some(self.first_client());
         }
         if self.rest.is_empty() { None } else { self.rest.remove(source) }
     }
 
     /// The caller with this endpoint.
     #[inline]
-    pub fn get(&self, source: &Endpoint) -> Option<&Client> {
+    pub fn get(&self, source: &Endpoint) -> Option<Client> {
         if self.first == *source && *source != Endpoint::NONE {
-            return Some(&self.client);
+            return Some(self.first_client());
         }
-        self.rest.get(source)
+        self.rest.get(source).copied()
     }
 
     /// How many there are.
@@ -75,7 +112,7 @@ impl Clients {
 
     /// All of them, in no order.
     pub fn into_iter(self) -> impl Iterator<Item = (Endpoint, Client)> {
-        let first = (self.first != Endpoint::NONE).then_some((self.first, self.client));
+        let first = (self.first != Endpoint::NONE).then(|| (self.first, self.first_client()));
         first.into_iter().chain(self.rest)
     }
 }
@@ -117,7 +154,7 @@ mod tests {
         }
         assert_eq!(c.remove(&e(1)), Some(Client::Local(1)));
         c.insert(e(2), Client::Lane(7, 9));
-        assert_eq!((c.len(), c.get(&e(2))), (2, Some(&Client::Lane(7, 9))));
+        assert_eq!((c.len(), c.get(&e(2))), (2, Some(Client::Lane(7, 9))));
         c.insert(e(1), Client::Local(1));
         assert_eq!(c.remove(&e(2)), Some(Client::Lane(7, 9)));
         assert_eq!((c.remove(&e(2)), c.get(&e(2))), (None, None));

@@ -116,7 +116,7 @@ impl Rendezvous {
     pub fn lane_closed(&mut self, dst: Ix, source: Endpoint, lane: u32) {
         let s = &mut self.slots[dst as usize];
         s.queue.retain(|e| !matches!(e.party, Party::Lane(l, _) if l == lane));
-        if matches!(s.clients.get(&source), Some(Client::Lane(l, _)) if *l == lane) {
+        if matches!(s.clients.get(&source), Some(Client::Lane(l, _)) if l == lane) {
             s.clients.remove(&source);
         }
     }

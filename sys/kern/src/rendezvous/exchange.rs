@@ -83,7 +83,7 @@ impl Rendezvous {
         *d.mailbox = *request;
         address(&mut d.mailbox);
         d.end(Outcome::Message);
-        d.clients.insert(source, Client::Local(me));
+        d.clients.insert_local(source, me);
         let to = d.endpoint;
         self.lend(me, grants).phase = Phase::Awaiting(to);
         true

@@ -209,7 +209,7 @@ impl Slot {
 
     /// The caller with this endpoint whose request was consumed and not answered.
     pub fn client(&self, source: Endpoint) -> Option<Client> {
-        self.clients.get(&source).copied()
+        self.clients.get(&source)
     }
 
     /// How many requests were consumed and not answered.
