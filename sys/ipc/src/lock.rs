@@ -95,8 +95,11 @@ impl<T> Lock<T> {
 
     #[inline]
     fn try_lock(&self) -> Option<Guard<'_, T>> {
-        let value = self.value.swap(None);
-        value.is_some().then_some(Guard { lock: self, value })
+        match self.value.swap(None) {
+            // No guard is made of nothing: its drop would put nothing in the place of what came meanwhile.
+            None => None,
+            value => Some(Guard { lock: self, value }),
+        }
     }
 
     #[cold]
@@ -174,6 +177,22 @@ mod tests {
             }
         });
         assert_eq!(*lock.lock(), (THREADS * ROUNDS, THREADS * ROUNDS));
+    }
+
+    #[test]
+    fn looking_in_vain_takes_nothing_away() {
+        let lock = Lock::new(1);
+        let held = lock.lock();
+        assert!(lock.try_lock().is_none());
+        drop(held);
+        assert_eq!(lock.try_lock().map(|v| *v), Some(1));
+        // Looked at by one thread all the time while another takes it and gives it back.
+        let rounds = 200_000;
+        std::thread::scope(|s| {
+            s.spawn(|| (0..rounds).for_each(|_| *lock.lock() += 1));
+            (0..rounds).for_each(|_| drop(lock.try_lock()));
+        });
+        assert_eq!(*lock.lock(), rounds + 1);
     }
 
     #[test]
