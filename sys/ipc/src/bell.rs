@@ -223,11 +223,12 @@ impl Bell {
     /// Lets others run on this core, for when the peer shares it; whether something has rung. To be called
     /// before
     /// [`Bell::wait`]. Does nothing for a while after it found the core wanted by somebody who keeps it.
-    pub fn give_way(&mut self, host: &dyn Host) -> bool {
+    /// `now` is what the clock said just before, if it was looked at.
+    pub fn give_way(&mut self, host: &dyn Host, now: Option<u64>) -> bool {
         if self.is_rung() {
             return true;
         }
-        let mut before = host.now();
+        let mut before = now.unwrap_or_else(|| host.now());
         for _ in 0..YIELDS {
             if !self.manners.may(before) {
                 break;

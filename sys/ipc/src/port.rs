@@ -97,19 +97,21 @@ struct Checked {
     stamp: u64,
     call: Call,
     peer: Endpoint,
-    ix: Ix,
+    /// Where the peer is; of a receive, the endpoint itself.
+    target: Target,
 }
 
 impl Checked {
-    const NOTHING: Checked = Checked { stamp: 0, call: Call::Send, peer: Endpoint::NONE, ix: 0 };
+    const NOTHING: Checked =
+        Checked { stamp: 0, call: Call::Send, peer: Endpoint::NONE, target: Target::Elsewhere };
 
-    fn new(core: &Held<'_>, call: Call, peer: Endpoint, ix: Ix) -> Self {
-        Checked { stamp: core.table.stamp(), call, peer, ix }
+    fn new(core: &Held<'_>, call: Call, peer: Endpoint, target: Target) -> Self {
+        Checked { stamp: core.table.stamp(), call, peer, target }
     }
 
     #[inline]
-    fn known(self, core: &Held<'_>, call: Call, peer: Endpoint) -> Option<Ix> {
-        (self.stamp == core.table.stamp() && self.peer == peer && self.call == call).then_some(self.ix)
+    fn known(self, core: &Held<'_>, call: Call, peer: Endpoint) -> Option<Target> {
+        (self.stamp == core.table.stamp() && self.peer == peer && self.call == call).then_some(self.target)
     }
 }
 
@@ -251,7 +253,7 @@ impl<W: Wait> Port<W> {
         let mut core = self.look();
         let until = self.deadline(timeout);
         if kind == Kind::Request
-            && let Some(ix) = self.sends.get().known(&core, call, dst)
+            && let Some(Target::Here(ix)) = self.sends.get().known(&core, call, dst)
         {
             let header = |call| move |m: &mut Message| self.address(call, kind, dst, m, until);
             let number = core.next_call();
@@ -335,7 +337,7 @@ impl<W: Wait> Port<W> {
         until: Deadline,
     ) -> Result<Attempt> {
         let target = match self.sends.get().known(&core, call, dst) {
-            Some(ix) => Target::Here(ix),
+            Some(target) => target,
             None => self.find_target(&core, call, dst)?,
         };
         self.address(core.next_call(), kind, dst, m, until);
@@ -411,9 +413,7 @@ impl<W: Wait> Port<W> {
     fn find_target(&self, core: &Held<'_>, call: Call, dst: Endpoint) -> Result<Target> {
         self.check(core, call)?;
         let target = core.table.target(self.ix, dst).map_err(|c| Error::early(c).at(dst))?;
-        if let Target::Here(ix) = target {
-            self.sends.set(Checked::new(core, call, dst, ix));
-        }
+        self.sends.set(Checked::new(core, call, dst, target));
         Ok(target)
     }
 
@@ -476,25 +476,36 @@ impl<W: Wait> Port<W> {
 
     /// Waits for the outcome of the present wait; leaves it at the deadline.
     fn wait_outcome(&self, m: &mut Message, until: Deadline, phase: Phase) -> Result<Outcome> {
-        let Some(o) = self.shared().outside() else { return self.wait_end(m, until, None) };
+        let Some(o) = self.shared().outside() else { return self.wait_end(m, until, None, None) };
         // The one look at the clock of an ordinary wait.
         let now = self.now();
         o.waits(self.board, self.endpoint, phase, now, m.call());
         let check = phase.waits_for().map(|_| (m.call(), now));
-        let end = self.wait_end(m, until, check);
+        let end = self.wait_end(m, until, Some(now), check);
         o.runs(self.board, self.endpoint);
         end
     }
 
-    /// `check`: number of the call about which the daemon is asked, once, whether it is part of a circle, and
-    /// when it began.
-    fn wait_end(&self, m: &mut Message, until: Deadline, mut check: Option<(u64, u64)>) -> Result<Outcome> {
+    /// `began`: what the clock said just before, if it was looked at. `check`: number of the call about which
+    /// the daemon is asked, once, whether it is part of a circle, and when it began.
+    fn wait_end(
+        &self,
+        m: &mut Message,
+        until: Deadline,
+        mut began: Option<u64>,
+        mut check: Option<(u64, u64)>,
+    ) -> Result<Outcome> {
         let mut until = until;
         let mut grace = None;
         let mut soon = check
             .map_or(Deadline::NEVER, |(_, began)| Deadline::from_ns(began.saturating_add(DEADLOCK_CHECK_NS)));
         loop {
-            let why = self.why.take().unwrap_or_else(|| self.home.wait(self.shared(), until.min(soon)));
+            let ends = until.min(soon);
+            let why = match (self.why.take(), began.take()) {
+                (Some(why), _) => why,
+                (None, Some(now)) => self.home.wait_from(self.shared(), ends, now),
+                (None, None) => self.home.wait(self.shared(), ends),
+            };
             if let Some(plain) = self.home.collect(self.ix, m) {
                 return Ok(plain.into());
             }
@@ -721,7 +732,7 @@ impl<W: Wait> Port<W> {
         if let Filter::From(src) = filter {
             self.check_source(core, src)?;
         }
-        self.receives.set(Checked::new(core, call, filter.source(), self.ix));
+        self.receives.set(Checked::new(core, call, filter.source(), Target::Here(self.ix)));
         Ok(())
     }
 
@@ -754,7 +765,7 @@ impl<W: Wait> Port<W> {
         // What rang meanwhile is looked at by the next call that may wait.
         let mut core = self.shared().lock();
         let to = match self.replies.get().known(&core, Call::Reply, dst) {
-            Some(ix) => Some(ix),
+            Some(target) => target,
             None => self.find_client(&core, dst)?,
         };
         let header = |m: &mut Message| {
@@ -762,7 +773,7 @@ impl<W: Wait> Port<W> {
             m.set_kind(Kind::Reply);
         };
         let done = match to {
-            Some(ix) => {
+            Target::Here(ix) => {
                 if core.table.answer(self.ix, ix, m, header) {
                     core.release_handing(ix, &self.home);
                     header(m);
@@ -772,7 +783,7 @@ impl<W: Wait> Port<W> {
                     Err(Error::early(Code::PROCSTS).at(dst))
                 }
             }
-            None => {
+            Target::Elsewhere => {
                 header(m);
                 outside::reply(self, core, dst, m, timeout)
             }
@@ -784,14 +795,12 @@ impl<W: Wait> Port<W> {
     }
 
     #[cold]
-    fn find_client(&self, core: &Held<'_>, dst: Endpoint) -> Result<Option<Ix>> {
+    fn find_client(&self, core: &Held<'_>, dst: Endpoint) -> Result<Target> {
         self.check(core, Call::Reply)?;
         self.check_destination(core, dst)?;
-        let found = core.table.find(self.dc, dst);
-        if let Some(ix) = found {
-            self.replies.set(Checked::new(core, Call::Reply, dst, ix));
-        }
-        Ok(found)
+        let target = core.table.find(self.dc, dst).map_or(Target::Elsewhere, Target::Here);
+        self.replies.set(Checked::new(core, Call::Reply, dst, target));
+        Ok(target)
     }
 
     fn check_destination(&self, core: &Held<'_>, dst: Endpoint) -> Result<()> {

@@ -31,6 +31,13 @@ pub trait Wait {
     /// `process` is there for homes that look after the outside world (lanes, timers) while they wait.
     fn wait(&self, process: &Shared, deadline: Deadline) -> Why;
 
+    /// The same when the clock was looked at just now and said `now`: saves a home that needs it a look.
+    #[inline]
+    fn wait_from(&self, process: &Shared, deadline: Deadline, now: u64) -> Why {
+        let _ = now;
+        self.wait(process, deadline)
+    }
+
     /// The end of the wait of `ix` if [`Wake::deliver`] brought it here; it is then not looked for in the
     /// table. A message is copied to `into`.
     fn collect(&self, ix: Ix, into: &mut Message) -> Option<Plain> {
@@ -68,6 +75,11 @@ impl<T: Wait + ?Sized> Wait for &T {
     #[inline]
     fn wait(&self, process: &Shared, deadline: Deadline) -> Why {
         (**self).wait(process, deadline)
+    }
+
+    #[inline]
+    fn wait_from(&self, process: &Shared, deadline: Deadline, now: u64) -> Why {
+        (**self).wait_from(process, deadline, now)
     }
 
     #[inline]
@@ -140,7 +152,8 @@ impl ThreadWait {
 impl ThreadFlag {
     /// Announces a sleep; false when the flag was set already (it is then cleared).
     fn announce(&self, state: u64) -> bool {
-        let sleeps = self.state.compare_exchange(RUNS, state, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        let sleeps = self.state.load(Ordering::Acquire) != SET
+            && self.state.compare_exchange(RUNS, state, Ordering::AcqRel, Ordering::Acquire).is_ok();
         if !sleeps {
             self.state.store(RUNS, Ordering::Release);
         }
@@ -148,15 +161,15 @@ impl ThreadFlag {
     }
 }
 
-impl Wait for ThreadWait {
-    fn wait(&self, process: &Shared, deadline: Deadline) -> Why {
+impl ThreadWait {
+    fn wait_at(&self, process: &Shared, deadline: Deadline, mut now: Option<u64>) -> Why {
         let f = &*self.flag;
         let sleeper = loop {
             if let Some(turn) = process.take_polling() {
                 let looks = || {
                     let _ = f.state.compare_exchange(POLLS, RUNS, Ordering::AcqRel, Ordering::Acquire);
                 };
-                let why = turn.poll(deadline, &|| !f.announce(POLLS), &looks);
+                let why = turn.poll(deadline, now.take(), &|| !f.announce(POLLS), &looks);
                 f.state.store(RUNS, Ordering::Release);
                 return why;
             }
@@ -180,6 +193,16 @@ impl Wait for ThreadWait {
         process.remove_sleeper(&sleeper);
         f.state.store(RUNS, Ordering::Release);
         why
+    }
+}
+
+impl Wait for ThreadWait {
+    fn wait(&self, process: &Shared, deadline: Deadline) -> Why {
+        self.wait_at(process, deadline, None)
+    }
+
+    fn wait_from(&self, process: &Shared, deadline: Deadline, now: u64) -> Why {
+        self.wait_at(process, deadline, Some(now))
     }
 
     fn waker(&self) -> Arc<dyn Wake> {

@@ -257,7 +257,8 @@ impl Inner {
     #[cold]
     fn idle(&self) {
         let shared = self.process.shared();
-        if self.fire_timers(shared.host().now()) {
+        let now = shared.host().now();
+        if self.fire_timers(now) {
             return;
         }
         let due =
@@ -266,7 +267,12 @@ impl Inner {
             Some(turn) => {
                 if self.ready.announce(true) {
                     // What the bell brings is for coroutines of ours (then they are queued) or for others.
-                    turn.poll(due, &|| self.ready.is_rung() || !self.queue.borrow().is_empty(), &|| {});
+                    turn.poll(
+                        due,
+                        Some(now),
+                        &|| self.ready.is_rung() || !self.queue.borrow().is_empty(),
+                        &|| {},
+                    );
                 }
             }
             None => {

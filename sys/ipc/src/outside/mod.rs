@@ -33,6 +33,7 @@ pub(crate) use lanes::parts;
 use crate::bell::{Bell, Glance, Ringer, SpinPolicy};
 use crate::control::{self, Request};
 use crate::host::{Host, Memory, View};
+use crate::lock::{Guard, Lock};
 use crate::process::{Process, Shared};
 use ask::Pending;
 use board::Board;
@@ -41,7 +42,7 @@ use lanes::Lanes;
 use poll::Sleepers;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use unsent::Unsent;
 
 /// What became of one attempt of a call.
@@ -115,7 +116,7 @@ pub struct Outside {
     host: Arc<dyn Host>,
     channel: Arc<dyn Channel>,
     node: NodeId,
-    lanes: Mutex<Lanes>,
+    lanes: Lock<Lanes>,
     bell: Mutex<(Bell, SpinPolicy)>,
     own_ringer: Ringer,
     board: Board,
@@ -147,9 +148,10 @@ impl Outside {
         self.node
     }
 
-    fn lanes(&self) -> MutexGuard<'_, Lanes> {
+    #[inline]
+    fn lanes(&self) -> Guard<'_, Lanes> {
         // As with the table: a panic under this lock is a bug of ours and must not stop the other endpoints.
-        self.lanes.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.lanes.lock()
     }
 
     pub(crate) fn alive(&self) -> Result<()> {
@@ -234,7 +236,7 @@ impl Process {
             host: host.clone(),
             channel: channel.clone(),
             node,
-            lanes: Mutex::new(Lanes::default()),
+            lanes: Lock::new(Lanes::default()),
             own_ringer: bell.ringer(),
             glance: bell.glance(),
             bell: Mutex::new((bell, SpinPolicy::default())),

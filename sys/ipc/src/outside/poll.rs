@@ -89,10 +89,17 @@ impl Sleepers {
 }
 
 impl Turn<'_> {
-    /// Waits on the doorbell and brings in what it says, until `done` or the deadline. `looks` is called when
+    /// Waits on the doorbell and brings in what it says, until `done` or the deadline. `now` is what the clock
+    /// said just before, if it was looked at. `looks` is called when
     /// the wait on the bell is over: from then on to the next `done` nobody has to ring for what concerns
     /// this thread.
-    pub fn poll(mut self, deadline: Deadline, done: &dyn Fn() -> bool, looks: &dyn Fn()) -> Why {
+    pub fn poll(
+        mut self,
+        deadline: Deadline,
+        mut now: Option<u64>,
+        done: &dyn Fn() -> bool,
+        looks: &dyn Fn(),
+    ) -> Why {
         let host = &*self.outside.host;
         loop {
             if done() {
@@ -101,8 +108,9 @@ impl Turn<'_> {
             let (bell, policy) = &mut *self.bell;
             let (peer, cpu) = (self.outside.lanes().last_peer_cpu(), host.cpu());
             if peer == Some(cpu) {
-                bell.give_way(host);
+                bell.give_way(host, now);
             }
+            now = None;
             let spin = policy.spin_ns(peer, cpu);
             let waited = bell.wait(host, deadline, spin);
             looks();
@@ -147,6 +155,14 @@ impl Outside {
     /// Brings in what has rung, without waiting. True when a lane has rung whose opening the control thread
     /// has not read yet.
     pub(crate) fn look(&self, core: &mut Core) -> bool {
+        // Nearly always there is nothing, and no lock is needed to see that.
+        if self.glance.unseen(self.brought.load(Ordering::Relaxed)) {
+            self.look_closely(core);
+        }
+        self.puzzled.load(Ordering::Relaxed) != self.caught_up.load(Ordering::Relaxed)
+    }
+
+    fn look_closely(&self, core: &mut Core) {
         match self.bell.try_lock() {
             Ok(mut bell) => {
                 let pending = bell.0.poll();
@@ -159,10 +175,8 @@ impl Outside {
             }
             // Another thread waits on the bell, and may have taken from it what it will bring in only when
             // we let go of the table.
-            Err(_) if self.glance.unseen(self.brought.load(Ordering::Relaxed)) => self.look_at_ready(core),
-            Err(_) => {}
+            Err(_) => self.look_at_ready(core),
         }
-        self.puzzled.load(Ordering::Relaxed) != self.caught_up.load(Ordering::Relaxed)
     }
 
     /// What was `taken` from the bell, as read by whoever had it, is in the table, whose lock is held.
