@@ -28,7 +28,7 @@ pub const ROWS: &[Row] = &[
 ];
 
 const fn time(what: &'static str, peer: &'static str, ours: &'static str, against: Against, bar: f64) -> Row {
-    Row { bench: "net", what, peer, ours, against, unit: "us", better: Less, bar: Some(bar) }
+    Row { bench: "net", what, peer, ours, against, unit: "us", better: Less, bar: Some(bar), rounds: 1 }
 }
 
 const fn rate(
@@ -39,5 +39,5 @@ const fn rate(
     against: Against,
     bar: f64,
 ) -> Row {
-    Row { bench: "net", what, peer, ours, against, unit, better: More, bar: Some(bar) }
+    Row { bench: "net", what, peer, ours, against, unit, better: More, bar: Some(bar), rounds: 1 }
 }

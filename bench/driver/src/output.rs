@@ -128,7 +128,8 @@ mod tests {
     fn outcome(ours: Side, peer: Side, ratio: Option<f64>, bar: Option<f64>) -> Outcome {
         let against = Against::Limit(1.0);
         let better = Better::Less;
-        let row = Row { bench: "b", what: "w", peer: "p", ours: "", against, unit: "us", better, bar };
+        let row =
+            Row { bench: "b", what: "w", peer: "p", ours: "", against, unit: "us", better, bar, rounds: 1 };
         Outcome { row, ours, peer, ratio, noise: 0.1 }
     }
 

@@ -39,6 +39,8 @@ pub struct Row {
     pub better: Better,
     /// The least ratio that holds; none where the issue sets an aim only.
     pub bar: Option<f64>,
+    /// Rounds in multiples of those asked for: more where fresh starts differ much.
+    pub rounds: usize,
 }
 
 impl Row {

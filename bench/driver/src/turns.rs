@@ -63,7 +63,8 @@ struct Round {
 pub fn measure(row: &Row, programs: &Programs, plan: &Plan) -> Result<Outcome> {
     let (mut no_ours, mut no_peer) = (None, None);
     let mut rounds: Vec<Round> = Vec::new();
-    let most = if plan.quiet { plan.runs * PATIENCE } else { plan.runs };
+    let runs = plan.runs * row.rounds;
+    let most = if plan.quiet { runs * PATIENCE } else { runs };
     while rounds.len() < most && !(no_ours.is_some() && no_peer.is_some()) {
         if plan.quiet {
             wait_for_quiet();
@@ -76,12 +77,12 @@ pub fn measure(row: &Row, programs: &Programs, plan: &Plan) -> Result<Outcome> {
             Against::Limit(number) => Ok(Ok(number)),
         })?;
         rounds.push(Round { noise: account.foreign_cores(), ours, peer });
-        if rounds.iter().filter(|r| r.noise < NOISE_CORES).count() >= plan.runs {
+        if rounds.iter().filter(|r| r.noise < NOISE_CORES).count() >= runs {
             break;
         }
     }
     rounds.sort_by(|a, b| a.noise.total_cmp(&b.noise));
-    rounds.truncate(plan.runs);
+    rounds.truncate(runs);
     let ours = side(no_ours, rounds.iter().filter_map(|r| r.ours).collect());
     let peer = side(no_peer, rounds.iter().filter_map(|r| r.peer).collect());
     let ratio = match (&ours, &peer) {
