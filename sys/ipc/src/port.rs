@@ -772,26 +772,31 @@ impl<W: Wait> Port<W> {
             m.set_route(self.endpoint, dst);
             m.set_kind(Kind::Reply);
         };
-        let done = match to {
-            Target::Here(ix) => {
-                if core.table.answer(self.ix, ix, m, header) {
-                    core.release_handing(ix, &self.home);
-                    header(m);
-                    Ok(())
-                } else {
-                    core.release();
-                    Err(Error::early(Code::PROCSTS).at(dst))
-                }
+        // No result is kept over the end of this function: a small one, written in pieces and copied in a
+        // large one, is what the processor would wait for.
+        let served = || {
+            if self.serving.get().0 == dst {
+                self.detach();
+            }
+        };
+        match to {
+            Target::Here(ix) if core.table.answer(self.ix, ix, m, header) => {
+                core.release_handing(ix, &self.home);
+                header(m);
+                served();
+                Ok(())
+            }
+            Target::Here(_) => {
+                core.release();
+                served();
+                Err(Error::early(Code::PROCSTS).at(dst))
             }
             Target::Elsewhere => {
                 header(m);
+                served();
                 outside::reply(self, core, dst, m, timeout)
             }
-        };
-        if self.serving.get().0 == dst {
-            self.detach();
         }
-        done
     }
 
     #[cold]
