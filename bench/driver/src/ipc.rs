@@ -18,9 +18,9 @@ const IDLE_US: f64 = 100.0;
 
 /// Every row of `ipc`.
 pub const ROWS: &[Row] = &[
-    // Both unpinned, as the bar says. A peer that blocks is fast or slow by where the scheduler happens to put
-    // its two sides, and stays there: so this is the median over many fresh starts of both. The two rows after
-    // it pin the peer and show between what it wavers.
+    // Both unpinned, as the bar says. A peer that blocks is fast or slow by where the scheduler happens to
+    // put its two sides, and stays there: so this is the median over many fresh starts of both. The two rows
+    // after it pin the peer and show between what it wavers.
     Row {
         rounds: 5,
         ..time("sendrec, unpinned", "unix seqpacket, unpinned", "local pingpong", SEQPACKET, 10.0)

@@ -14,11 +14,11 @@
 //!
 //! # The algorithm
 //! The lock *is* the box with what it guards: whoever swaps it out has it, whoever finds nothing waits. So no
-//! unsafe code is needed to lend it out. Waiting is spinning first, then sleeping behind a condition variable;
-//! sleepers are counted in `sleepers`. The one who gives back stores the box and then reads that count. Without
-//! a fence in between the processor may read first: then a sleeper that counted itself in the same few
-//! nanoseconds is not seen. So a sleep lasts at most [`NAP`], after which the sleeper looks itself. Nothing is
-//! lost by it but, very rarely, that much time.
+//! unsafe code is needed to lend it out. Waiting is spinning first, then sleeping behind a condition
+//! variable; sleepers are counted in `sleepers`. The one who gives back stores the box and then reads that
+//! count. Without a fence in between the processor may read first: then a sleeper that counted itself in the
+//! same few nanoseconds is not seen. So a sleep lasts at most [`NAP`], after which the sleeper looks itself.
+//! Nothing is lost by it but, very rarely, that much time.
 //!
 //! It is as unfair as the standard one, and a thread that panics while it holds it gives it back.
 

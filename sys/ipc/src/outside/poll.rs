@@ -89,8 +89,8 @@ impl Sleepers {
 }
 
 impl Turn<'_> {
-    /// Waits on the doorbell and brings in what it says, until `done` or the deadline. `now` is what the clock
-    /// said just before, if it was looked at. `looks` is called when
+    /// Waits on the doorbell and brings in what it says, until `done` or the deadline. `now` is what the
+    /// clock said just before, if it was looked at. `looks` is called when
     /// the wait on the bell is over: from then on to the next `done` nobody has to ring for what concerns
     /// this thread.
     pub fn poll(

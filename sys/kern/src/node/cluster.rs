@@ -28,6 +28,9 @@ pub struct DcConfig {
     pub warn_type: i32,
     /// One bit a node where it may run.
     pub nodes: u32,
+    /// The write that created it: tells it from an earlier container of the same number and description,
+    /// whose end a node may never have heard of.
+    pub born: (u64, u16),
 }
 
 impl DcConfig {
@@ -125,6 +128,7 @@ mod tests {
             warn: Endpoint::NONE.raw(),
             warn_type: 0,
             nodes: 1,
+            born: (1, 0),
         };
         let (mut a, mut b) = (Cluster::default(), Cluster::default());
         let from_a = a.write(3, 0, Some(dc("a")));

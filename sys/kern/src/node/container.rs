@@ -33,6 +33,7 @@ impl Node {
             }
             config.nodes |= 1 << node;
         }
+        config.born = (self.cluster.register(dc).version + 1, self.config.me.0);
         self.write_dc(dc, Some(config), None);
         Ok(DONE)
     }

@@ -136,8 +136,16 @@ impl Node {
         let ep = Endpoint::from_raw;
         match request {
             Request::DcInit { dc, name, procs, tasks, sysprocs, warn, warn_type, nodes } => {
-                let config =
-                    super::cluster::DcConfig { name, tasks, procs, sysprocs, warn, warn_type, nodes: 0 };
+                let config = super::cluster::DcConfig {
+                    name,
+                    tasks,
+                    procs,
+                    sysprocs,
+                    warn,
+                    warn_type,
+                    nodes: 0,
+                    born: (0, 0),
+                };
                 self.dc_init(dc, config, &nodes)
             }
             Request::DcEnd { dc } => self.dc_end(s, dc),
