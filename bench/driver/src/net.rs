@@ -21,23 +21,30 @@ pub const ROWS: &[Row] = &[
     time("remote sendrec, TLS off", "Zenoh get", PINGPONG, Peer(ZENOH, "zenoh pingpong"), 1.0),
     time("remote sendrec, TLS off", "Erlang", PINGPONG, Peer(NET, "erlang"), 1.0),
     time("remote sendrec, TLS on", "ours, TLS off", "remote-tls pingpong", Ours(PINGPONG), 1.0 / 1.3),
-    rate("64 remote clients", "ZeroMQ", "req/s", MANY, Peer(ZMQ, "zmq-tcp many --clients 64"), 5.0),
-    rate("64 remote clients", "NATS", "req/s", MANY, Peer(NATS, "nats many --clients 64"), 5.0),
-    rate("bulk, TLS off", "iperf3, one stream", "GB/s", "bulk --tls off", Peer(NET, "iperf3"), 0.6),
-    rate("bulk, TLS on", "bare TLS stream", "GB/s", "bulk --tls on", Peer(NET, "tls-stream"), 0.8),
+    many("ZeroMQ", Peer(ZMQ, "zmq-tcp many --clients 64")),
+    many("NATS", Peer(NATS, "nats many --clients 64")),
+    bulk("bulk copied in, TLS off", "iperf3, one stream", "bulk --tls off --of in", "iperf3", 0.6),
+    bulk("bulk copied out, TLS off", "iperf3, one stream", "bulk --tls off --of out", "iperf3", 0.6),
+    bulk("bulk copied in, TLS on", "bare TLS stream", "bulk --tls on --of in", "tls-stream", 0.8),
+    bulk("bulk copied out, TLS on", "bare TLS stream", "bulk --tls on --of out", "tls-stream", 0.8),
 ];
 
 const fn time(what: &'static str, peer: &'static str, ours: &'static str, against: Against, bar: f64) -> Row {
     Row { bench: "net", what, peer, ours, against, unit: "us", better: Less, bar: Some(bar), rounds: 1 }
 }
 
-const fn rate(
+const fn many(peer: &'static str, against: Against) -> Row {
+    let (what, bar) = ("64 remote clients", Some(5.0));
+    Row { bench: "net", what, peer, ours: MANY, against, unit: "req/s", better: More, bar, rounds: 1 }
+}
+
+const fn bulk(
     what: &'static str,
     peer: &'static str,
-    unit: &'static str,
     ours: &'static str,
-    against: Against,
+    words: &'static str,
     bar: f64,
 ) -> Row {
-    Row { bench: "net", what, peer, ours, against, unit, better: More, bar: Some(bar), rounds: 1 }
+    let against = Peer(NET, words);
+    Row { bench: "net", what, peer, ours, against, unit: "GB/s", better: More, bar: Some(bar), rounds: 1 }
 }

@@ -10,7 +10,7 @@
 //! | `memory` | `--of daemon\|endpoint\|count --endpoints N` | MiB of the daemon; KiB an endpoint; how many bound |
 //! | `remote pingpong`, `remote-tls pingpong` | | as `local`, server on side B, client on side A |
 //! | `remote many` | `--clients N` | as `local many`, clients on side A |
-//! | `bulk` | `--tls on\|off` | GB/s of one long copy from side A to side B, process to process |
+//! | `bulk` | `--tls on\|off --of in\|out` | GB/s of long copies from side A to side B, process to process |
 //!
 //! All take `--ms N`. Sides A and B are the network namespaces named in `DVS_BENCH_NS_A` and
 //! `DVS_BENCH_NS_B`, else this machine; `DVS_BENCH_ADDR_A` and `DVS_BENCH_ADDR_B` are their addresses;
@@ -21,17 +21,17 @@ mod coro;
 mod idle;
 mod local;
 mod node;
+mod remote;
 mod vcopy;
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
-use dvs_bench_common::{Ask, Op, Peer, Reach, Solo};
+use dvs_bench_common::{Peer, Reach, Solo};
 
 const PEERS: &[Peer] = &[
     Peer { name: "local", reach: Reach::Local, serve: local::serve, connect: local::connect },
-    Peer { name: "remote", reach: Reach::Net, serve: no_server, connect: no_client },
-    Peer { name: "remote-tls", reach: Reach::Net, serve: no_server, connect: no_client },
+    Peer { name: "remote", reach: Reach::Net, serve: remote::serve, connect: remote::connect },
+    Peer { name: "remote-tls", reach: Reach::Net, serve: remote::serve_tls, connect: remote::connect },
 ];
 
 const SOLOS: &[Solo] = &[
@@ -42,23 +42,13 @@ const SOLOS: &[Solo] = &[
     Solo { name: "memory", run: idle::memory },
     Solo { name: "holder", run: idle::holder },
     Solo { name: "waiter", run: idle::waiter },
-    Solo { name: "bulk", run: no_bulk },
+    Solo { name: "bulk", run: remote::bulk },
+    Solo { name: "bulk-in", run: remote::bulk_in },
+    Solo { name: "bulk-out", run: remote::bulk_out },
+    Solo { name: "bulk-lend", run: remote::bulk_lend },
+    Solo { name: "bulk-take", run: remote::bulk_take },
     Solo { name: "daemon", run: node::daemon },
 ];
-
-const NO_NODES: &str = "not available: the daemon does not join other nodes yet";
-
-fn no_server(_: &str) -> Result<()> {
-    bail!(NO_NODES)
-}
-
-fn no_client(_: &str) -> Result<Op> {
-    bail!(NO_NODES)
-}
-
-fn no_bulk(_: &Ask) -> Result<f64> {
-    bail!(NO_NODES)
-}
 
 fn main() -> ExitCode {
     dvs_bench_common::main(PEERS, SOLOS)

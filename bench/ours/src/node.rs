@@ -12,9 +12,14 @@ pub const DC: DcId = DcId(1);
 /// The endpoint that serves.
 pub const SERVER: Endpoint = Endpoint::new(0, 1);
 
-/// The daemon's process: serves in the folder `--of` until it is ended.
+/// The daemon's process: serves in the folder `--of`, or by the configuration file of this name, until it is
+/// ended.
 pub fn daemon(ask: &Ask) -> Result<f64> {
-    let config = Config { runtime_dir: Some(ask.of.clone().into()), ..Config::default() };
+    let config = if ask.of.ends_with(".toml") {
+        Config::load(Path::new(&ask.of))?
+    } else {
+        Config { runtime_dir: Some(ask.of.clone().into()), ..Config::default() }
+    };
     let daemon = Daemon::new(config, false)?;
     ready(&ask.of)?;
     daemon.run()?;

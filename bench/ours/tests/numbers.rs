@@ -1,4 +1,4 @@
-//! What the facade offers says a number; what it does not offer yet ends with code 3 and the reason.
+//! What can be measured says a number; wrong words end with code 3 and the reason.
 
 use std::process::{Command, Output};
 
@@ -43,8 +43,19 @@ fn an_idle_server_says_what_it_uses() {
 }
 
 #[test]
+fn two_nodes_say_a_round_trip_a_rate_and_how_fast_they_copy() {
+    for words in ["remote pingpong --ms 20", "remote-tls pingpong --ms 20"] {
+        assert!(number(words) > 0.0, "{words}");
+    }
+    assert!(number("remote many --clients 8 --ms 100") > 0.0);
+    for words in ["--tls off --of in", "--tls off --of out", "--tls on --of in", "--tls on --of out"] {
+        assert!(number(&format!("bulk --ms 20 {words}")) > 0.0, "{words}");
+    }
+}
+
+#[test]
 fn wrong_words_end_with_code_3_and_a_reason() {
-    for words in ["memory --of cake", "nobody", "local", "coro --ms"] {
+    for words in ["memory --of cake", "nobody", "local", "coro --ms", "bulk --of cake"] {
         let output = run(words);
         assert_eq!(output.status.code(), Some(3), "{words}");
         assert!(!output.stderr.is_empty() && output.stdout.is_empty(), "{words}");
