@@ -28,9 +28,20 @@ const STACK_BYTES: usize = 1 << 20;
 pub trait Handler: Send + Sync + 'static {
     /// A frame, in the order in which it was sent on its stream.
     fn frame(&self, node: NodeId, frame: &Frame<'_>);
-    /// All frames that arrived together were delivered. What the handler queued meanwhile is written after
-    /// this.
+    /// All frames that arrived together were delivered, or the connection broke among them. What the handler
+    /// queued meanwhile is written after this.
     fn batch_end(&self, _node: NodeId) {}
+    /// The reader of a node's messages is about to poll its socket: whether it should [`Handler::look`] between
+    /// two polls. Then [`Handler::unwatch`] follows before it blocks.
+    fn watch(&self, _node: NodeId) -> bool {
+        false
+    }
+    /// Looks for something else to do; says whether there was any.
+    fn look(&self, _node: NodeId) -> bool {
+        false
+    }
+    /// The reader is about to block, or ends.
+    fn unwatch(&self, _node: NodeId) {}
     /// A new session began; said before its first frame.
     fn up(&self, node: NodeId);
     /// The session ended: what was sent and not answered will never be. Said after its last frame, once.

@@ -21,6 +21,7 @@ mod listen;
 mod node;
 pub mod outbox;
 pub mod peer;
+mod polling;
 mod reader;
 pub mod records;
 pub mod route;

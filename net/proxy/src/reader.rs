@@ -1,15 +1,15 @@
 //! The reader thread of one stream: makes or takes over a connection, then delivers what arrives until it
 //! ends.
 //!
-//! Waiting: after traffic it polls the socket for up to 50 µs before it blocks, because a sleep across
-//! cores costs many times that. When polling finds nothing several times in a row it is given up for a
-//! growing number of reads, so that a peer on the same core, or one that takes longer anyway, is not paid
-//! for in CPU.
+//! Waiting: after traffic it polls the socket before it blocks, see [`crate::polling`]. The reader of the
+//! message stream lets the router look at what else there may be to do meanwhile, since whoever got a message
+//! is about to answer it: then one awake thread serves both directions.
 
 use crate::conn::{Conn, Raw, lock};
 use crate::crypt::Crypt;
 use crate::driver::Keys;
 use crate::node::{Accepted, Job, Node};
+use crate::polling::{Next, Polling};
 use crate::records::{Records, write_record};
 use crate::squeeze::unpack;
 use crate::stream::{Outgoing, Payload, StreamError};
@@ -25,10 +25,6 @@ use std::time::{Duration, Instant};
 pub(crate) const GREET_WAIT: Duration = Duration::from_secs(2);
 /// A blocking read returns after so long to look around.
 pub(crate) const READ_WAIT: Duration = Duration::from_millis(500);
-const SPIN: Duration = Duration::from_micros(50);
-/// Polls in vain before polling pauses, and the longest pause in reads.
-const SPIN_MISSES: u32 = 4;
-const SPIN_PAUSE_MAX: u32 = 256;
 
 fn broken(e: impl std::fmt::Display) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, e.to_string())
@@ -46,8 +42,9 @@ pub(crate) fn run(node: &Node, class: StreamClass, keys: &Keys) {
             Ok(Some((conn, id, raw, records))) => {
                 let conn = Arc::new(conn);
                 node.install(class, &conn, id);
-                let mut reader = Reader { node, class, conn: &conn, id, records, raw, plain: Vec::new() };
+                let mut reader = Reader::new(node, class, &conn, id, (raw, records));
                 let end = reader.deliver();
+                drop(reader);
                 node.remove(class, &conn, id);
                 if !matches!(end, Err(Ended::Io(ref e)) if e.kind() == io::ErrorKind::UnexpectedEof)
                     && !node.stopped()
@@ -192,36 +189,122 @@ struct Reader<'n> {
     raw: Raw,
     /// Unpacked payload.
     plain: Vec<u8>,
+    polling: Polling,
+    /// The router is looked after while polling.
+    watching: bool,
 }
 
-impl Reader<'_> {
+impl Drop for Reader<'_> {
+    fn drop(&mut self) {
+        self.unwatch();
+    }
+}
+
+impl<'n> Reader<'n> {
+    fn new(
+        node: &'n Node,
+        class: StreamClass,
+        conn: &'n Conn,
+        id: u64,
+        (raw, records): (Raw, Records),
+    ) -> Self {
+        let polling = Polling::default();
+        Reader { node, class, conn, id, records, raw, plain: Vec::new(), polling, watching: false }
+    }
+
     /// Delivers until the connection ends.
     fn deliver(&mut self) -> Result<(), Ended> {
-        let mut spin = Spin::default();
         loop {
-            let mut any = false;
-            while let Some((head, payload)) = self.records.next_record()? {
-                any = true;
-                let payload = if head.lz4 {
-                    unpack(payload, &mut self.plain)?;
-                    &self.plain[..]
-                } else {
-                    payload
-                };
-                record(self.node, self.class, self.id, &head, payload)?;
-            }
-            if any {
-                self.node.handler.batch_end(self.node.id);
-                for class in StreamClass::ALL {
-                    self.node.flush(class);
+            let taken = self.take();
+            match taken {
+                Ok(false) if self.records.partial() => {
+                    lock(&self.node.peer).noise(self.class, self.id, self.node.clock.now());
                 }
-            } else if self.records.partial() {
-                lock(&self.node.peer).noise(self.class, self.id, self.node.clock.now());
+                Ok(false) => {}
+                Ok(true) | Err(_) => {
+                    self.node.handler.batch_end(self.node.id);
+                    for class in StreamClass::ALL {
+                        self.node.flush(class);
+                    }
+                }
             }
-            spin.read(|wait| self.conn.read(&mut self.raw, &mut self.records, wait))?;
+            taken?;
+            self.wait()?;
             if self.node.stopped() {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
+        }
+    }
+
+    /// Delivers all whole records that are here; whether there were any.
+    fn take(&mut self) -> Result<bool, Ended> {
+        let mut any = false;
+        while let Some((head, payload)) = self.records.next_record()? {
+            any = true;
+            let payload = if head.lz4 {
+                unpack(payload, &mut self.plain)?;
+                &self.plain[..]
+            } else {
+                payload
+            };
+            record(self.node, self.class, self.id, &head, payload)?;
+        }
+        Ok(any)
+    }
+
+    fn read(&mut self, wait: bool) -> io::Result<bool> {
+        self.conn.read(&mut self.raw, &mut self.records, wait)
+    }
+
+    /// Waits for bytes, or for half a second.
+    fn wait(&mut self) -> io::Result<()> {
+        if self.read(false)? || self.poll()? {
+            return Ok(());
+        }
+        self.unwatch();
+        self.read(true).map(|_| ())
+    }
+
+    /// Polls the socket, and the router's doorbell, for a while; whether bytes came.
+    fn poll(&mut self) -> io::Result<bool> {
+        let node = self.node;
+        let mut now = node.clock.now();
+        if !self.polling.begin(now) {
+            return Ok(false);
+        }
+        if !self.watching && self.class == StreamClass::Message {
+            self.watching = node.handler.watch(node.id);
+        }
+        loop {
+            let looked = self.watching && node.handler.look(node.id);
+            if self.read(false)? {
+                self.polling.found();
+                return Ok(true);
+            }
+            now = node.clock.now();
+            if looked {
+                // An answer to what was sent just now may be as long in coming.
+                self.polling.found();
+                self.polling.begin(now);
+                continue;
+            }
+            match self.polling.next(now) {
+                Next::Look => std::hint::spin_loop(),
+                Next::Yield => {
+                    std::thread::yield_now();
+                    self.polling.gave(now, node.clock.now());
+                }
+                Next::Block => return Ok(false),
+            }
+            if node.stopped() {
+                return Ok(false);
+            }
+        }
+    }
+
+    fn unwatch(&mut self) {
+        if std::mem::take(&mut self.watching) {
+            self.node.handler.unwatch(self.node.id);
         }
     }
 }
@@ -251,40 +334,6 @@ fn record(node: &Node, class: StreamClass, id: u64, head: &RecordHead, payload: 
     half.frames_in.fetch_add(last - received, Ordering::Relaxed);
     lock(&node.peer).end(class, id, last, payload.len(), node.clock.now())?;
     Ok(())
-}
-
-/// Polls before blocking, as long as that is useful.
-#[derive(Default)]
-struct Spin {
-    misses: u32,
-    pause: u32,
-    next_pause: u32,
-}
-
-impl Spin {
-    fn read(&mut self, mut read: impl FnMut(bool) -> io::Result<bool>) -> io::Result<()> {
-        if read(false)? {
-            return Ok(());
-        }
-        if self.pause > 0 {
-            self.pause -= 1;
-        } else {
-            let start = Instant::now();
-            while start.elapsed() < SPIN {
-                if read(false)? {
-                    (self.misses, self.next_pause) = (0, 0);
-                    return Ok(());
-                }
-                std::hint::spin_loop();
-            }
-            self.misses += 1;
-            if self.misses >= SPIN_MISSES {
-                self.next_pause = (self.next_pause * 2).clamp(8, SPIN_PAUSE_MAX);
-                (self.misses, self.pause) = (0, self.next_pause);
-            }
-        }
-        read(true).map(|_| ())
-    }
 }
 
 /// The greeting of a node that is to be refused before it is known which one it is.

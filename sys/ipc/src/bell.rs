@@ -7,8 +7,8 @@
 //! # Picture
 //! ```text
 //! bell page: written by every linked peer          status page: written by the owner only, sealed
-//!   word 0    futex word, low 32 bits:               word 0   1 = the owner sleeps (or is about to)
-//!             0..31 links 0..31, 31 = see below
+//!   word 0    futex word, low 32 bits:               word 0   1 = the owner sleeps (or is about to),
+//!             0..31 links 0..31, 31 = see below               + 2 = a deputy watches, see there
 //!   8..24     bitmap of links 31..1024
 //!   32        flags: control socket, own process
 //! ```
@@ -34,6 +34,7 @@
 //! peers map that page read-only; a ringer never skips the wake because bits were set before, as those may be
 //! forged.
 
+mod deputy;
 mod glance;
 mod manners;
 mod pending;
@@ -41,7 +42,9 @@ mod recheck;
 mod ringer;
 mod spin;
 
+pub use deputy::Deputy;
 pub use glance::Glance;
+pub use manners::Manners;
 pub use pending::{Pending, bits};
 pub use ringer::Ringer;
 pub use spin::SpinPolicy;
@@ -50,7 +53,6 @@ use crate::host::{Host, Memory, Wake};
 use crate::sync::{AtomicU64, Ordering, fence, relax};
 use dvs_abi::Deadline;
 use dvs_abi::limits::SPIN_NS;
-use manners::Manners;
 use pending::OVERFLOW_WORDS;
 use recheck::Recheck;
 use std::sync::Arc;
@@ -67,6 +69,9 @@ const FLAGS: usize = 32;
 /// Bit of the futex word: see the overflow bitmap and the flags.
 const MORE: u64 = 1 << 31;
 const FUTEX_BITS: u64 = 0xffff_ffff;
+/// In the status word: the owner sleeps (or is about to); another thread of it watches in its place.
+const SLEEPS: u64 = 1;
+const WATCHED: u64 = 2;
 const CONTROL: u64 = 1;
 const OWN: u64 = 2;
 /// Rounds of a spin between two looks at the clock.
@@ -143,28 +148,23 @@ impl Bell {
         self.glance.clone()
     }
 
+    /// For another thread of this process that looks at the bell while the owner sleeps.
+    pub fn deputy(&self) -> Deputy {
+        Deputy::new(self.bell.clone(), self.status.clone())
+    }
+
+    /// A deputy took rings: the next look at everything is as near as if the owner had taken them.
+    pub fn rung_elsewhere(&mut self, host: &dyn Host) {
+        self.recheck.rung(|| host.now());
+    }
+
     /// What has rung, without waiting; empty when nothing has.
     pub fn poll(&mut self) -> Pending {
-        let bell = self.bell.words();
-        let mut pending = Pending::default();
-        if !rung(&bell[0]) {
-            return pending;
+        if !self.is_rung() {
+            return Pending::default();
         }
         self.glance.takes();
-        let word = bell[0].swap(0, Ordering::AcqRel);
-        pending.direct = (word & (MORE - 1)) as u32;
-        pending.more = word & MORE != 0;
-        if pending.more {
-            for (into, from) in pending.overflow.iter_mut().zip(&bell[OVERFLOW..FLAGS]) {
-                if from.load(Ordering::Relaxed) != 0 {
-                    *into = from.swap(0, Ordering::Acquire);
-                }
-            }
-            let flags = bell[FLAGS].swap(0, Ordering::Acquire);
-            pending.control = flags & CONTROL != 0;
-            pending.own = flags & OWN != 0;
-        }
-        pending
+        take(self.bell.words())
     }
 
     /// Waits until something rings: first spinning for `spin_ns`, then asleep.
@@ -287,10 +287,10 @@ impl Bell {
     /// The owner's half of the argument above.
     fn sleep(&self, host: &dyn Host, until: Deadline) -> Wake {
         let (word, sleeping) = (&self.bell.words()[0], &self.status.words()[0]);
-        sleeping.store(1, Ordering::Relaxed);
+        sleeping.fetch_or(SLEEPS, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         let wake = if rung(word) { Wake::Changed } else { host.futex_wait(word, 0, until, true) };
-        sleeping.store(0, Ordering::Relaxed);
+        sleeping.fetch_and(!SLEEPS, Ordering::Relaxed);
         wake
     }
 }
@@ -298,6 +298,28 @@ impl Bell {
 /// Whether the futex word says anything; its upper half, which nobody honest writes, does not count.
 fn rung(word: &AtomicU64) -> bool {
     word.load(Ordering::Relaxed) & FUTEX_BITS != 0
+}
+
+/// Takes what has rung.
+fn take(bell: &[AtomicU64]) -> Pending {
+    let mut pending = Pending::default();
+    if !rung(&bell[0]) {
+        return pending;
+    }
+    let word = bell[0].swap(0, Ordering::AcqRel);
+    pending.direct = (word & (MORE - 1)) as u32;
+    pending.more = word & MORE != 0;
+    if pending.more {
+        for (into, from) in pending.overflow.iter_mut().zip(&bell[OVERFLOW..FLAGS]) {
+            if from.load(Ordering::Relaxed) != 0 {
+                *into = from.swap(0, Ordering::Acquire);
+            }
+        }
+        let flags = bell[FLAGS].swap(0, Ordering::Acquire);
+        pending.control = flags & CONTROL != 0;
+        pending.own = flags & OWN != 0;
+    }
+    pending
 }
 
 #[cfg(all(test, not(loom)))]

@@ -111,6 +111,39 @@ fn loom_an_overflow_ring_is_heard_beside_a_direct_one() {
 }
 
 #[test]
+fn loom_a_ring_is_seen_by_the_deputy_or_wakes_the_owner() {
+    check(3, || {
+        let (mut bell, ringer) = bell();
+        let (futex, deputy) = (Futex::new(), Arc::new(bell.deputy()));
+        let peer = {
+            let (ringer, futex) = (ringer.clone(), futex.clone());
+            thread::spawn(move || ringer.ring(&*futex, 7))
+        };
+        let watcher = {
+            let (deputy, ringer, futex) = (deputy.clone(), ringer.clone(), futex.clone());
+            thread::spawn(move || {
+                let mut heard = 0;
+                if deputy.watch() {
+                    heard += deputy.take().links().filter(|l| *l == 7).count();
+                    if deputy.end() {
+                        heard += deputy.take().links().filter(|l| *l == 7).count();
+                    }
+                }
+                // The owner is told, so that it does not wait for what was seen here.
+                if heard > 0 {
+                    ringer.ring(&*futex, 8);
+                }
+                heard
+            })
+        };
+        let heard_here = wait(&mut bell, &futex).iter().filter(|l| **l == 7).count();
+        peer.join().unwrap();
+        let heard_there = watcher.join().unwrap();
+        assert_eq!(heard_here + heard_there, 1, "once, by one of them");
+    });
+}
+
+#[test]
 fn loom_notices_marks_and_rings_reach_a_sleeper() {
     check(3, || {
         let memory = Arc::new(HeapMemory::new(LINK_WORDS));

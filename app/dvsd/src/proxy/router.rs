@@ -6,21 +6,27 @@
 //!   sockets ──▶ reader threads ─┘                            └──▶ channel to the daemon
 //! ```
 //! Frames are queued while the lock is held, so that they leave in the order of the steps; sockets are
-//! written and bells rung after it was released.
+//! written and bells rung after it was released. Of what came in one batch a program is woken once, at its
+//! end; one that is awake sees each message at once.
 //!
-//! Locks: delivery of a peer (held by its reader), then the route, then the peer. Nothing waits under the
-//! route's lock.
+//! A reader that polls its socket watches the doorbell as well, and then does what the `dvs-proxy` thread
+//! does: while messages go back and forth one awake thread a node serves both directions, and programs ring
+//! without a system call.
+//!
+//! Locks: delivery of a peer (held by its reader), the channel from the daemon, then the route, then the peer.
+//! Nothing waits under the route's lock.
 
 use super::feeder::Feeder;
 use super::{CopyEnd, FromProxy, ToProxy, Waker};
 use dvs_abi::limits::NODES_MAX;
 use dvs_abi::{Code, Deadline, NodeId};
-use dvs_ipc::bell::{Bell, SpinPolicy, Spun, Waited};
+use dvs_ipc::bell::{Bell, Deputy, Pending, SpinPolicy, Spun, Waited};
 use dvs_ipc::host::Host;
 use dvs_ipc::link::Side;
 use dvs_linux::LinuxHost;
 use dvs_proxy::route::{Cmd, JobName, Place, Range, Route, Shore, Side as CopySide, Step, Target};
 use dvs_proxy::{DownReason, Frame, Handler, Peers, SendError, StreamClass};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
@@ -29,10 +35,25 @@ pub(super) struct Router {
     state: Mutex<State>,
     peers: OnceLock<Peers>,
     daemon: Sender<FromProxy>,
+    from_daemon: Mutex<Receiver<ToProxy>>,
     waker: Waker,
+    deputy: Deputy,
+    /// Rings that readers have taken.
+    taken: AtomicU64,
+    /// The daemon said so.
+    stopping: AtomicBool,
+    /// By node: programs its reader has marked something for and not yet woken.
+    unwoken: Vec<Mutex<Vec<Arc<Shore>>>>,
     /// By node.
     feeders: Vec<Feeder>,
     myself: Weak<Router>,
+}
+
+/// The two ends of the channels with the daemon.
+pub(super) struct Channels {
+    pub(super) to: Sender<FromProxy>,
+    pub(super) from: Receiver<ToProxy>,
+    pub(super) waker: Waker,
 }
 
 struct State {
@@ -61,14 +82,21 @@ impl Ear {
 }
 
 impl Router {
-    pub(super) fn new(me: NodeId, first_call: u64, daemon: Sender<FromProxy>, waker: Waker) -> Arc<Router> {
+    /// The router of node `me`; `deputy` = of the doorbell it will [`Router::run`] with.
+    pub(super) fn new(me: NodeId, first_call: u64, channels: Channels, deputy: Deputy) -> Arc<Router> {
         let state = Mutex::new(State { route: Route::new(me, first_call), out: Vec::new() });
         let feeders = (0..NODES_MAX).map(|_| Feeder::default()).collect();
+        let unwoken = (0..NODES_MAX).map(|_| Mutex::default()).collect();
         Arc::new_cyclic(|myself| Router {
             state,
             peers: OnceLock::new(),
-            daemon,
-            waker,
+            daemon: channels.to,
+            from_daemon: Mutex::new(channels.from),
+            waker: channels.waker,
+            deputy,
+            taken: AtomicU64::new(0),
+            stopping: AtomicBool::new(false),
+            unwoken,
             feeders,
             myself: myself.clone(),
         })
@@ -81,16 +109,12 @@ impl Router {
     }
 
     /// Waits on the doorbell until it is told to stop.
-    pub(super) fn run(&self, mut bell: Bell, from_daemon: &Receiver<ToProxy>) {
-        let (mut policy, mut last_link) = (SpinPolicy::default(), None);
-        loop {
-            while let Ok(message) = from_daemon.try_recv() {
-                if matches!(message, ToProxy::Stop) {
-                    return;
-                }
-                self.told(message);
-            }
-            let peer = last_link.and_then(|l| self.lock().route.shores().peer_cpu(l));
+    pub(super) fn run(&self, mut bell: Bell) {
+        let (mut policy, mut last_link, mut taken) = (SpinPolicy::default(), None, 0);
+        while !self.drain() {
+            // A reader that watches sees a ring as early as we do.
+            let peer = last_link.filter(|_| !self.deputy.watched());
+            let peer = peer.and_then(|l| self.lock().route.shores().peer_cpu(l));
             let spin = policy.spin_ns(peer, LinuxHost.cpu());
             let waited = bell.wait(&LinuxHost, Deadline::NEVER, spin);
             match bell.spun() {
@@ -98,18 +122,56 @@ impl Router {
                 Spun::Miss => policy.on_result(false),
                 Spun::Not => {}
             }
-            let after = match waited {
-                Waited::Rung(pending) => self.step(|route, step| {
-                    for link in pending.links() {
-                        route.link_news(link as u16, step);
-                        last_link = Some(link as u16);
-                    }
-                }),
-                Waited::Recheck => self.step(Route::look_at_all),
-                Waited::TimedOut | Waited::Interrupted => continue,
-            };
-            self.finish(after, None);
+            if taken != self.taken.load(Ordering::Relaxed) {
+                taken = self.taken.load(Ordering::Relaxed);
+                bell.rung_elsewhere(&LinuxHost);
+            }
+            match waited {
+                Waited::Rung(pending) => {
+                    last_link = pending.links().last().map(|l| l as u16).or(last_link);
+                    self.rung(&pending);
+                }
+                Waited::Recheck => self.finish(self.step(Route::look_at_all), None),
+                Waited::TimedOut | Waited::Interrupted => {}
+            }
         }
+    }
+
+    /// Looks at what rang.
+    fn rung(&self, pending: &Pending) {
+        let after = self.step(|route, step| {
+            for link in pending.links() {
+                route.link_news(link as u16, step);
+            }
+        });
+        self.finish(after, None);
+    }
+
+    /// Hears what the daemon has to say; true when it said that this is the end.
+    fn drain(&self) -> bool {
+        let from = self.from_daemon.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Ok(message) = from.try_recv() {
+            if matches!(message, ToProxy::Stop) {
+                self.stopping.store(true, Ordering::Release);
+            }
+            self.told(message);
+        }
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Takes what has rung in the place of the thread that waits on the doorbell.
+    fn stand_in(&self) {
+        let pending = self.deputy.take();
+        self.taken.fetch_add(1, Ordering::Relaxed);
+        // That thread ends, nobody else.
+        if pending.own && self.drain() {
+            self.deputy.rouse(&LinuxHost);
+        }
+        self.rung(&pending);
+    }
+
+    fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -172,9 +234,7 @@ impl Router {
     /// What follows a step. `reader` = the node whose reader this is: it writes what it queued at the end of
     /// its batch.
     fn finish(&self, after: After, reader: Option<NodeId>) {
-        for shore in after.rings {
-            shore.ringer.ring(&LinuxHost, shore.bell_link as usize);
-        }
+        self.ring(after.rings, reader);
         let mut written = after.written & !reader.map_or(0, |n| 1 << n.0);
         while written != 0 {
             self.peers().flush(NodeId(written.trailing_zeros() as u16));
@@ -182,6 +242,34 @@ impl Router {
         }
         for name in after.unfed {
             self.fed(name, Err(Code::NOMEM));
+        }
+    }
+
+    /// Rings programs: those a reader delivers to are woken when its batch ends.
+    fn ring(&self, rings: Vec<Arc<Shore>>, reader: Option<NodeId>) {
+        let later = reader.filter(|_| !rings.is_empty()).and_then(|n| self.unwoken.get(n.0 as usize));
+        let Some(later) = later else {
+            for shore in rings {
+                shore.ringer.ring(&LinuxHost, shore.bell_link as usize);
+            }
+            return;
+        };
+        let mut later = later.lock().unwrap_or_else(PoisonError::into_inner);
+        for shore in rings {
+            shore.ringer.mark(shore.bell_link as usize);
+            // Most often the last one again: a server with many callers.
+            if !later.iter().rev().take(4).any(|s| Arc::ptr_eq(s, &shore)) {
+                later.push(shore);
+            }
+        }
+    }
+
+    /// Wakes the programs a reader has delivered to.
+    fn wake(&self, reader: NodeId) {
+        let Some(unwoken) = self.unwoken.get(reader.0 as usize) else { return };
+        let mut unwoken = unwoken.lock().unwrap_or_else(PoisonError::into_inner);
+        for shore in unwoken.drain(..) {
+            shore.ringer.wake(&LinuxHost);
         }
     }
 
@@ -268,6 +356,32 @@ impl Handler for Ear {
             route.frame(node, frame, step);
         });
         router.finish(after, Some(node));
+    }
+
+    fn batch_end(&self, node: NodeId) {
+        if let Some(router) = self.0.upgrade() {
+            router.wake(node);
+        }
+    }
+
+    fn watch(&self, _node: NodeId) -> bool {
+        self.0.upgrade().is_some_and(|router| !router.stopping() && router.deputy.watch())
+    }
+
+    fn look(&self, _node: NodeId) -> bool {
+        let Some(router) = self.0.upgrade() else { return false };
+        let rung = router.deputy.rung() && !router.stopping();
+        if rung {
+            router.stand_in();
+        }
+        rung
+    }
+
+    fn unwatch(&self, _node: NodeId) {
+        let Some(router) = self.0.upgrade() else { return };
+        if router.deputy.end() && !router.stopping() {
+            router.stand_in();
+        }
     }
 
     fn up(&self, node: NodeId) {

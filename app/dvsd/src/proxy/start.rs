@@ -1,6 +1,6 @@
 //! Making the proxy of the configuration.
 
-use super::router::{Ear, Router};
+use super::router::{Channels, Ear, Router};
 use super::{Door, FromProxy, ToProxy, Waker};
 use crate::config::{Config, Security};
 use crate::paths;
@@ -57,11 +57,11 @@ pub fn start(config: &Config, waker: &Waker) -> io::Result<(Option<Door>, String
     let (to, from_daemon) = channel::<ToProxy>();
     let (to_daemon, from) = channel::<FromProxy>();
     let ringer = bell.ringer();
-    let router = Router::new(me, first_call, to_daemon, waker.clone());
+    let channels = Channels { to: to_daemon, from: from_daemon, waker: waker.clone() };
+    let router = Router::new(me, first_call, channels, bell.deputy());
     let peers = Peers::start(net, Arc::new(Ear::of(&router))).map_err(Error::other)?;
     router.join(peers);
-    let thread =
-        std::thread::Builder::new().name("dvs-proxy".into()).spawn(move || router.run(bell, &from_daemon))?;
+    let thread = std::thread::Builder::new().name("dvs-proxy".into()).spawn(move || router.run(bell))?;
     let (bell, status) = (Arc::new(bell_file), Arc::new(status_file));
     Ok((Some(Door { bell, status, to, from, ringer, thread: Some(thread) }), fingerprint))
 }

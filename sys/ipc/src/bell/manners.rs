@@ -18,7 +18,7 @@ const OTHERS_NS: u64 = 800;
 
 /// Decides from what past yields cost.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Manners {
+pub struct Manners {
     /// When the last pause ends, and how long it is.
     again: u64,
     pause: u64,
@@ -28,17 +28,17 @@ pub(super) struct Manners {
 
 impl Manners {
     /// Whether to yield.
-    pub(super) const fn may(self, now: u64) -> bool {
+    pub const fn may(self, now: u64) -> bool {
         now >= self.again
     }
 
     /// Whether the last yield let somebody else run: then the next one may be made at once.
-    pub(super) const fn crowded(self) -> bool {
+    pub const fn crowded(self) -> bool {
         self.crowded
     }
 
     /// How long a yield took; says whether somebody else ran.
-    pub(super) fn gave(&mut self, before: u64, after: u64) -> bool {
+    pub fn gave(&mut self, before: u64, after: u64) -> bool {
         let lost = after.saturating_sub(before);
         if lost > SLICE_NS {
             let fine = before.saturating_sub(self.again) > self.pause;

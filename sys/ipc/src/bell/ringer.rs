@@ -1,7 +1,7 @@
 //! The peers' end of a doorbell.
 
 use super::pending::DIRECT_LINKS;
-use super::{CONTROL, FLAGS, MORE, OVERFLOW, OWN};
+use super::{CONTROL, FLAGS, MORE, OVERFLOW, OWN, SLEEPS};
 use crate::host::{Host, Memory, View};
 use crate::sync::{AtomicU64, Ordering, fence};
 use dvs_abi::limits::SESSION_LINKS_MAX;
@@ -28,11 +28,28 @@ impl Ringer {
 
     /// "Look at link `link`": the number the *owner* gave it. Numbers there are not are ignored.
     pub fn ring(&self, host: &dyn Host, link: usize) {
+        if link < SESSION_LINKS_MAX {
+            self.mark(link);
+            self.wake(host);
+        }
+    }
+
+    /// The first half of [`Ringer::ring`]: an owner that is awake sees it. [`Ringer::wake`] has to follow; once
+    /// for all that was marked is enough.
+    pub fn mark(&self, link: usize) {
         if link < DIRECT_LINKS {
-            self.publish(host, 1 << link);
+            self.word(0).fetch_or(1 << link, Ordering::Release);
         } else if link < SESSION_LINKS_MAX {
             self.word(OVERFLOW + link / 64).fetch_or(1 << (link % 64), Ordering::Release);
-            self.publish(host, MORE);
+            self.word(0).fetch_or(MORE, Ordering::Release);
+        }
+    }
+
+    /// Wakes an owner that sleeps.
+    pub fn wake(&self, host: &dyn Host) {
+        fence(Ordering::SeqCst);
+        if self.status.load(0) == SLEEPS {
+            host.futex_wake(self.word(0), 1, true);
         }
     }
 
@@ -51,12 +68,8 @@ impl Ringer {
 
     /// The ringing half of the argument in [`super`].
     fn publish(&self, host: &dyn Host, bit: u64) {
-        let word = self.word(0);
-        word.fetch_or(bit, Ordering::Release);
-        fence(Ordering::SeqCst);
-        if self.status.load(0) != 0 {
-            host.futex_wake(word, 1, true);
-        }
+        self.word(0).fetch_or(bit, Ordering::Release);
+        self.wake(host);
     }
 
     fn word(&self, index: usize) -> &AtomicU64 {

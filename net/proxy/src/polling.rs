@@ -1,0 +1,138 @@
+//! How a reader waits for its socket (pure): it polls while traffic flows and blocks when nothing comes.
+//!
+//! Waking a thread that sleeps in a read costs tens of microseconds when it crosses cores, ten times what a
+//! message costs otherwise; so after traffic a reader polls for [`POLL_NS`] before it blocks. While it polls it
+//! lets others run: the program that is going to answer may wait for this very core. What those run does not
+//! count as polling. A yield that cost a time slice stops the yields for a while ([`Manners`]), and polling
+//! that found nothing several times in a row pauses for a growing number of reads, so that a peer that takes
+//! longer anyway is not paid for.
+
+use dvs_ipc::bell::Manners;
+
+/// How long to poll before blocking; a little more than a round trip to a neighbour that is awake.
+const POLL_NS: u64 = 50_000;
+/// How long a poll keeps the core for itself; then it lets others run between two looks.
+const ALONE_NS: u64 = 2_000;
+/// How many times as long a poll may last by what others run meanwhile.
+const CROWDED: u64 = 100;
+/// Polls in vain before polling pauses, and the longest pause in reads.
+const MISSES: u32 = 4;
+const PAUSE_MAX: u32 = 256;
+
+/// What to do after a look that found nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Next {
+    /// Look again.
+    Look,
+    /// Let others run, say so with [`Polling::gave`], look again.
+    Yield,
+    /// Block.
+    Block,
+}
+
+/// The state of one reader.
+#[derive(Debug, Default)]
+pub(crate) struct Polling {
+    misses: u32,
+    pause: u32,
+    next_pause: u32,
+    manners: Manners,
+    alone: u64,
+    until: u64,
+    last: u64,
+}
+
+impl Polling {
+    /// Nothing was there at `now`: whether to poll or to block at once.
+    pub(crate) fn begin(&mut self, now: u64) -> bool {
+        if self.pause > 0 {
+            self.pause -= 1;
+            return false;
+        }
+        (self.alone, self.until, self.last) = (now + ALONE_NS, now + POLL_NS, now + CROWDED * POLL_NS);
+        true
+    }
+
+    /// A look found something.
+    pub(crate) fn found(&mut self) {
+        (self.misses, self.next_pause) = (0, 0);
+    }
+
+    /// A look at `now` found nothing.
+    pub(crate) fn next(&mut self, now: u64) -> Next {
+        if now >= self.until {
+            self.misses += 1;
+            if self.misses >= MISSES {
+                self.next_pause = (self.next_pause * 2).clamp(8, PAUSE_MAX);
+                (self.misses, self.pause) = (0, self.next_pause);
+            }
+            return Next::Block;
+        }
+        let yields = (now > self.alone || self.manners.crowded()) && self.manners.may(now);
+        if yields { Next::Yield } else { Next::Look }
+    }
+
+    /// A yield lasted from `before` to `after`.
+    pub(crate) fn gave(&mut self, before: u64, after: u64) {
+        if self.manners.gave(before, after) {
+            self.until = (self.until + (after - before)).min(self.last);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ALONE_NS, CROWDED, MISSES, Next, PAUSE_MAX, POLL_NS, Polling};
+
+    /// Polls in vain, each yield taking `yield_ns`; how long it took and how often it yielded.
+    fn in_vain(p: &mut Polling, mut now: u64, yield_ns: u64) -> Option<(u64, u64)> {
+        let (start, mut yields) = (now, 0);
+        if !p.begin(now) {
+            return None;
+        }
+        loop {
+            now += 300;
+            match p.next(now) {
+                Next::Look => {}
+                Next::Yield => {
+                    p.gave(now, now + yield_ns);
+                    (now, yields) = (now + yield_ns, yields + 1);
+                }
+                Next::Block => return Some((now - start, yields)),
+            }
+        }
+    }
+
+    #[test]
+    fn it_keeps_the_core_shortly_and_what_others_run_does_not_count() {
+        let mut p = Polling::default();
+        p.begin(0);
+        assert_eq!((p.next(ALONE_NS - 1), p.next(ALONE_NS + 1)), (Next::Look, Next::Yield));
+        let (alone, yields) = in_vain(&mut Polling::default(), 0, 200).unwrap();
+        assert!((POLL_NS..2 * POLL_NS).contains(&alone) && yields > 10, "{alone} {yields}");
+        let (crowded, _) = in_vain(&mut Polling::default(), 0, 5_000).unwrap();
+        assert!(crowded > 4 * POLL_NS && crowded < (CROWDED + 1) * POLL_NS, "{crowded}");
+    }
+
+    #[test]
+    fn a_lost_time_slice_stops_the_yields() {
+        let mut p = Polling::default();
+        p.begin(0);
+        p.gave(3_000, 3_003_000);
+        assert!(p.begin(3_010_000) && p.next(3_013_000) == Next::Look);
+    }
+
+    #[test]
+    fn polling_in_vain_pauses_ever_longer_until_something_comes() {
+        let mut p = Polling::default();
+        let mut polls = 0;
+        for n in 0..10_000 {
+            polls += u32::from(in_vain(&mut p, n * 1_000_000, 200).is_some());
+        }
+        assert!((10_000 / PAUSE_MAX..400).contains(&polls), "{polls}");
+        p.found();
+        p.pause = 0;
+        let polls = (0..MISSES + 1).filter(|n| in_vain(&mut p, u64::from(*n), 200).is_some()).count();
+        assert_eq!(polls, MISSES as usize);
+    }
+}
