@@ -22,8 +22,6 @@ const JOIN_WAIT: Duration = Duration::from_secs(20);
 const JOINED: u32 = 12;
 /// One copy of the bulk rows: long beside the time it takes to order one, short beside a time window.
 const BULK_BYTES: usize = 16 << 20;
-/// What the lender's memory is filled with.
-const FILL: u8 = 7;
 /// A stream is measured longer than a ping-pong, as the peers' streams are.
 const STREAM_FACTOR: u32 = 4;
 
@@ -153,7 +151,8 @@ pub fn bulk(ask: &Ask) -> Result<f64> {
         other => bail!("--of {other}: in or out"),
     };
     let nodes = Nodes::start(ask.tls)?;
-    let (copier, lender) = if into { ((Side::B, "b"), (Side::A, "a")) } else { ((Side::A, "a"), (Side::B, "b")) };
+    let (copier, lender) =
+        if into { ((Side::B, "b"), (Side::A, "a")) } else { ((Side::A, "a"), (Side::B, "b")) };
     let ms = (ask.window * STREAM_FACTOR).as_millis().to_string();
     let role = if into { "bulk-in" } else { "bulk-out" };
     let start = |side, role: &str, folder: String| {
@@ -167,19 +166,35 @@ pub fn bulk(ask: &Ask) -> Result<f64> {
     number.parse().with_context(|| format!("{number:?} is not a number"))
 }
 
+/// Bytes that no compression makes smaller: what is measured is the copy.
+fn noise() -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut word = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    (0..BULK_BYTES / 8).flat_map(|_| word()).collect()
+}
+
 /// The process that copies memory of the other side in.
 pub fn bulk_in(ask: &Ask) -> Result<f64> {
-    copy(ask, |port, client, address, buffer| Ok(port.copy_in(client, address, buffer)?), 0)
+    let buffer = vec![0; BULK_BYTES];
+    copy(ask, |port, client, address, buffer| Ok(port.copy_in(client, address, buffer)?), buffer)
 }
 
 /// The process that copies its own memory out to the other side.
 pub fn bulk_out(ask: &Ask) -> Result<f64> {
-    copy(ask, |port, client, address, buffer| Ok(port.copy_out(client, address, buffer)?), FILL)
+    copy(ask, |port, client, address, buffer| Ok(port.copy_out(client, address, buffer)?), noise())
 }
 
-fn copy(ask: &Ask, one: impl Fn(&Port, Endpoint, u64, &mut [u8]) -> Result<()>, fill: u8) -> Result<f64> {
+fn copy(
+    ask: &Ask,
+    one: impl Fn(&Port, Endpoint, u64, &mut [u8]) -> Result<()>,
+    mut buffer: Vec<u8>,
+) -> Result<f64> {
     let port = bind(&attach(&ask.of, "bench-copier")?)?;
-    let mut buffer = vec![fill; BULK_BYTES];
     ready("")?;
     let mut message = Message::default();
     let (client, address) = loop {
@@ -192,7 +207,7 @@ fn copy(ask: &Ask, one: impl Fn(&Port, Endpoint, u64, &mut [u8]) -> Result<()>, 
         }
     };
     let mean = stream(&mut || one(&port, client, address, &mut buffer), ask.window)?;
-    ensure!(buffer.iter().all(|&byte| byte == FILL), "wrong bytes were copied");
+    ensure!(buffer == noise(), "wrong bytes were copied");
     port.reply(client, &mut message, Timeout::Forever)?;
     Ok(BULK_BYTES as f64 / mean / 1e3)
 }
@@ -215,7 +230,7 @@ fn stream(op: &mut dyn FnMut() -> Result<()>, window: Duration) -> Result<f64> {
 pub fn bulk_lend(ask: &Ask) -> Result<f64> {
     let port = attach(&ask.of, "bench-lender")?.bind(DC, Endpoint::NONE)?;
     wait_for_server(&port)?;
-    let buffer = vec![FILL; BULK_BYTES];
+    let buffer = noise();
     port.sendrec_with(SERVER, &mut Message::new(1), &mut [Lend::Read(&buffer)], Timeout::Forever)?;
     Ok(0.0)
 }
@@ -226,6 +241,6 @@ pub fn bulk_take(ask: &Ask) -> Result<f64> {
     wait_for_server(&port)?;
     let mut buffer = vec![0; BULK_BYTES];
     port.sendrec_with(SERVER, &mut Message::new(1), &mut [Lend::Write(&mut buffer)], Timeout::Forever)?;
-    ensure!(buffer.iter().all(|&byte| byte == FILL), "wrong bytes arrived");
+    ensure!(buffer == noise(), "wrong bytes arrived");
     Ok(0.0)
 }

@@ -13,6 +13,8 @@ use dvs_ipc::bell::Manners;
 const POLL_NS: u64 = 50_000;
 /// How long a poll keeps the core for itself; then it lets others run between two looks.
 const ALONE_NS: u64 = 2_000;
+/// How long to poll where others cannot be let run.
+const BLIND_NS: u64 = 10_000;
 /// How many times as long a poll may last by what others run meanwhile.
 const CROWDED: u64 = 100;
 /// Polls in vain before polling pauses, and the longest pause in reads.
@@ -38,6 +40,7 @@ pub(crate) struct Polling {
     next_pause: u32,
     manners: Manners,
     alone: u64,
+    blind: u64,
     until: u64,
     last: u64,
 }
@@ -49,7 +52,8 @@ impl Polling {
             self.pause -= 1;
             return false;
         }
-        (self.alone, self.until, self.last) = (now + ALONE_NS, now + POLL_NS, now + CROWDED * POLL_NS);
+        (self.alone, self.blind) = (now + ALONE_NS, now + BLIND_NS);
+        (self.until, self.last) = (now + POLL_NS, now + CROWDED * POLL_NS);
         true
     }
 
@@ -61,15 +65,22 @@ impl Polling {
     /// A look at `now` found nothing.
     pub(crate) fn next(&mut self, now: u64) -> Next {
         if now >= self.until {
-            self.misses += 1;
-            if self.misses >= MISSES {
-                self.next_pause = (self.next_pause * 2).clamp(8, PAUSE_MAX);
-                (self.misses, self.pause) = (0, self.next_pause);
-            }
-            return Next::Block;
+            return self.miss();
         }
-        let yields = (now > self.alone || self.manners.crowded()) && self.manners.may(now);
-        if yields { Next::Yield } else { Next::Look }
+        if !self.manners.may(now) {
+            // Somebody wants the core and keeps it when it is given way: polling is kept short.
+            return if now >= self.blind { self.miss() } else { Next::Look };
+        }
+        if now > self.alone || self.manners.crowded() { Next::Yield } else { Next::Look }
+    }
+
+    fn miss(&mut self) -> Next {
+        self.misses += 1;
+        if self.misses >= MISSES {
+            self.next_pause = (self.next_pause * 2).clamp(8, PAUSE_MAX);
+            (self.misses, self.pause) = (0, self.next_pause);
+        }
+        Next::Block
     }
 
     /// A yield lasted from `before` to `after`.
@@ -82,7 +93,7 @@ impl Polling {
 
 #[cfg(test)]
 mod tests {
-    use super::{ALONE_NS, CROWDED, MISSES, Next, PAUSE_MAX, POLL_NS, Polling};
+    use super::{ALONE_NS, BLIND_NS, CROWDED, MISSES, Next, PAUSE_MAX, POLL_NS, Polling};
 
     /// Polls in vain, each yield taking `yield_ns`; how long it took and how often it yielded.
     fn in_vain(p: &mut Polling, mut now: u64, yield_ns: u64) -> Option<(u64, u64)> {
@@ -111,7 +122,7 @@ mod tests {
         let (alone, yields) = in_vain(&mut Polling::default(), 0, 200).unwrap();
         assert!((POLL_NS..2 * POLL_NS).contains(&alone) && yields > 10, "{alone} {yields}");
         let (crowded, _) = in_vain(&mut Polling::default(), 0, 5_000).unwrap();
-        assert!(crowded > 4 * POLL_NS && crowded < (CROWDED + 1) * POLL_NS, "{crowded}");
+        assert!(crowded > 10 * POLL_NS && crowded < (CROWDED + 1) * POLL_NS, "{crowded}");
     }
 
     #[test]
@@ -120,6 +131,7 @@ mod tests {
         p.begin(0);
         p.gave(3_000, 3_003_000);
         assert!(p.begin(3_010_000) && p.next(3_013_000) == Next::Look);
+        assert_eq!(p.next(3_010_000 + BLIND_NS), Next::Block);
     }
 
     #[test]
