@@ -8,9 +8,10 @@ use crate::crypt::Crypt;
 use crate::records::Records;
 use crate::tls::{Fingerprint, fingerprint};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, sendmsg};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, sendmsg, sockopt};
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,8 @@ pub(crate) fn lock<T: ?Sized>(m: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(crate) struct Conn {
     socket: TcpStream,
     crypt: Option<Mutex<Crypt>>,
+    /// The other side was found to be near.
+    near: AtomicBool,
 }
 
 /// Encrypted bytes not yet opened; the reader's.
@@ -58,11 +61,25 @@ impl Conn {
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(wait))?;
         socket.set_write_timeout(Some(wait))?;
-        Ok(Conn { socket, crypt: crypt.map(Mutex::new) })
+        Ok(Conn { socket, crypt: crypt.map(Mutex::new), near: AtomicBool::new(false) })
     }
 
     pub(crate) const fn encrypted(&self) -> bool {
         self.crypt.is_some()
+    }
+
+    /// The other side is near. An algorithm that paces (BBR) is then replaced by one that does not: it sends
+    /// by a timer, at a rate it has seen, and a sender that pauses between chunks never shows it more. What it
+    /// is good for are long ways with loss.
+    pub(crate) fn near(&self) {
+        if self.near.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        if sockopt::tcp_congestion(&self.socket).is_ok_and(|name| name.starts_with("bbr")) {
+            // Who may not choose the first may always choose the second; without either it works as well.
+            let _ = sockopt::set_tcp_congestion(&self.socket, "cubic")
+                .or_else(|_| sockopt::set_tcp_congestion(&self.socket, "reno"));
+        }
     }
 
     /// Ends both directions; a blocked reader or sender returns.

@@ -12,7 +12,7 @@ use crate::session::{DownReason, State, Timing};
 use crate::tls::{Fingerprint, NodeKey, Security, TlsError};
 use dvs_abi::NodeId;
 use dvs_abi::limits::NODES_MAX;
-use dvs_wire::{Frame, StreamClass, VERSIONS, Versions};
+use dvs_wire::{DataFrame, Frame, StreamClass, VERSIONS, Versions};
 use rustls::{ClientConfig, ServerConfig};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -318,6 +318,31 @@ impl Peers {
         let node = self.node(node)?;
         node.queue_wait(class, frame, Instant::now() + wait)?;
         node.flush(class);
+        Ok(())
+    }
+
+    /// Room for a chunk of a copy to a node, used before if there is some.
+    pub fn chunk(&self, node: NodeId) -> DataFrame {
+        self.node(node).map_or_else(|_| DataFrame::default(), |n| DataFrame::new(n.spare_chunk()))
+    }
+
+    /// Sends a chunk of a copy as [`Peers::send_wait`] does; it comes back with an error.
+    ///
+    /// # Errors
+    /// As [`Peers::send_wait`].
+    pub fn send_chunk(
+        &self,
+        node: NodeId,
+        chunk: DataFrame,
+        wait: Wait,
+    ) -> Result<(), (SendError, DataFrame)> {
+        let node = match self.node(node) {
+            Ok(node) => node,
+            Err(e) => return Err((e, chunk)),
+        };
+        node.queue_encoded_wait(StreamClass::Bulk, chunk.into_bytes(), Instant::now() + wait)
+            .map_err(|(e, bytes)| (e, DataFrame::new(bytes)))?;
+        node.flush(StreamClass::Bulk);
         Ok(())
     }
 

@@ -32,7 +32,7 @@ pub mod tls;
 mod writer;
 
 pub use driver::{Config, Handler, NodeAddress, Peers, StartError, Stats, Wait};
-pub use dvs_wire::{Frame, Grants, StreamClass};
+pub use dvs_wire::{DataFrame, Frame, Grants, StreamClass};
 pub use outbox::SendError;
 pub use session::{DownReason, State, Timing};
 pub use tls::{Fingerprint, NodeKey, Security};

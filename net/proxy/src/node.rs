@@ -70,6 +70,8 @@ pub(crate) struct Node {
     trouble: Mutex<Option<String>>,
 }
 
+/// A node whose heartbeats take less is near: the same room or town.
+const NEAR_NS: u64 = 5_000_000;
 /// Writes in a row that a caller does for others before the sender thread takes over.
 const ROUNDS_MAX: u32 = 8;
 
@@ -145,17 +147,27 @@ impl Node {
     ) -> Result<(), SendError> {
         let mut encoded = Vec::with_capacity(frame.size_hint());
         frame.encode(&mut encoded)?;
+        self.queue_encoded_wait(class, encoded, until).map_err(|(e, _)| e)
+    }
+
+    /// The same for one encoded frame, whose bytes come back with an error.
+    pub(crate) fn queue_encoded_wait(
+        &self,
+        class: StreamClass,
+        mut encoded: Vec<u8>,
+        until: Instant,
+    ) -> Result<(), (SendError, Vec<u8>)> {
         loop {
             {
                 let mut peer = lock(&self.peer);
                 match peer.push_encoded(class, encoded) {
                     Ok(()) => return Ok(()),
                     Err((SendError::WouldBlock, back)) => encoded = back,
-                    Err((e, _)) => return Err(e),
+                    Err(e) => return Err(e),
                 }
                 let left = until.saturating_duration_since(Instant::now());
                 if left.is_zero() {
-                    return Err(SendError::WouldBlock);
+                    return Err((SendError::WouldBlock, encoded));
                 }
                 self.waiters.fetch_add(1, Ordering::Relaxed);
                 // a missed wake costs no more than this; credit also comes back with a tick
@@ -165,6 +177,10 @@ impl Node {
             }
             self.flush(class);
         }
+    }
+
+    pub(crate) fn spare_chunk(&self) -> Vec<u8> {
+        lock(&self.peer).spare_chunk()
     }
 
     pub(crate) fn credit_came(&self, class: StreamClass) {
@@ -353,7 +369,13 @@ impl Node {
     pub(crate) fn tick(&self) {
         lock(&self.peer).tick(self.clock.now());
         self.obey();
+        // A stream that is busy sends no heartbeats; the other one does.
+        let rtt = StreamClass::ALL.map(|class| lock(&self.peer).stream(class).rtt);
+        let near = rtt.iter().any(|rtt| (1..NEAR_NS).contains(rtt));
         for class in StreamClass::ALL {
+            if near && let Some(conn) = &*lock(&self.half(class).current) {
+                conn.near();
+            }
             if self.unwritten(class) {
                 self.flush(class);
             }

@@ -20,6 +20,8 @@ use std::sync::Arc;
 const SEAL_BYTES: usize = 64 << 10;
 /// Buffers kept for the next batches.
 const SPARE_MAX: usize = 4;
+/// The same for chunks of copies: those that one acknowledgement frees, and some.
+const SPARE_CHUNKS_MAX: usize = 16;
 
 /// Why a frame cannot be sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -73,6 +75,8 @@ pub struct Outbox {
     /// Index into `kept` of the next batch to write on this connection.
     cursor: usize,
     spare: Vec<Vec<u8>>,
+    /// Room of chunks, the one used last at the end: it may still be in the cache.
+    spare_chunks: Vec<Vec<u8>>,
 }
 
 impl Outbox {
@@ -95,6 +99,7 @@ impl Outbox {
             kept: VecDeque::new(),
             cursor: 0,
             spare: Vec::new(),
+            spare_chunks: Vec::new(),
         }
     }
 
@@ -199,13 +204,20 @@ impl Outbox {
     }
 
     fn recycle(&mut self, batch: Batch) {
-        if self.spare.len() < SPARE_MAX
-            && let Ok(mut bytes) = Arc::try_unwrap(batch.bytes)
-            && bytes.capacity() <= 2 * SEAL_BYTES
-        {
+        let Ok(mut bytes) = Arc::try_unwrap(batch.bytes) else { return };
+        if bytes.capacity() > 2 * SEAL_BYTES {
+            if self.spare_chunks.len() < SPARE_CHUNKS_MAX {
+                self.spare_chunks.push(bytes);
+            }
+        } else if self.spare.len() < SPARE_MAX {
             bytes.clear();
             self.spare.push(bytes);
         }
+    }
+
+    /// Room of a chunk that was confirmed, with what was in it; empty when there is none.
+    pub fn spare_chunk(&mut self) -> Vec<u8> {
+        self.spare_chunks.pop().unwrap_or_default()
     }
 
     /// A new connection to a node that has received all up to `received`: everything after it goes again.
@@ -273,5 +285,13 @@ mod tests {
         }
         assert!((CREDIT_BULK_BYTES..CREDIT_BULK_BYTES + 2 * bytes.len() as u64).contains(&sent));
         assert_eq!(bulk.push(&Frame::Cancel { call: 1 }), Err(SendError::WouldBlock));
+        while bulk.next_batch().is_some() {}
+        assert!(bulk.spare_chunk().is_empty());
+        bulk.ack(4).unwrap();
+        assert_eq!(
+            (0..5).filter(|_| !bulk.spare_chunk().is_empty()).count(),
+            4,
+            "room of what was confirmed"
+        );
     }
 }

@@ -95,6 +95,11 @@ impl Peer {
         self.stream_mut(class).out.push_encoded(frame).map_err(|f| (SendError::WouldBlock, f))
     }
 
+    /// Room for a chunk of a copy: see [`crate::outbox::Outbox::spare_chunk`].
+    pub fn spare_chunk(&mut self) -> Vec<u8> {
+        self.stream_mut(StreamClass::Bulk).out.spare_chunk()
+    }
+
     /// What to say on a new connection of ours.
     pub fn hello(&self, class: StreamClass) -> Greeting {
         self.session.hello(class, self.stream(class).received())

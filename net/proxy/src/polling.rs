@@ -1,7 +1,7 @@
 //! How a reader waits for its socket (pure): it polls while traffic flows and blocks when nothing comes.
 //!
 //! Waking a thread that sleeps in a read costs tens of microseconds when it crosses cores, ten times what a
-//! message costs otherwise; so after traffic a reader polls for [`POLL_NS`] before it blocks. While it polls it
+//! message costs otherwise; so after traffic a reader polls for [`MESSAGE_POLL_NS`] before it blocks. While it polls it
 //! lets others run: the program that is going to answer may wait for this very core. What those run does not
 //! count as polling. A yield that cost a time slice stops the yields for a while ([`Manners`]), and polling
 //! that found nothing several times in a row pauses for a growing number of reads, so that a peer that takes
@@ -9,8 +9,12 @@
 
 use dvs_ipc::bell::Manners;
 
-/// How long to poll before blocking; a little more than a round trip to a neighbour that is awake.
-const POLL_NS: u64 = 50_000;
+/// How long to poll for messages before blocking; a little more than a round trip to a neighbour that is
+/// awake.
+pub(crate) const MESSAGE_POLL_NS: u64 = 50_000;
+/// How long to poll for bulk: the other node needs so long to make a chunk, and waking us for each would cost
+/// it as much.
+pub(crate) const BULK_POLL_NS: u64 = 50_000;
 /// How long a poll keeps the core for itself; then it lets others run between two looks.
 const ALONE_NS: u64 = 2_000;
 /// How long to poll where others cannot be let run.
@@ -33,8 +37,9 @@ pub(crate) enum Next {
 }
 
 /// The state of one reader.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Polling {
+    poll_ns: u64,
     misses: u32,
     pause: u32,
     next_pause: u32,
@@ -46,6 +51,21 @@ pub(crate) struct Polling {
 }
 
 impl Polling {
+    /// Polls for `poll_ns` before blocking.
+    pub(crate) fn new(poll_ns: u64) -> Self {
+        Polling {
+            poll_ns,
+            misses: 0,
+            pause: 0,
+            next_pause: 0,
+            manners: Manners::default(),
+            alone: 0,
+            blind: 0,
+            until: 0,
+            last: 0,
+        }
+    }
+
     /// Nothing was there at `now`: whether to poll or to block at once.
     pub(crate) fn begin(&mut self, now: u64) -> bool {
         if self.pause > 0 {
@@ -53,7 +73,7 @@ impl Polling {
             return false;
         }
         (self.alone, self.blind) = (now + ALONE_NS, now + BLIND_NS);
-        (self.until, self.last) = (now + POLL_NS, now + CROWDED * POLL_NS);
+        (self.until, self.last) = (now + self.poll_ns, now + CROWDED * self.poll_ns);
         true
     }
 
@@ -93,7 +113,7 @@ impl Polling {
 
 #[cfg(test)]
 mod tests {
-    use super::{ALONE_NS, BLIND_NS, CROWDED, MISSES, Next, PAUSE_MAX, POLL_NS, Polling};
+    use super::{ALONE_NS, BLIND_NS, CROWDED, MESSAGE_POLL_NS as POLL_NS, MISSES, Next, PAUSE_MAX, Polling};
 
     /// Polls in vain, each yield taking `yield_ns`; how long it took and how often it yielded.
     fn in_vain(p: &mut Polling, mut now: u64, yield_ns: u64) -> Option<(u64, u64)> {
@@ -116,18 +136,18 @@ mod tests {
 
     #[test]
     fn it_keeps_the_core_shortly_and_what_others_run_does_not_count() {
-        let mut p = Polling::default();
+        let mut p = Polling::new(POLL_NS);
         p.begin(0);
         assert_eq!((p.next(ALONE_NS - 1), p.next(ALONE_NS + 1)), (Next::Look, Next::Yield));
-        let (alone, yields) = in_vain(&mut Polling::default(), 0, 200).unwrap();
+        let (alone, yields) = in_vain(&mut Polling::new(POLL_NS), 0, 200).unwrap();
         assert!((POLL_NS..2 * POLL_NS).contains(&alone) && yields > 10, "{alone} {yields}");
-        let (crowded, _) = in_vain(&mut Polling::default(), 0, 5_000).unwrap();
+        let (crowded, _) = in_vain(&mut Polling::new(POLL_NS), 0, 5_000).unwrap();
         assert!(crowded > 10 * POLL_NS && crowded < (CROWDED + 1) * POLL_NS, "{crowded}");
     }
 
     #[test]
     fn a_lost_time_slice_stops_the_yields() {
-        let mut p = Polling::default();
+        let mut p = Polling::new(POLL_NS);
         p.begin(0);
         p.gave(3_000, 3_003_000);
         assert!(p.begin(3_010_000) && p.next(3_013_000) == Next::Look);
@@ -136,7 +156,7 @@ mod tests {
 
     #[test]
     fn polling_in_vain_pauses_ever_longer_until_something_comes() {
-        let mut p = Polling::default();
+        let mut p = Polling::new(POLL_NS);
         let mut polls = 0;
         for n in 0..10_000 {
             polls += u32::from(in_vain(&mut p, n * 1_000_000, 200).is_some());

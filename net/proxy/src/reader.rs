@@ -9,7 +9,7 @@ use crate::conn::{Conn, Raw, lock};
 use crate::crypt::Crypt;
 use crate::driver::Keys;
 use crate::node::{Accepted, Job, Node};
-use crate::polling::{Next, Polling};
+use crate::polling::{BULK_POLL_NS, MESSAGE_POLL_NS, Next, Polling};
 use crate::records::{Records, write_record};
 use crate::squeeze::unpack;
 use crate::stream::{Outgoing, Payload, StreamError};
@@ -208,7 +208,10 @@ impl<'n> Reader<'n> {
         id: u64,
         (raw, records): (Raw, Records),
     ) -> Self {
-        let polling = Polling::default();
+        let polling = Polling::new(match class {
+            StreamClass::Message => MESSAGE_POLL_NS,
+            StreamClass::Bulk => BULK_POLL_NS,
+        });
         Reader { node, class, conn, id, records, raw, plain: Vec::new(), polling, watching: false }
     }
 

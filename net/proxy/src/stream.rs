@@ -136,7 +136,8 @@ impl Stream {
         self.out.resume(received)?;
         self.conn = conn;
         (self.told, self.unacked_bytes, self.ack_now, self.busy) = (self.received, 0, false, false);
-        (self.ping, self.pong) = (None, None);
+        // The first heartbeat goes at once: how far the other side is, is best seen before there is traffic.
+        (self.ping, self.pong) = (Some(now), None);
         (self.spoke, self.heard) = (now, now);
         Ok(())
     }

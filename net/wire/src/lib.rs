@@ -17,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 mod cut;
+mod data;
 mod decode;
 mod encode;
 pub mod error;
@@ -25,6 +26,7 @@ pub mod greeting;
 pub mod handshake;
 pub mod record;
 
+pub use data::DataFrame;
 pub use decode::Frames;
 pub use error::WireError;
 pub use frame::{Frame, Grants, KIND_NAMES};

@@ -8,7 +8,7 @@ use dvs_abi::limits::COPY_CHUNK_BYTES;
 use dvs_abi::{Code, Effect, Error, NodeId};
 use dvs_linux::LinuxHost;
 use dvs_proxy::route::Job;
-use dvs_proxy::{Frame, SendError, StreamClass};
+use dvs_proxy::{DataFrame, Frame, SendError, StreamClass};
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
@@ -63,7 +63,8 @@ impl Feeder {
 }
 
 fn run(shared: &Shared, router: &Weak<Router>, node: NodeId) {
-    let mut buffer = vec![0; COPY_CHUNK_BYTES];
+    // For copies within this node.
+    let mut buffer = Vec::new();
     loop {
         let next = {
             let queue = shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
@@ -93,7 +94,7 @@ impl Running {
     }
 
     /// Copies one chunk; true when all is done.
-    fn turn(&mut self, router: &Router, node: NodeId, buffer: &mut [u8]) -> Result<bool, Code> {
+    fn turn(&mut self, router: &Router, node: NodeId, buffer: &mut Vec<u8>) -> Result<bool, Code> {
         if self.stopped() {
             return Err(Code::TIMEDOUT);
         }
@@ -104,13 +105,19 @@ impl Running {
             self.announced = true;
         }
         let (job, done) = (&self.job, self.done);
-        let n = (job.length - done).min(buffer.len() as u64);
-        let bytes = &mut buffer[..n as usize];
+        let n = (job.length - done).min(COPY_CHUNK_BYTES as u64);
         let last = done + n == job.length;
-        job.from.place.read(&LinuxHost, job.from.address.wrapping_add(done), bytes)?;
-        match &job.to {
-            Some(to) => to.place.write(&LinuxHost, to.address.wrapping_add(done), bytes)?,
-            None => self.send(router, node, &Frame::Data { copy: job.copy, offset: done, last, bytes })?,
+        let read =
+            |bytes: &mut [u8]| job.from.place.read(&LinuxHost, job.from.address.wrapping_add(done), bytes);
+        if let Some(to) = &job.to {
+            buffer.resize(COPY_CHUNK_BYTES, 0);
+            let bytes = &mut buffer[..n as usize];
+            read(bytes)?;
+            to.place.write(&LinuxHost, to.address.wrapping_add(done), bytes)?;
+        } else {
+            let mut chunk = router.peers().chunk(node);
+            chunk.fill(job.copy, done, last, n as usize, read).map_err(|_| Code::INVAL)??;
+            self.send_chunk(router, node, chunk)?;
         }
         self.done += n;
         Ok(last)
@@ -124,6 +131,18 @@ impl Running {
                 Err(SendError::WouldBlock) => {}
                 Err(SendError::Dead) => return Err(Code::NOTCONN),
                 Err(SendError::Wire(_)) => return Err(Code::INVAL),
+            }
+        }
+    }
+
+    fn send_chunk(&self, router: &Router, node: NodeId, mut chunk: DataFrame) -> Result<(), Code> {
+        loop {
+            match router.peers().send_chunk(node, chunk, CREDIT_WAIT) {
+                Ok(()) => return Ok(()),
+                Err((SendError::WouldBlock, _)) if self.stopped() => return Err(Code::TIMEDOUT),
+                Err((SendError::WouldBlock, back)) => chunk = back,
+                Err((SendError::Dead, _)) => return Err(Code::NOTCONN),
+                Err((SendError::Wire(_), _)) => return Err(Code::INVAL),
             }
         }
     }
