@@ -215,6 +215,11 @@ impl Outbox {
         }
     }
 
+    /// Gives back some of the room that is kept for chunks; to be called now and then while nothing is sent.
+    pub fn shed(&mut self) {
+        self.spare_chunks.pop();
+    }
+
     /// Room of a chunk that was confirmed, with what was in it; empty when there is none.
     pub fn spare_chunk(&mut self) -> Vec<u8> {
         self.spare_chunks.pop().unwrap_or_default()
@@ -293,5 +298,8 @@ mod tests {
             4,
             "room of what was confirmed"
         );
+        bulk.ack(6).unwrap();
+        bulk.shed();
+        assert_eq!((0..5).filter(|_| !bulk.spare_chunk().is_empty()).count(), 1, "some is given back");
     }
 }

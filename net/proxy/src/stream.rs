@@ -249,6 +249,9 @@ impl Stream {
         if self.received != self.told {
             self.ack_now = true;
         }
+        if self.out.outstanding() == 0 {
+            self.out.shed();
+        }
         if now.saturating_sub(self.spoke) >= ping_every {
             self.ping = Some(now);
         }
