@@ -90,6 +90,7 @@ fn until(what: &str, mut so: impl FnMut() -> bool) -> Result<()> {
     let end = Instant::now() + JOIN_WAIT;
     while !so() {
         ensure!(Instant::now() < end, "waited in vain until {what}");
+        // tidy: daemons that find each other give no sign to wait for, and both need the processors
         std::thread::sleep(Duration::from_millis(2));
     }
     Ok(())

@@ -69,8 +69,8 @@ impl Conn {
     }
 
     /// The other side is near. An algorithm that paces (BBR) is then replaced by one that does not: it sends
-    /// by a timer, at a rate it has seen, and a sender that pauses between chunks never shows it more. What it
-    /// is good for are long ways with loss.
+    /// by a timer, at a rate it has seen, and a sender that pauses between chunks never shows it more. What
+    /// it is good for are long ways with loss.
     pub(crate) fn near(&self) {
         if self.near.swap(true, Ordering::Relaxed) {
             return;

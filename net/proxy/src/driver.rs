@@ -31,8 +31,8 @@ pub trait Handler: Send + Sync + 'static {
     /// All frames that arrived together were delivered, or the connection broke among them. What the handler
     /// queued meanwhile is written after this.
     fn batch_end(&self, _node: NodeId) {}
-    /// The reader of a node's messages is about to poll its socket: whether it should [`Handler::look`] between
-    /// two polls. Then [`Handler::unwatch`] follows before it blocks.
+    /// The reader of a node's messages is about to poll its socket: whether it should [`Handler::look`]
+    /// between two polls. Then [`Handler::unwatch`] follows before it blocks.
     fn watch(&self, _node: NodeId) -> bool {
         false
     }

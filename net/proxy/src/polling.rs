@@ -1,11 +1,11 @@
 //! How a reader waits for its socket (pure): it polls while traffic flows and blocks when nothing comes.
 //!
 //! Waking a thread that sleeps in a read costs tens of microseconds when it crosses cores, ten times what a
-//! message costs otherwise; so after traffic a reader polls for [`MESSAGE_POLL_NS`] before it blocks. While it polls it
-//! lets others run: the program that is going to answer may wait for this very core. What those run does not
-//! count as polling. A yield that cost a time slice stops the yields for a while ([`Manners`]), and polling
-//! that found nothing several times in a row pauses for a growing number of reads, so that a peer that takes
-//! longer anyway is not paid for.
+//! message costs otherwise; so after traffic a reader polls for [`MESSAGE_POLL_NS`] before it blocks. While
+//! it polls it lets others run: the program that is going to answer may wait for this very core. What those
+//! run does not count as polling. A yield that cost a time slice stops the yields for a while ([`Manners`]),
+//! and polling that found nothing several times in a row pauses for a growing number of reads, so that a peer
+//! that takes longer anyway is not paid for.
 
 use dvs_ipc::bell::Manners;
 

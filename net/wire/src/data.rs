@@ -1,5 +1,5 @@
-//! A `DATA` frame whose bytes are read to where they will be sent from, so that a large copy is not moved once
-//! more on its way out.
+//! A `DATA` frame whose bytes are read to where they will be sent from, so that a large copy is not moved
+//! once more on its way out.
 
 use crate::encode::{FLAG_LAST, FRAME_HEAD_BYTES};
 use crate::{Frame, WireError};

@@ -13,8 +13,8 @@
 //! does: while messages go back and forth one awake thread a node serves both directions, and programs ring
 //! without a system call.
 //!
-//! Locks: delivery of a peer (held by its reader), the channel from the daemon, then the route, then the peer.
-//! Nothing waits under the route's lock.
+//! Locks: delivery of a peer (held by its reader), the channel from the daemon, then the route, then the
+//! peer. Nothing waits under the route's lock.
 
 use super::feeder::Feeder;
 use super::{CopyEnd, FromProxy, ToProxy, Waker};

@@ -34,8 +34,8 @@ impl Ringer {
         }
     }
 
-    /// The first half of [`Ringer::ring`]: an owner that is awake sees it. [`Ringer::wake`] has to follow; once
-    /// for all that was marked is enough.
+    /// The first half of [`Ringer::ring`]: an owner that is awake sees it. [`Ringer::wake`] has to follow;
+    /// once for all that was marked is enough.
     pub fn mark(&self, link: usize) {
         if link < DIRECT_LINKS {
             self.word(0).fetch_or(1 << link, Ordering::Release);

@@ -158,3 +158,24 @@ fn short_pages_are_refused() {
     assert!(Bell::new(long.clone(), short.clone()).is_none());
     assert!(Ringer::new(short, long).is_none());
 }
+
+#[test]
+fn a_ring_wakes_nobody_while_a_deputy_watches_and_the_owner_afterwards() {
+    let (_, status, owner, ringer) = pages();
+    let (host, deputy) = (Script::default(), owner.deputy());
+    // As if the owner slept.
+    status.words()[0].store(1, Ordering::Relaxed);
+    assert!(deputy.watch() && !deputy.watch() && deputy.watched());
+    ringer.ring(&host, 3);
+    ringer.ring(&host, 40);
+    assert_eq!(host.wakes.load(Ordering::Relaxed), 0);
+    assert!(deputy.rung() && deputy.take().links().eq([3, 40]) && !deputy.rung());
+    ringer.ring(&host, 5);
+    assert!(deputy.end() && deputy.take().links().eq([5]), "what came before the end is for the deputy");
+    ringer.ring(&host, 6);
+    assert_eq!(host.wakes.load(Ordering::Relaxed), 1);
+    assert!(!deputy.watched() && deputy.watch());
+    deputy.rouse(&host);
+    assert_eq!(host.wakes.load(Ordering::Relaxed), 2, "whatever is said of its sleep");
+    assert!(deputy.take().own);
+}
