@@ -261,6 +261,10 @@ impl<'n> Reader<'n> {
 
     /// Waits for bytes, or for half a second.
     fn wait(&mut self) -> io::Result<()> {
+        // However much there is to read: nobody else looks while we watch.
+        if self.watching {
+            self.node.handler.look(self.node.id);
+        }
         if self.read(false)? || self.poll()? {
             return Ok(());
         }

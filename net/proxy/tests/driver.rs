@@ -12,7 +12,8 @@ use dvs_wire::Versions;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 fn calls(log: &Log) -> impl Iterator<Item = u64> + '_ {
     log.frames.iter().filter_map(|f| if let Seen::Call(n) = f { Some(*n) } else { None })
@@ -265,4 +266,61 @@ fn keys_are_kept_and_damage_is_named() {
     assert_eq!(mode & 0o777, 0o600);
     std::fs::write(dir.path().join("node.crt"), b"nonsense").unwrap();
     assert!(NodeKey::load(dir.path()).unwrap_err().to_string().contains("node.crt"));
+}
+
+/// Takes its time over each frame, and counts how many it got since it last looked.
+#[derive(Default)]
+struct Slow {
+    frames: AtomicU64,
+    unlooked: AtomicU64,
+    most: AtomicU64,
+    watching: AtomicBool,
+}
+
+impl Handler for Slow {
+    fn frame(&self, _node: dvs_abi::NodeId, _frame: &Frame<'_>) {
+        let end = Instant::now() + Duration::from_micros(10);
+        while Instant::now() < end {
+            std::hint::spin_loop();
+        }
+        self.frames.fetch_add(1, Ordering::Relaxed);
+        if self.watching.load(Ordering::Relaxed) {
+            self.most.fetch_max(self.unlooked.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+        }
+    }
+    fn watch(&self, _node: dvs_abi::NodeId) -> bool {
+        self.unlooked.store(0, Ordering::Relaxed);
+        self.watching.store(true, Ordering::Relaxed);
+        true
+    }
+    fn unwatch(&self, _node: dvs_abi::NodeId) {
+        self.watching.store(false, Ordering::Relaxed);
+    }
+    fn look(&self, _node: dvs_abi::NodeId) -> bool {
+        self.unlooked.store(0, Ordering::Relaxed);
+        false
+    }
+    fn up(&self, _node: dvs_abi::NodeId) {}
+    fn down(&self, _node: dvs_abi::NodeId, _reason: DownReason) {}
+}
+
+#[test]
+fn a_reader_that_watches_looks_also_under_a_flood() {
+    const FRAMES: u64 = 20_000;
+    let keys = Keys::new(false);
+    let (socket, slow) = (listener(), Arc::<Slow>::default());
+    let target = socket.local_addr().unwrap();
+    let _b = Peers::start_on(socket, config(B, A, loopback(), &keys, 22), slow.clone()).unwrap();
+    let a = Peers::start(config(A, B, target, &keys, 11), Arc::new(Recorder::default())).unwrap();
+    for _ in 0..FRAMES {
+        a.send_wait(B, StreamClass::Message, &Frame::Control { bytes: &[1; 1000] }, WATCHDOG).unwrap();
+    }
+    let end = Instant::now() + WATCHDOG;
+    while slow.frames.load(Ordering::Relaxed) < FRAMES {
+        assert!(Instant::now() < end, "not all frames came");
+        std::thread::yield_now();
+    }
+    // What one buffer of the reader holds is delivered in one go.
+    let most = slow.most.load(Ordering::Relaxed);
+    assert!(most < 4_000, "{most} frames without a look");
 }
