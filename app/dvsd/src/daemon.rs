@@ -14,6 +14,7 @@ use dvs_abi::limits::{NAME_BYTES, PROCESS_SESSIONS_MAX, SESSIONS_MAX};
 use dvs_abi::{Code, Deadline, Endpoint, Error, NodeId};
 use dvs_ipc::bell::Ringer;
 use dvs_ipc::control::{self, Answer, Event as Told, FromDaemon, Numbered, ProcInfo, Request, WireError};
+use dvs_kern::node::dc::Dc;
 use dvs_kern::node::descriptor::Descriptor;
 use dvs_kern::node::event::{Attach, Command, CopySide, Event, PROXY, SessionId};
 use dvs_kern::node::{Node, Waiting};
@@ -407,9 +408,8 @@ impl Daemon {
                     // Asked by the thousand: it may be told what others were told just now.
                     Request::DeadlockCheck { .. } => self.refresh_boards(),
                     // Judged by who waits for whom at this moment.
-                    Request::MigrateStart { .. } | Request::Wakeup { .. } | Request::ProcInfo { .. } => {
-                        self.read_boards();
-                    }
+                    Request::MigrateStart { .. } => self.read_boards(true),
+                    Request::Wakeup { .. } | Request::ProcInfo { .. } => self.read_boards(false),
                     _ => {}
                 }
                 self.feed(Event::Request { session: s, id, request });
@@ -636,6 +636,9 @@ impl Daemon {
                 FromProxy::Open { id, node, dc, from, to, remaining } => {
                     self.feed(Event::ProxyOpen { id, node, dc, from, to, remaining });
                 }
+                FromProxy::Notice { dc, from, to, value } => {
+                    self.feed(Event::ProxyNotice { dc, source: from, endpoint: to, value });
+                }
                 FromProxy::Free { link, lane } => {
                     let request = Request::FreeLane { link, lane };
                     self.feed(Event::Request { session: PROXY, id: 0, request });
@@ -655,16 +658,20 @@ impl Daemon {
     /// Reads all boards, unless that was done just now.
     pub(crate) fn refresh_boards(&mut self) {
         if clock::now().saturating_sub(self.boards_at) >= BOARDS_FRESH_NS {
-            self.read_boards();
+            self.read_boards(false);
         }
     }
 
-    fn read_boards(&mut self) {
+    /// `owed` = callers on other nodes that await an answer of an endpoint here, too.
+    fn read_boards(&mut self, owed: bool) {
         self.boards_at = clock::now();
         let mut waiting: Vec<Waiting> = Vec::new();
         for (dc, container) in self.node.containers() {
             for d in container.descriptors() {
                 waiting.extend(self.waiting(dc, d));
+                if owed {
+                    waiting.extend(self.owed(dc, container, d));
+                }
             }
         }
         self.feed(Event::Boards(waiting));
@@ -686,6 +693,24 @@ impl Daemon {
             }
         }
         Some(w)
+    }
+
+    /// Callers on other nodes that await the answer of an endpoint here: their boards are there, but their
+    /// calls are in lanes here.
+    fn owed<'a>(
+        &'a self,
+        dc: u16,
+        container: &'a Dc,
+        d: &'a Descriptor,
+    ) -> impl Iterator<Item = Waiting> + 'a {
+        let (endpoint, state) = (d.endpoint.raw(), control::board::AWAITING);
+        let lanes = d.lanes.iter().filter(|_| d.is_local());
+        lanes.filter_map(move |(link, number)| {
+            let lane = self.node.lane_of(*link, *number).filter(|l| l.to == endpoint)?;
+            let far = container.bound(Endpoint::from_raw(lane.from).slot())?.is_remote();
+            let owes = far && self.links.progress(*link, *number) == Progress::Consumed;
+            owes.then_some(Waiting { dc, endpoint: lane.from, state, peer: endpoint, since: 0, call: 0 })
+        })
     }
 
     pub(crate) fn add_counters(&self, info: &mut ProcInfo) {

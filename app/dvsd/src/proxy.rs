@@ -17,7 +17,7 @@ mod start;
 
 pub use start::{node_key, start};
 
-use dvs_abi::{Error, NodeId};
+use dvs_abi::{Endpoint, Error, NodeId};
 use dvs_ipc::bell::Ringer;
 use dvs_ipc::control::{Answer, Event, WireError};
 use dvs_kern::node::event::SessionId;
@@ -76,6 +76,8 @@ pub enum FromProxy {
     Control { node: u16, bytes: Vec<u8> },
     /// A lane is wanted for messages of `from` on `node`.
     Open { id: u64, node: u16, dc: u16, from: i32, to: i32, remaining: u64 },
+    /// A notification came for an endpoint that moved away from here.
+    Notice { dc: u16, from: Endpoint, to: Endpoint, value: u64 },
     /// A closed lane was forgotten.
     Free { link: u16, lane: u8 },
     /// A copy ended.

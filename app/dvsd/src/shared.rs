@@ -62,7 +62,9 @@ impl SharedLinks {
         let Some(shared) = self.table.get(&link) else { return Progress::Over };
         let lane = Link::new(shared.mapping.words()).and_then(|l| l.lane(lane as usize));
         match lane.and_then(|l| l.state().phase()) {
-            Some(Phase::PostedSend | Phase::PostedRequest | Phase::Carried) => Progress::Waits,
+            Some(Phase::PostedSend | Phase::PostedRequest | Phase::Carried | Phase::Recalled) => {
+                Progress::Waits
+            }
             Some(Phase::Taken | Phase::Copying | Phase::Leaving) => Progress::Consumed,
             _ => Progress::Over,
         }

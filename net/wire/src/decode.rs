@@ -119,6 +119,12 @@ impl<'a> Frame<'a> {
                 bound("CONTROL bytes", CONTROL_BYTES_MAX, cut.left())?;
                 Frame::Control { bytes: cut.rest() }
             }
+            14 => {
+                let (call, effect) = (cut.u64("call")?, cut.u8("effect")?);
+                let reserved = cut.take("reserved", 7)?;
+                zero(u32::from(reserved.iter().any(|b| *b != 0)))?;
+                Frame::Withdrawn { call, effect: effect_of(effect)? }
+            }
             _ => return Err(WireError::UnknownKind(kind)),
         })
     }

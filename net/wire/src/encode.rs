@@ -112,6 +112,7 @@ impl Frame<'_> {
                 put(out, &[*copy, *call, *address, *length, u64::from(to_node.0), *to_call, *to_address]);
             }
             Frame::Control { bytes } => out.extend_from_slice(bytes),
+            Frame::Withdrawn { call, effect } => put(out, &[*call, effect_number(*effect).into()]),
         }
     }
 }

@@ -9,13 +9,14 @@
 //!   COPY_DONE ◀────────────────────▶ COPY_DONE  each copy ends with one of these
 //!        ◀──────────── REPLY / FAILED / REDIRECT  exactly one of these ends a request
 //!   CANCEL ────────────────────────────────▶  deadline or signal: the answer is no longer wanted
+//!        ◀───────────────────────── WITHDRAWN  it was not consumed and never will be, or nobody knows
 //! ```
 //!
 //! `call` is unique among the calls of one life of the calling node; `copy` among the copies of one life of
 //! the node that asked for it.
 
 use dvs_abi::limits::GRANTS_PER_CALL;
-use dvs_abi::{Access, DcId, Endpoint, Error, Grant, Message, NodeId};
+use dvs_abi::{Access, DcId, Effect, Endpoint, Error, Grant, Message, NodeId};
 
 /// The grants of one call: at most [`GRANTS_PER_CALL`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,7 +95,7 @@ pub enum Frame<'a> {
         /// The message as the server changed it.
         msg: Message,
     },
-    /// The caller no longer waits.
+    /// The caller no longer wants to wait. Answered by [`Frame::Withdrawn`], unless the call ended before.
     Cancel {
         /// Number of the call.
         call: u64,
@@ -178,10 +179,17 @@ pub enum Frame<'a> {
         /// The record, at most `CONTROL_BYTES_MAX`.
         bytes: &'a [u8],
     },
+    /// A cancelled call is over.
+    Withdrawn {
+        /// Number of the call.
+        call: u64,
+        /// *No*: the message was not consumed and never will be.
+        effect: Effect,
+    },
 }
 
 /// Names of the kinds, index is the number on the wire.
-pub const KIND_NAMES: [&str; 14] = [
+pub const KIND_NAMES: [&str; 15] = [
     "",
     "CALL",
     "CONSUMED",
@@ -196,6 +204,7 @@ pub const KIND_NAMES: [&str; 14] = [
     "COPY_DONE",
     "COPY_RELAY",
     "CONTROL",
+    "WITHDRAWN",
 ];
 
 impl Frame<'_> {
@@ -215,6 +224,7 @@ impl Frame<'_> {
             Frame::CopyDone { .. } => 11,
             Frame::CopyRelay { .. } => 12,
             Frame::Control { .. } => 13,
+            Frame::Withdrawn { .. } => 14,
         }
     }
 

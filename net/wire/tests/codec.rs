@@ -36,10 +36,13 @@ fn grants() -> impl Strategy<Value = Grants> {
     })
 }
 
+fn effect() -> impl Strategy<Value = Effect> {
+    prop_oneof![Just(Effect::No), Just(Effect::Yes), Just(Effect::Unknown)]
+}
+
 fn error() -> impl Strategy<Value = Error> {
     let fault = prop_oneof![Just(Fault::Caller), Just(Fault::Peer), Just(Fault::System), Just(Fault::Nobody)];
-    let effect = prop_oneof![Just(Effect::No), Just(Effect::Yes), Just(Effect::Unknown)];
-    (0..Code::ALL.len(), fault, effect, endpoint(), vec(endpoint(), 0..=64)).prop_map(
+    (0..Code::ALL.len(), fault, effect(), endpoint(), vec(endpoint(), 0..=64)).prop_map(
         |(code, fault, effect, peer, cycle)| Error {
             code: Code::ALL[code],
             fault,
@@ -61,6 +64,7 @@ fn frame() -> impl Strategy<Value = Frame<'static>> {
         (id(), error()).prop_map(|(call, error)| Frame::Failed { call, error }),
         (id(), endpoint(), message()).prop_map(|(call, to, msg)| Frame::Redirect { call, to, msg }),
         id().prop_map(|call| Frame::Cancel { call }),
+        (id(), effect()).prop_map(|(call, effect)| Frame::Withdrawn { call, effect }),
         (0u16..32, endpoint(), endpoint(), id(), id()).prop_map(
             |(dc, source, destination, value, timestamp)| {
                 Frame::Notify { dc: DcId(dc), source, destination, value, timestamp }

@@ -128,6 +128,10 @@ pub const RECHECK_MAX_NS: u64 = 1_000_000_000;
 /// Longest a caller that wants to leave waits for a copy on its memory to end: a chunk takes microseconds, so
 /// whoever holds a call in the copying phase this long is stopped or hostile, and is left.
 pub const COPY_GRACE_NS: u64 = 1_000_000_000;
+/// Longest a caller that leaves a call carried to another node waits for that node to give the message
+/// back, or
+/// to say that it is too late: a round trip on a busy local network. After that the effect is unknown.
+pub const RECALL_GRACE_NS: u64 = 20_000_000;
 /// A call that must not block gives a peer of its node so long to take the message before it says AGAIN.
 pub const NOW_GRACE_LOCAL_NS: u64 = 500_000;
 /// The same for a peer on another node: a round trip and its wake-ups.
@@ -137,6 +141,13 @@ pub const DEADLOCK_CHECK_NS: u64 = 200_000_000;
 /// How long an answer waits until other sessions of the node have taken in what follows from it. A session
 /// reads its news within microseconds; one that takes so long is stopped or hostile, and is not waited for.
 pub const HEARD_MAX_NS: u64 = 2_000_000_000;
+/// Notifications a node holds for an endpoint that moves: one a source, for more sources than a process
+/// talks to.
+pub const NOTICES_HELD_MAX: usize = 1024;
+/// Notifications in one control record.
+pub const NOTICES_RECORD_MAX: usize = 512;
+/// Calls of broken circles a node remembers, so that a circle is not judged twice: many whole chains.
+pub const NODE_JUDGED_MAX: usize = 1024;
 /// Steps of a wait chain that are followed.
 pub const WAIT_CHAIN_MAX: usize = 64;
 

@@ -46,7 +46,11 @@
 //!   with a proxy as callee:
 //!   POSTED ── forward ──> CARRIED ── consumed (send) ───> CONSUMED
 //!                           │ └───── begun (request) ───> TAKEN
-//!                           └─────── reply, redirect, fail, cancel: as from TAKEN
+//!                           ├─────── reply, redirect, fail: as from TAKEN
+//!                           └─────── cancel ──> RECALLED ── withdrawn ──> WITHDRAWN or LEFT ── cancel ──>
+//!                           IDLE
+//!                                                  ├─ consumed, begun, reply, fail: too late to take it back
+//!                                                  └─ abandon ──> IDLE
 //! ```
 //!
 //! Who does it, the memory ordering of its swap, and why:
@@ -58,7 +62,10 @@
 //! - **forward** (callee, release): as take, for a proxy, which carries the call on: a plain message stays
 //!   open,
 //!   too, so that its caller is not told it was consumed before it was.
-//! - **consumed, begun** (callee, release): what is known of the receiver was known before.
+//! - **consumed, begun, withdrawn** (callee, release): what is known of the receiver was known before. A
+//! caller
+//!   that leaves a carried message waits, for a short time only, until the other node has given it back:
+//!   so it is told *not done* only when that is sure.
 //! - **reply, redirect, fail** (callee, release): the reply slot written before it is seen with the phase.
 //! - **begin_copy** (callee, acquire): the copy cannot start before the phase holds the caller.
 //! - **end_copy** (callee, release): all that was copied is visible to a caller that sees the copy ended.

@@ -15,6 +15,11 @@ use std::cell::Cell;
 
 /// How long to wait for the daemon to say what became of a peer that closed its lane.
 const SHUT_NS: u64 = 200_000;
+/// How long to wait before a call whose destination has moved is made a third time; then twice as long
+/// each time,
+const MOVED_NS: u64 = 200_000;
+/// so often: up to 13 ms.
+const MOVED_DOUBLINGS: u32 = 6;
 /// How often; after that the peer is as good as dead.
 const SHUT_TRIES: usize = 64;
 
@@ -39,6 +44,21 @@ impl Lend<'_> {
             }
         }
     }
+}
+
+/// Why a call is being left, and when it is left whatever holds it.
+struct Leaving {
+    why: Error,
+    at: Deadline,
+}
+
+/// What became of leaving a call.
+enum Left {
+    /// It is over, with this error.
+    Over(Error),
+    /// Something holds it: its outcome is there, memory is being copied, or another node gives the message
+    /// back. For so long at most, ns.
+    Not(u64),
 }
 
 /// A bound endpoint.
@@ -294,11 +314,20 @@ impl<W: Wait> Port<W> {
         grants: &[Grant],
         until: Deadline,
     ) -> Result<()> {
-        let (mut hops, mut shut) = (0, 0);
+        let (mut hops, mut shut, mut moves) = (0, 0, 0);
         loop {
             match attempt? {
                 Attempt::Over => return Ok(()),
                 Attempt::Repeat => {}
+                Attempt::Moved => {
+                    // The first repetition finds the new place, as a rule. If not, its news is on its way, or
+                    // two nodes disagree about it: then not at the speed of the network.
+                    if moves > 0 {
+                        let pause = MOVED_NS << moves.min(MOVED_DOUBLINGS);
+                        self.pause(Deadline::from_ns(self.now().saturating_add(pause)).min(until));
+                    }
+                    moves += 1;
+                }
                 Attempt::Shut => {
                     shut += 1;
                     let soon = Deadline::from_ns(self.now().saturating_add(SHUT_NS));
@@ -317,10 +346,20 @@ impl<W: Wait> Port<W> {
             if hops > WAIT_CHAIN_MAX {
                 return Err(Error::new(Code::BADREQUEST, effect).at(dst));
             }
+            if until == Deadline::NOW && moves > 1 {
+                return Err(Error::new(Code::AGAIN, effect).at(dst));
+            }
             if shut > SHUT_TRIES {
                 return Err(Error::new(Code::DSTDIED, effect).at(dst));
             }
             attempt = self.attempt(self.look(), call, kind, dst, m, grants, until);
+        }
+    }
+
+    /// Lets time pass; whoever rings meanwhile is looked at.
+    fn pause(&self, until: Deadline) {
+        while !until.passed(self.now()) {
+            self.home.wait(self.shared(), until);
         }
     }
 
@@ -495,12 +534,11 @@ impl<W: Wait> Port<W> {
         mut began: Option<u64>,
         mut check: Option<(u64, u64)>,
     ) -> Result<Outcome> {
-        let mut until = until;
-        let mut grace = None;
+        let mut leaving: Option<Leaving> = None;
         let mut soon = check
             .map_or(Deadline::NEVER, |(_, began)| Deadline::from_ns(began.saturating_add(DEADLOCK_CHECK_NS)));
         loop {
-            let ends = until.min(soon);
+            let ends = leaving.as_ref().map_or(until, |l| l.at).min(soon);
             let why = match (self.why.take(), began.take()) {
                 (Some(why), _) => why,
                 (None, Some(now)) => self.home.wait_from(self.shared(), ends, now),
@@ -520,11 +558,12 @@ impl<W: Wait> Port<W> {
                 let effect = if check.is_some() { Effect::Unknown } else { Effect::No };
                 return Err(Error::new(Code::RMTPROC, effect));
             }
-            let now = if why == Why::Set && until == Deadline::NEVER && soon == Deadline::NEVER {
+            let asked = self.shared().outside().and_then(|o| o.leaving(self.ix));
+            let endless = until == Deadline::NEVER && soon == Deadline::NEVER;
+            if why == Why::Set && endless && asked.is_none() {
                 continue;
-            } else {
-                self.now()
-            };
+            }
+            let now = self.now();
             if soon.passed(now) {
                 soon = Deadline::NEVER;
                 if let (Some((call, _)), Some(o)) = (check.take(), self.shared().outside()) {
@@ -533,40 +572,48 @@ impl<W: Wait> Port<W> {
                     core = self.shared().lock();
                 }
             }
-            let why = match why {
-                Why::Interrupted => Code::INTR,
-                _ if until.passed(now) => Code::TIMEDOUT,
+            let reason = match (leaving.as_ref(), asked, why) {
+                (Some(l), ..) => l.why.clone(),
+                (None, Some(e), _) => e,
+                (None, None, Why::Interrupted) => Error::early(Code::INTR),
+                (None, None, _) if until.passed(now) => Error::early(Code::TIMEDOUT),
                 _ => continue,
             };
-            let left = self.leave(&mut core, why);
+            let over = leaving.as_ref().is_some_and(|l| l.at.passed(now));
+            let left = self.leave(&mut core, &reason, over);
             let outcome = core.table.finish(self.ix, m);
             core.release();
             match (left, outcome) {
                 (_, Some(outcome)) => return Ok(outcome),
-                (Some(e), None) => return Err(e),
-                // A copy is going on. Its end wakes us; a callee that never ends it is left all the same.
-                (None, None) if grace == Some(until) => {
-                    if let Some(o) = self.shared().outside() {
-                        o.abandon(self.ix);
-                    }
+                (Left::Over(e), None) => return Err(e),
+                // Its end wakes us; a callee that never ends it is left all the same.
+                (Left::Not(grace), None) if leaving.is_none() || over => {
+                    let at = Deadline::from_ns(now.saturating_add(grace));
+                    leaving = Some(Leaving { why: reason, at });
                 }
-                (None, None) => {
-                    until = Deadline::from_ns(now.saturating_add(COPY_GRACE_NS));
-                    grace = Some(until);
-                }
+                (Left::Not(_), None) => {}
             }
         }
     }
 
-    fn leave(&self, core: &mut Held<'_>, why: Code) -> Option<Error> {
+    /// Tries to leave the call; `over` = a callee that holds us is waited for no longer.
+    fn leave(&self, core: &mut Held<'_>, why: &Error, over: bool) -> Left {
         let effect = match self.shared().outside() {
-            Some(o) => match o.cancel(core, self.ix) {
+            Some(o) => match o.cancel(core, self.ix, why) {
                 outside::Cancelled::Effect(e) => e,
-                outside::Cancelled::Later => return None,
+                outside::Cancelled::Later(_) if over => {
+                    o.abandon(self.ix);
+                    Some(Effect::Unknown)
+                }
+                outside::Cancelled::Later(grace) => return Left::Not(grace),
             },
             None => None,
         };
-        core.table.give_up(self.ix, why, effect)
+        match core.table.give_up(self.ix, why.code, effect) {
+            Some(e) => Left::Over(Error { cycle: why.cycle.clone(), ..e }),
+            // A neighbour copies.
+            None => Left::Not(COPY_GRACE_NS),
+        }
     }
 
     /// Receives a message or notification from `src` (or `ANY`): notifications first, then in the order of

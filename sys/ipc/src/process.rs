@@ -272,9 +272,9 @@ impl Shared {
     /// Ends whatever `ix` waits in; a call through a lane is cancelled there first.
     pub(crate) fn interrupt_held(&self, core: &mut Held<'_>, ix: Ix, why: dvs_abi::Code) -> bool {
         let effect = match self.outside() {
-            Some(o) => match o.cancel(core, ix) {
+            Some(o) => match o.cancel(core, ix, &Error::early(why)) {
                 crate::outside::Cancelled::Effect(e) => e,
-                crate::outside::Cancelled::Later => return false,
+                crate::outside::Cancelled::Later(_) => return self.leaves(core, ix),
             },
             None => None,
         };
@@ -285,9 +285,23 @@ impl Shared {
     /// The wait of `ix` closes a circle: it fails with it.
     pub(crate) fn break_circle(&self, core: &mut Held<'_>, ix: Ix, cycle: Vec<Endpoint>) {
         let Some(o) = self.outside() else { return };
-        let crate::outside::Cancelled::Effect(effect) = o.cancel(core, ix) else { return };
+        let why = Error::deadlock(cycle);
+        let crate::outside::Cancelled::Effect(effect) = o.cancel(core, ix, &why) else {
+            self.leaves(core, ix);
+            return;
+        };
         let core = &mut **core;
-        core.table.fail(ix, Error::deadlock(cycle), effect, &mut core.out);
+        core.table.fail(ix, why, effect, &mut core.out);
+    }
+
+    /// The call of `ix` could not be left at once: whoever waits in it goes on leaving. Says whether there is
+    /// one.
+    fn leaves(&self, core: &mut Held<'_>, ix: Ix) -> bool {
+        let leaves = self.outside().is_some_and(|o| o.leaving(ix).is_some());
+        if leaves {
+            core.out.push(Cmd::Wake(ix));
+        }
+        leaves
     }
 }
 

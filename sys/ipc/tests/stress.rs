@@ -79,7 +79,7 @@ fn call(lane: Lane<'_>, n: u64, patience: u64, lent: &AtomicU64, taken: &AtomicU
                 return false;
             }
             Cancel::Taken => return false,
-            Cancel::Copying => std::thread::yield_now(),
+            Cancel::Copying | Cancel::Recalled => std::thread::yield_now(),
             Cancel::Done(progress) => break progress,
         }
     };

@@ -120,6 +120,9 @@ pub enum Request {
     DeadlockCheck { dc: u16, endpoint: i32, call: u64 },
     /// Moves `length` bytes where at least one side is on another node. Answered when all bytes are there.
     Copy { from: CopyPart, to: CopyPart, length: u64 },
+    /// An endpoint that moved away from this session had been notified of this and had not received it:
+    /// source, value, timestamp. At most `NOTICES_RECORD_MAX`. Not answered.
+    CarryNotices { dc: u16, endpoint: i32, notices: Vec<(i32, u64, u64)> },
     /// The session ends in order: everything bound is unbound, and the exit notice carries this code.
     Exit { code: i32 },
     /// Everything that was said before `Event::Mark` with this number was carried in. Not answered.

@@ -79,6 +79,7 @@ macro_rules! conform_tests {
 /// | `mixed` | one node; some actors share a process |
 /// | `one_node` | processes, in Rust and in C |
 /// | `two_nodes`, `three_nodes` | processes on more nodes |
+/// | `mixed_nodes` | two nodes; some actors share a process |
 #[macro_export]
 macro_rules! applies {
     ($class:ident [] { $($then:tt)* }) => { $($then)* };
@@ -100,6 +101,10 @@ macro_rules! applies {
     (two_nodes [OneNode $($more:ident)*] $then:tt) => {};
     (two_nodes [ThreeNodes $($more:ident)*] $then:tt) => {};
     (three_nodes [OneNode $($more:ident)*] $then:tt) => {};
+    (mixed_nodes [OneNode $($more:ident)*] $then:tt) => {};
+    (mixed_nodes [ThreeNodes $($more:ident)*] $then:tt) => {};
+    (mixed_nodes [Processes $($more:ident)*] $then:tt) => {};
+    (mixed_nodes [KillNode $($more:ident)*] $then:tt) => {};
     ($class:ident [$has:ident $($more:ident)*] $then:tt) => {
         $crate::applies! { $class [$($more)*] $then }
     };

@@ -1,5 +1,4 @@
 //! Every scenario that applies, over processes of three nodes: proxies.
-#![cfg(feature = "nodes")]
 
 use dvs_conform::homes::nodes::{Kind, Nodes, Programs};
 use dvs_conform::world::Home;

@@ -216,6 +216,9 @@ impl Router {
                     let (node, dc, from, to) = (node.0, dc.0, from.raw(), to.raw());
                     self.post(FromProxy::Open { id, node, dc, from, to, remaining });
                 }
+                Cmd::Notice { dc, from, to, value } => {
+                    self.post(FromProxy::Notice { dc: dc.0, from, to, value });
+                }
                 Cmd::Free { link, lane } => self.post(FromProxy::Free { link, lane }),
                 Cmd::Copied { session, id, result } => {
                     self.post(FromProxy::Copied { session, id, result });

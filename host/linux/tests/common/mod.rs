@@ -130,7 +130,7 @@ impl End {
                     lane.abandon(seq);
                     return None;
                 }
-                Cancel::Copying => _ = self.wait(grace),
+                Cancel::Copying | Cancel::Recalled => _ = self.wait(grace),
             }
         }
     }

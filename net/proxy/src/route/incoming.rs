@@ -3,7 +3,7 @@
 //! ```text
 //!   CALL ──▶ pair (node, dc, from, to) ──Open──▶ daemon: lane, or its error as FAILED
 //!              │ queue ──post──▶ lane ──progress──▶ CONSUMED, REPLY, FAILED, REDIRECT
-//!   CANCEL ──▶ out of the queue, or out of the lane
+//!   CANCEL ──▶ out of the queue, or out of the lane ──▶ WITHDRAWN, or how it had ended before
 //! ```
 //!
 //! A lane holds one call. A caller has one call at a time, but its next may arrive before the callee lets go
@@ -167,6 +167,10 @@ impl Incoming {
             }
             Err(error) => {
                 let Some(pair) = self.pairs.remove(&name) else { return };
+                let (_, dc, from, to) = name;
+                if let Some(value) = pair.notice.filter(|_| error.code == Code::MIGRATE) {
+                    step.out.push(Cmd::Notice { dc, from, to, value });
+                }
                 for queued in pair.queue {
                     self.calls.remove(&(name.0, queued.call));
                     step.send(name.0, Frame::Failed { call: queued.call, error: error.clone() });
@@ -233,15 +237,18 @@ impl Incoming {
         let (Some(current), Some(lane)) = (pair.current.as_mut(), shores.lane(key)) else { return };
         let call = current.call;
         if current.cancelled {
-            match lane.cancel(current.seq) {
-                Cancel::Copying => return,
-                Cancel::NotTaken | Cancel::Taken => {}
-                Cancel::Done(Progress::Closed(_)) => return,
-                Cancel::Done(_) => drop(lane.collect(current.seq, &mut Message::default())),
+            let effect = match lane.cancel(current.seq) {
+                // A program cannot know that it may carry messages; nothing is recalled from it.
+                Cancel::Copying | Cancel::Recalled => return,
+                Cancel::NotTaken => Some(Effect::No),
+                Cancel::Taken => Some(Effect::Unknown),
+                Cancel::Done(_) => None,
+            };
+            if let Some(effect) = effect {
+                pair.current = None;
+                self.calls.remove(&(name.0, call));
+                return step.send(name.0, Frame::Withdrawn { call, effect });
             }
-            pair.current = None;
-            self.calls.remove(&(name.0, call));
-            return;
         }
         let mut msg = Message::default();
         let outcome = lane.collect(current.seq, &mut msg);
@@ -272,7 +279,7 @@ impl Incoming {
         if let Some(at) = pair.queue.iter().position(|q| q.call == call) {
             pair.queue.remove(at);
             self.calls.remove(&(node, call));
-            return;
+            return step.send(node, Frame::Withdrawn { call, effect: Effect::No });
         }
         let Place::Open(key) = pair.place else { return };
         if let Some(current) = pair.current.as_mut().filter(|c| c.call == call) {
@@ -330,9 +337,7 @@ impl Incoming {
                 }
                 other => end_frame(other, current.call, msg, name, self.me),
             };
-            if !current.cancelled {
-                step.send(name.0, frame);
-            }
+            step.send(name.0, frame);
         }
         if pair.queue.is_empty() && pair.notice.is_none() {
             self.pairs.remove(&name);

@@ -3,7 +3,7 @@
 //! ```text
 //!   caller ──lane──▶ Outgoing ──CALL──▶ ~~~~~ ──CALL──▶ Incoming ──lane──▶ callee
 //!          ◀─────── (callee side)     network          (caller side) ◀────
-//!                    ◀── CONSUMED, REPLY, FAILED, REDIRECT ──
+//!                    ◀── CONSUMED, REPLY, FAILED, REDIRECT, WITHDRAWN ──
 //! ```
 //!
 //! To a program the proxy is one more session: its lanes to endpoints of other nodes end here, and lanes
@@ -18,8 +18,11 @@
 //! steps that made them happened.
 //!
 //! # What is promised
-//! - A plain send ends when its receiver *consumed* it: the lane stays taken until `CONSUMED` is back. A
-//!   caller that leaves meanwhile learns that the effect is unknown.
+//! - A plain send ends when its receiver *consumed* it: the lane stays taken until `CONSUMED` is back.
+//! - A caller that wants to leave has its message given back by the other node first (`CANCEL`,
+//! `WITHDRAWN`): it
+//!   learns that nothing was done only when that is sure. It waits for that a short time; then the effect is
+//!   unknown.
 //! - One frame ends a call. It finds the call by a number that is never used twice, so a late answer of a
 //!   call that was given up reaches nobody.
 //! - While a node takes no more frames (no credit) nothing more is taken out of the lanes to it; answers to
@@ -77,6 +80,17 @@ pub enum Cmd {
         to: Endpoint,
         /// How long it may take, ns.
         remaining: u64,
+    },
+    /// Have the daemon bring a notification to where its receiver has moved.
+    Notice {
+        /// The container.
+        dc: DcId,
+        /// Who raised it.
+        from: Endpoint,
+        /// For whom.
+        to: Endpoint,
+        /// Its bits.
+        value: u64,
     },
     /// Tell the daemon that a closed lane was forgotten.
     Free {
@@ -253,6 +267,9 @@ impl Route {
             Frame::Reply { call, msg } => self.end(node, *call, outgoing::End::Reply(*msg), step),
             Frame::Failed { call, error } => {
                 self.end(node, *call, outgoing::End::Failed(error.code, error.effect), step);
+            }
+            Frame::Withdrawn { call, effect } => {
+                self.end(node, *call, outgoing::End::Withdrawn(*effect), step);
             }
             Frame::Redirect { call, to, msg } => {
                 self.end(node, *call, outgoing::End::Redirect(*to, *msg), step);

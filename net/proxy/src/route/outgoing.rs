@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   posted ──forward──▶ carried, CALL sent ──CONSUMED, REPLY, FAILED, REDIRECT──▶ ended
+//!                             │ caller wants to leave: CANCEL sent ──WITHDRAWN, or how it ended──▶ left
 //!                             │ caller left: CANCEL sent, number forgotten
 //! ```
 
@@ -23,6 +24,7 @@ pub(super) enum End {
     Reply(Message),
     Failed(Code, Effect),
     Redirect(Endpoint, Message),
+    Withdrawn(Effect),
 }
 
 /// A call that was sent.
@@ -31,6 +33,8 @@ pub(super) struct OutCall {
     pub seq: u64,
     pub kind: Kind,
     pub grants: GrantList,
+    /// The other node was asked to give it back.
+    pub recalled: bool,
 }
 
 /// How often the end of a call waits for a chunk that is being copied: a server that answers while its own
@@ -128,6 +132,7 @@ impl Outgoing {
         if used.call.as_ref().is_some_and(|c| !still(lane, c.seq)) {
             forget(&mut self.calls, used, peers, step);
         }
+        recall(lane, used, peers, step);
         if used.retired {
             return self.give_back(key, step);
         }
@@ -159,7 +164,7 @@ impl Outgoing {
         self.last_call = self.last_call.wrapping_add(1);
         let id = self.last_call;
         self.calls.insert(id, key);
-        used.call = Some(OutCall { id, seq, kind, grants });
+        used.call = Some(OutCall { id, seq, kind, grants, recalled: false });
         // A lane holds no more grants than a frame.
         let grants = Grants::new(grants.as_slice()).unwrap_or_default();
         step.send(node, Frame::Call { call: id, msg, grants });
@@ -179,7 +184,7 @@ impl Outgoing {
         let fits = match end {
             End::Consumed => call.kind == Kind::Send,
             End::Reply(_) | End::Redirect(..) => call.kind == Kind::Request,
-            End::Failed(..) => true,
+            End::Failed(..) | End::Withdrawn(_) => true,
         };
         let Some(lane) = shores.lane(key).filter(|_| fits) else { return };
         let (route, dc) = ((used.to, used.from), used.dc);
@@ -251,16 +256,28 @@ fn address(msg: &mut Message, used: &OutLane, me: NodeId) {
 /// Whether the caller still waits for the end of call `seq`.
 fn still(lane: Lane<'_>, seq: u64) -> bool {
     let state = lane.state();
-    let held = matches!(state.phase(), Some(Phase::Carried | Phase::Taken | Phase::Copying | Phase::Leaving));
+    let held = matches!(
+        state.phase(),
+        Some(Phase::Carried | Phase::Recalled | Phase::Taken | Phase::Copying | Phase::Leaving)
+    );
     // A closed lane is dealt with when the daemon says why it was closed.
     state.seq() == seq && (held || state.closed())
+}
+
+/// The caller wants to leave: the other node is asked, once, to give the message back.
+fn recall(lane: Lane<'_>, used: &mut OutLane, peers: &Peers, step: &mut Step<'_>) {
+    let Some(call) = used.call.as_mut().filter(|c| !c.recalled && lane.recalled(c.seq)) else { return };
+    if let Some(node) = used.node.filter(|n| peers.is_up(*n)) {
+        call.recalled = true;
+        step.send(node, Frame::Cancel { call: call.id });
+    }
 }
 
 /// The caller has left: the other node is told, the number forgotten.
 fn forget(calls: &mut HashMap<u64, LaneKey>, used: &mut OutLane, peers: &Peers, step: &mut Step<'_>) {
     let Some(call) = used.call.take() else { return };
     calls.remove(&call.id);
-    if let Some(node) = used.node.filter(|n| peers.is_up(*n)) {
+    if let Some(node) = used.node.filter(|n| !call.recalled && peers.is_up(*n)) {
         step.send(node, Frame::Cancel { call: call.id });
     }
 }
@@ -280,6 +297,9 @@ fn apply(
     };
     match end {
         End::Consumed => lane.consumed(seq),
+        End::Withdrawn(effect) => lane.withdrawn(seq, *effect),
+        // Who leaves does not call again, at the new place.
+        End::Failed(Code::MIGRATE, Effect::No) if lane.recalled(seq) => lane.withdrawn(seq, Effect::No),
         End::Failed(code, effect) => lane.fail(seq, *code, *effect),
         End::Reply(msg) => {
             let mut msg = readdress(msg);

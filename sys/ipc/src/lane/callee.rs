@@ -106,9 +106,30 @@ impl Lane<'_> {
         self.carried_to(seq, Phase::Taken)
     }
 
+    /// Whether the caller of call `seq`, carried on by [`Lane::forward`], wants it back.
+    pub fn recalled(&self, seq: u64) -> bool {
+        self.state() == State::new(seq, Phase::Recalled)
+    }
+
+    /// The message of call `seq`, which its caller wanted back, was given back (effect *no*), or it is too
+    /// late for that (any other). Tell the caller afterwards: mark, ring.
+    ///
+    /// # Errors
+    /// The caller does not want that, or has not waited for it; see [`Lost`].
+    pub fn withdrawn(&self, seq: u64, effect: Effect) -> Result<(), Lost> {
+        let recalled = State::new(seq, Phase::Recalled);
+        let to = recalled.to(if effect == Effect::No { Phase::Withdrawn } else { Phase::Left });
+        if self.swap(recalled, to, Ordering::Release) { Ok(()) } else { Err(self.lost(seq)) }
+    }
+
+    /// From `Carried`; one that its caller wants back is consumed all the same, and a request then released.
     fn carried_to(&self, seq: u64, to: Phase) -> Result<(), Lost> {
         let carried = State::new(seq, Phase::Carried);
-        if self.swap(carried, carried.to(to), Ordering::Release) { Ok(()) } else { Err(self.lost(seq)) }
+        let recalled = carried.to(Phase::Recalled);
+        let released = recalled.to(if to == Phase::Taken { Phase::Left } else { to });
+        let done = self.swap(carried, carried.to(to), Ordering::Release)
+            || self.swap(recalled, released, Ordering::Release);
+        if done { Ok(()) } else { Err(self.lost(seq)) }
     }
 
     /// Answers request `seq`. Tell the caller afterwards: mark, ring.
@@ -119,11 +140,15 @@ impl Lane<'_> {
         self.answer_with(seq, Phase::Replied, 0, message)
     }
 
-    /// Has the caller's library send `message` to `destination` instead, as if it had called that one.
+    /// Has the caller's library send `message` to `destination` instead, as if it had called that one. A
+    /// caller that wants to leave is released instead: it does not call again.
     ///
     /// # Errors
     /// The caller is not there any more; see [`Lost`].
     pub fn redirect(&self, seq: u64, destination: Endpoint, message: &Message) -> Result<(), Lost> {
+        if self.recalled(seq) {
+            return self.withdrawn(seq, Effect::Unknown);
+        }
         self.answer_with(seq, Phase::Redirected, (destination.raw() as u32 as u64) << 32, message)
     }
 
@@ -135,7 +160,7 @@ impl Lane<'_> {
         let state = State(self.words[STATE].load(Ordering::Acquire));
         let open = matches!(
             state.phase(),
-            Some(Phase::PostedSend | Phase::PostedRequest | Phase::Carried | Phase::Taken)
+            Some(Phase::PostedSend | Phase::PostedRequest | Phase::Carried | Phase::Recalled | Phase::Taken)
         );
         let ours = open && state.seq() == seq && !state.closed();
         if ours && self.answer(state, Phase::Failed, failure_meta(code, effect)) {
@@ -205,7 +230,7 @@ impl Lane<'_> {
 
     fn answer_with(&self, seq: u64, phase: Phase, meta: u64, message: &Message) -> Result<(), Lost> {
         let state = State(self.words[STATE].load(Ordering::Relaxed));
-        if [Phase::Taken, Phase::Carried].into_iter().any(|p| state == State::new(seq, p)) {
+        if [Phase::Taken, Phase::Carried, Phase::Recalled].into_iter().any(|p| state == State::new(seq, p)) {
             let used = store_message(self.reply_slot(), message);
             if self.answer(state, phase, meta | used) {
                 return Ok(());

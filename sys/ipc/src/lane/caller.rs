@@ -52,6 +52,8 @@ pub enum Progress {
     Redirected,
     /// Refused or broken off by the callee.
     Failed,
+    /// The caller had asked to leave, and may: cancel again.
+    Released,
     /// The lane was closed before the call ended; what is known about the effect.
     Closed(Effect),
     /// The lane does not hold this call: an old number, or the peer wrote nonsense.
@@ -94,6 +96,9 @@ pub enum Cancel {
     /// The callee copies from or to our memory. Wait for the doorbell and cancel again; after
     /// `COPY_GRACE_NS` give up with [`Lane::abandon`].
     Copying,
+    /// A proxy carries it: tell the proxy (mark, ring), which has the other node give it back. Wait for the
+    /// doorbell and cancel again; after `RECALL_GRACE_NS` give up with [`Lane::abandon`].
+    Recalled,
     /// It had ended already; collect it.
     Done(Progress),
 }
@@ -145,7 +150,7 @@ impl Lane<'_> {
         let state = State(self.words[STATE].load(Ordering::Acquire));
         let meta = self.words[REPLY_META].load(Ordering::Relaxed);
         let outcome = match progress(state, seq) {
-            Progress::Posted | Progress::Taken => return Outcome::Pending,
+            Progress::Posted | Progress::Taken | Progress::Released => return Outcome::Pending,
             Progress::Closed(effect) => return Outcome::Closed(effect),
             Progress::Broken => return Outcome::Broken,
             Progress::Consumed => Outcome::Consumed,
@@ -173,7 +178,7 @@ impl Lane<'_> {
         outcome
     }
 
-    /// Takes call `seq` back, or says why not; see [`Cancel`]. Frees the lane unless `Copying` or `Done`.
+    /// Takes call `seq` back, or says why not; see [`Cancel`]. Frees the lane if `NotTaken` or `Taken`.
     pub fn cancel(&self, seq: u64) -> Cancel {
         for _ in 0..CANCEL_TRIES {
             let state = State(self.words[STATE].load(Ordering::Acquire));
@@ -182,7 +187,10 @@ impl Lane<'_> {
             }
             let (to, result) = match state.phase() {
                 Some(Phase::PostedSend | Phase::PostedRequest) => (Phase::Idle, Cancel::NotTaken),
-                Some(Phase::Carried | Phase::Taken | Phase::Left) => (Phase::Idle, Cancel::Taken),
+                Some(Phase::Withdrawn) => (Phase::Idle, Cancel::NotTaken),
+                Some(Phase::Taken | Phase::Left) => (Phase::Idle, Cancel::Taken),
+                Some(Phase::Carried) => (Phase::Recalled, Cancel::Recalled),
+                Some(Phase::Recalled) => return Cancel::Recalled,
                 Some(Phase::Copying) => (Phase::Leaving, Cancel::Copying),
                 Some(Phase::Leaving) => return Cancel::Copying,
                 _ => return Cancel::Done(progress(state, seq)),
@@ -195,11 +203,12 @@ impl Lane<'_> {
         Cancel::Copying
     }
 
-    /// Leaves call `seq` although the callee says it copies; for a callee that has not moved for
-    /// `COPY_GRACE_NS`. The effect is unknown. Whether the lane could be freed: if not, close it.
+    /// Leaves call `seq` although the callee says it copies, or the proxy has not brought it back; for a
+    /// callee that has not moved for `COPY_GRACE_NS`, a proxy for `RECALL_GRACE_NS`. The effect is unknown.
+    /// Whether the lane could be freed: if not, close it.
     pub fn abandon(&self, seq: u64) -> bool {
         let state = State(self.words[STATE].load(Ordering::Acquire));
-        let stuck = matches!(state.phase(), Some(Phase::Copying | Phase::Leaving));
+        let stuck = matches!(state.phase(), Some(Phase::Copying | Phase::Leaving | Phase::Recalled));
         stuck && state.seq() == seq && self.swap(state, state.to(Phase::Idle), Ordering::Acquire)
     }
 
@@ -222,8 +231,9 @@ fn progress(state: State, seq: u64) -> Progress {
         Phase::Failed => Progress::Failed,
         Phase::Idle => Progress::Broken,
         _ if state.closed() => Progress::Closed(phase.effect()),
-        Phase::PostedSend | Phase::PostedRequest | Phase::Carried => Progress::Posted,
-        Phase::Taken | Phase::Copying | Phase::Leaving | Phase::Left => Progress::Taken,
+        Phase::PostedSend | Phase::PostedRequest | Phase::Carried | Phase::Recalled => Progress::Posted,
+        Phase::Taken | Phase::Copying | Phase::Leaving => Progress::Taken,
+        Phase::Left | Phase::Withdrawn => Progress::Released,
     }
 }
 

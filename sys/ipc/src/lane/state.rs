@@ -34,10 +34,14 @@ pub enum Phase {
     Failed = 10,
     /// A proxy has it and carries it on; whether its receiver has consumed it is not known yet.
     Carried = 11,
+    /// As `Carried`, and the caller wants to leave: the proxy asks the other node to give the message back.
+    Recalled = 12,
+    /// The other node gave it back: the receiver has not seen it and never will. The caller may go.
+    Withdrawn = 13,
 }
 
 impl Phase {
-    const ALL: [Phase; 12] = [
+    const ALL: [Phase; 14] = [
         Phase::Idle,
         Phase::PostedSend,
         Phase::PostedRequest,
@@ -50,12 +54,14 @@ impl Phase {
         Phase::Redirected,
         Phase::Failed,
         Phase::Carried,
+        Phase::Recalled,
+        Phase::Withdrawn,
     ];
 
     /// What is known about the effect of a call that ends in this phase because the peer vanished.
     pub const fn effect(self) -> Effect {
         match self {
-            Phase::Idle | Phase::PostedSend | Phase::PostedRequest => Effect::No,
+            Phase::Idle | Phase::PostedSend | Phase::PostedRequest | Phase::Withdrawn => Effect::No,
             Phase::Consumed | Phase::Replied => Effect::Yes,
             _ => Effect::Unknown,
         }

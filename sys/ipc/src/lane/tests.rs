@@ -58,6 +58,48 @@ fn a_send_ends_when_consumed() {
 }
 
 #[test]
+fn a_forwarded_message_that_is_left_is_given_back_or_not() {
+    let memory = memory();
+    let lane = Lane::new(memory.words()).unwrap();
+    let recalled = |kind| {
+        let seq = posted(lane, kind);
+        assert_eq!(lane.forward(seq, &mut Message::default(), &mut GrantList::default()), Taken::Yes);
+        assert_eq!(lane.withdrawn(seq, Effect::No), Err(Lost::Gone), "nobody wants it back");
+        assert!(!lane.recalled(seq));
+        assert_eq!((lane.cancel(seq), lane.cancel(seq)), (Cancel::Recalled, Cancel::Recalled));
+        assert!(lane.recalled(seq) && lane.progress(seq) == Progress::Posted && !lane.wanted(seq));
+        seq
+    };
+    let mut m = Message::default();
+    for (effect, left) in
+        [(Effect::No, Cancel::NotTaken), (Effect::Yes, Cancel::Taken), (Effect::Unknown, Cancel::Taken)]
+    {
+        let seq = recalled(Kind::Send);
+        lane.withdrawn(seq, effect).unwrap();
+        assert_eq!((lane.progress(seq), lane.collect(seq, &mut m)), (Progress::Released, Outcome::Pending));
+        assert_eq!(lane.cancel(seq), left);
+    }
+    // Too late: how it ended counts.
+    let seq = recalled(Kind::Send);
+    lane.consumed(seq).unwrap();
+    assert_eq!(lane.cancel(seq), Cancel::Done(Progress::Consumed));
+    assert_eq!(lane.collect(seq, &mut m), Outcome::Consumed);
+    let seq = recalled(Kind::Request);
+    lane.reply(seq, &Message::new(6)).unwrap();
+    assert_eq!((lane.collect(seq, &mut m), m.mtype()), (Outcome::Replied, 6));
+    let seq = recalled(Kind::Request);
+    lane.begun(seq).unwrap();
+    assert_eq!(lane.cancel(seq), Cancel::Taken);
+    let seq = recalled(Kind::Request);
+    lane.redirect(seq, Endpoint::new(0, 5), &Message::new(7)).unwrap();
+    assert_eq!(lane.cancel(seq), Cancel::Taken, "whoever leaves does not call again");
+    let seq = recalled(Kind::Request);
+    lane.withdrawn(seq, Effect::No).unwrap();
+    lane.close();
+    assert_eq!(lane.collect(seq, &mut m), Outcome::Closed(Effect::No));
+}
+
+#[test]
 fn a_forwarded_send_ends_when_its_receiver_had_it() {
     let memory = memory();
     let lane = Lane::new(memory.words()).unwrap();
@@ -71,7 +113,7 @@ fn a_forwarded_send_ends_when_its_receiver_had_it() {
     assert_eq!((lane.collect(seq, &mut m), m.mtype()), (Outcome::Consumed, 9));
     // Given up under way: not "not done".
     let seq = posted(lane, Kind::Send);
-    assert_eq!((forward(seq), lane.cancel(seq)), (Taken::Yes, Cancel::Taken));
+    assert_eq!((forward(seq), lane.cancel(seq), lane.abandon(seq)), (Taken::Yes, Cancel::Recalled, true));
     assert_eq!(lane.consumed(seq), Err(Lost::Gone));
     let seq = posted(lane, Kind::Send);
     assert_eq!(forward(seq), Taken::Yes);

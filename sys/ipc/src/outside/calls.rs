@@ -7,11 +7,12 @@ use crate::lane::{Cancel, GrantList, Outcome, Refused, Taken};
 use crate::port::Port;
 use crate::process::{Core, Held};
 use crate::wait::Wait;
-use dvs_abi::limits::{NOW_GRACE_LOCAL_NS, NOW_GRACE_REMOTE_NS};
+use dvs_abi::limits::{COPY_GRACE_NS, NOW_GRACE_LOCAL_NS, NOW_GRACE_REMOTE_NS, RECALL_GRACE_NS};
 use dvs_abi::{
     Call, CallSet, Code, Deadline, Effect, Endpoint, Error, Grant, Kind, Message, Result, Timeout,
 };
 use dvs_kern::rendezvous::{Client, Ix, LaneKey};
+use std::sync::atomic::{Ordering, fence};
 
 /// One attempt of a send or sendrec to an endpoint elsewhere. The table is locked on entry.
 pub(crate) fn exchange<W: Wait>(
@@ -144,8 +145,8 @@ impl Outside {
         closed
     }
 
-    /// Cancels the call of `ix` through a lane, if it is in one.
-    pub(crate) fn cancel(&self, core: &mut Core, ix: Ix) -> Cancelled {
+    /// Cancels the call of `ix` through a lane, if it is in one, with this reason.
+    pub(crate) fn cancel(&self, core: &mut Core, ix: Ix, why: &Error) -> Cancelled {
         let mut lanes = self.lanes();
         let Some((key, seq)) = lanes.current(ix) else { return Cancelled::Effect(None) };
         match lanes.with_lane(key, |l| l.cancel(seq)) {
@@ -158,11 +159,20 @@ impl Outside {
                 lanes.tell_peer(&*self.host, key);
                 Cancelled::Effect(Some(Effect::Unknown))
             }
-            Some(Cancel::Copying) => Cancelled::Later,
+            Some(Cancel::Copying) => {
+                lanes.leave(ix, why);
+                Cancelled::Later(COPY_GRACE_NS)
+            }
+            Some(Cancel::Recalled) => {
+                if lanes.leave(ix, why) {
+                    lanes.tell_peer(&*self.host, key);
+                }
+                Cancelled::Later(RECALL_GRACE_NS)
+            }
             Some(Cancel::Done(_)) => {
                 drop(lanes);
                 core.table.lane_progress(ix, &mut core.out);
-                Cancelled::Later
+                Cancelled::Later(0)
             }
             None => {
                 lanes.end(ix);
@@ -171,13 +181,20 @@ impl Outside {
         }
     }
 
-    /// Leaves a call whose callee has been copying for longer than a copy may take.
+    /// Why the call of `ix` is to be left, if that was begun and could not be done at once.
+    pub(crate) fn leaving(&self, ix: Ix) -> Option<Error> {
+        self.lanes().leaving(ix).cloned()
+    }
+
+    /// Leaves a call whose callee has been copying for longer than a copy may take, or whose message was not
+    /// given back in time.
     pub(crate) fn abandon(&self, ix: Ix) {
         let mut lanes = self.lanes();
         let Some((key, seq)) = lanes.current(ix) else { return };
         if lanes.with_lane(key, |l| l.abandon(seq)) != Some(true) {
             lanes.with_lane(key, |l| l.close());
         }
+        lanes.tell_peer(&*self.host, key);
         lanes.end(ix);
     }
 }
@@ -212,7 +229,7 @@ pub(crate) fn collect<W: Wait>(port: &Port<W>, dst: Endpoint, m: &mut Message) -
             may_relay(port, o, key, dst)?;
             Ok(Attempt::Redirected(to))
         }
-        Outcome::Failed(Code::MIGRATE, Effect::No) => Ok(Attempt::Repeat),
+        Outcome::Failed(Code::MIGRATE, Effect::No) => Ok(Attempt::Moved),
         Outcome::Failed(code, effect) => Err(Error::new(code, effect).at(dst)),
         Outcome::Closed(effect) => match (closed, effect) {
             (Some(Code::MIGRATE), Effect::No) => Ok(Attempt::Repeat),
@@ -354,6 +371,7 @@ pub(crate) fn notify<W: Wait>(
         };
         return ask(port.process(), port.home(), request, Deadline::NEVER).map(|_| ());
     }
+    let mut value = value;
     for _ in 0..NOTIFY_TRIES {
         let lane = o.lanes().to(port.ix(), dst);
         let Some(lane) = lane else {
@@ -362,11 +380,15 @@ pub(crate) fn notify<W: Wait>(
         };
         let lanes = o.lanes();
         let open = lanes.with_lane(lane, |l| {
-            let open = !l.state().closed();
-            if open {
-                l.notify(value);
+            if l.state().closed() {
+                return false;
             }
-            open
+            l.notify(value);
+            // Dekker with whoever closes it and then takes the last notice out.
+            fence(Ordering::SeqCst);
+            let left = if l.state().closed() { l.take_notice() } else { None };
+            value |= left.unwrap_or_default();
+            left.is_none()
         });
         if open == Some(true) {
             lanes.tell_peer(&*o.host, lane);

@@ -8,8 +8,10 @@ use crate::control::{self, Answer, Event, FromDaemon, Request};
 use crate::link::Side;
 use crate::process::{Held, Shared};
 use crate::wait::{Kick, Wake};
-use dvs_abi::{CallSet, Code, DcId, Endpoint, Error};
-use std::sync::atomic::Ordering;
+use dvs_abi::limits::NOTICES_RECORD_MAX;
+use dvs_abi::{Call, CallSet, Code, DcId, Endpoint, Error};
+use dvs_kern::rendezvous::Ix;
+use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Weak};
 
 /// Reads records until the daemon or the process ends.
@@ -174,7 +176,16 @@ impl Outside {
                     return;
                 }
             }
-            Some(&Use::In { ix, from, .. }) => {
+            Some(&Use::In { ix, from, may, .. }) => {
+                // Dekker with a notifier that finds the lane closed after it wrote.
+                fence(Ordering::SeqCst);
+                let late =
+                    lanes.with_lane(k, |l| l.take_notice()).flatten().filter(|_| may.has(Call::Notify));
+                let slot = core.table.slot(ix);
+                if let Some(value) = late.filter(|_| !slot.is_bound() && code == Code::MIGRATE) {
+                    let (dc, endpoint) = (slot.dc, slot.endpoint);
+                    self.carry(dc, endpoint, &[(from.raw(), value, self.host.now())]);
+                }
                 core.table.lane_closed(ix, from, k);
                 if code == Code::DSTDIED {
                     // Its pending notifications end with it (facts §2.10), and who receives from it alone
@@ -189,6 +200,29 @@ impl Outside {
         lanes.remove(k);
         drop(lanes);
         self.tell_later(Request::FreeLane { link, lane });
+    }
+
+    /// What an endpoint was notified of and has not received: from its table and from its lanes.
+    fn notices_of(&self, core: &Held<'_>, ix: Ix) -> Vec<(i32, u64, u64)> {
+        let pending = core.table.pending(ix).map(|(source, value, at)| (source.raw(), value, at));
+        let mut all: Vec<_> = pending.collect();
+        let (lanes, now) = (self.lanes(), self.host.now());
+        for k in lanes.of(ix) {
+            if let Some(&Use::In { from, may, .. }) = lanes.get(k)
+                && may.has(Call::Notify)
+                && let Some(value) = lanes.with_lane(k, |l| l.take_notice()).flatten()
+            {
+                all.push((from.raw(), value, now));
+            }
+        }
+        all
+    }
+
+    /// Hands notifications of an endpoint that moved away back to the daemon.
+    fn carry(&self, dc: DcId, endpoint: Endpoint, notices: &[(i32, u64, u64)]) {
+        for part in notices.chunks(NOTICES_RECORD_MAX) {
+            self.tell(Request::CarryNotices { dc: dc.0, endpoint: endpoint.raw(), notices: part.to_vec() });
+        }
     }
 
     fn endpoint_event(&self, shared: &Shared, core: &mut Held<'_>, event: Event) {
@@ -222,6 +256,8 @@ impl Outside {
             }
             Event::Moved { .. } => {
                 shared.interrupt_held(core, ix, Code::RMTPROC);
+                let notices = self.notices_of(core, ix);
+                self.carry(dc, endpoint, &notices);
                 let c = &mut **core;
                 c.table.unbind(ix, true, &mut c.out);
             }

@@ -5,7 +5,7 @@ use crate::host::{Host, Memory};
 use crate::lane::{GrantList, Lane};
 use crate::link::{Link, Side};
 use dvs_abi::limits::{LINK_LANES_MAX, SESSION_LINKS_MAX};
-use dvs_abi::{CallSet, Code, DcId, Endpoint, Grant};
+use dvs_abi::{CallSet, Code, DcId, Endpoint, Error, Grant};
 use dvs_kern::rendezvous::{Ix, LaneKey};
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -59,6 +59,8 @@ pub(super) struct Lanes {
     by_target: HashMap<(Ix, Endpoint), LaneKey, BuildHasherDefault<Numbers>>,
     /// Per endpoint of ours: the lane of the call it is in.
     current: Vec<Option<LaneKey>>,
+    /// Why calls under way are to be left that could not be left at once.
+    leaving: HashMap<Ix, Error>,
     last_link: Option<u16>,
     /// Lanes that rang before they were known.
     puzzles: HashSet<LaneKey>,
@@ -196,6 +198,7 @@ impl Lanes {
             // Indices are those of the process' table, which is bounded.
             self.current.resize(at + 1, None);
         }
+        self.leaving.remove(&ix);
         self.current[at] = Some(key);
         if let Some(Use::Out { seq, .. }) = self.get_mut(key) {
             *seq = call;
@@ -209,6 +212,21 @@ impl Lanes {
         {
             *seq = 0;
         }
+        self.leaving.remove(&ix);
+    }
+
+    /// The call of `ix` is to be left as soon as its lane lets it go; false when that was said before.
+    pub fn leave(&mut self, ix: Ix, why: &Error) -> bool {
+        let first = !self.leaving.contains_key(&ix);
+        if first {
+            self.leaving.insert(ix, why.clone());
+        }
+        first
+    }
+
+    /// Why the call of `ix` is to be left.
+    pub fn leaving(&self, ix: Ix) -> Option<&Error> {
+        self.leaving.get(&ix)
     }
 
     /// Does something with the words of a lane.

@@ -51,6 +51,8 @@ pub(crate) enum Attempt {
     Over,
     /// Make it again: the destination moved, or a lane had to be opened.
     Repeat,
+    /// Make it again in a while: the destination has moved, and this node does not know where yet.
+    Moved,
     /// The lane is closed, but the daemon has not said so: the peer is about to end, or lies. Make it again
     /// in a while.
     Shut,
@@ -62,8 +64,9 @@ pub(crate) enum Attempt {
 pub(crate) enum Cancelled {
     /// It is cancelled (or there was none); the effect if there was one.
     Effect(Option<Effect>),
-    /// Not now: its outcome is there, or a copy is going on.
-    Later,
+    /// Not now: its outcome is there, a copy is going on, or another node gives the message back. It is left
+    /// anyway after so long, in ns.
+    Later(u64),
 }
 
 /// Memory that came with a record of the daemon.

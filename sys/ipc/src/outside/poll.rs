@@ -8,7 +8,7 @@ use crate::link::Link;
 use crate::process::{Core, Shared};
 use crate::wait::{Wake, Why};
 use dvs_abi::{Call, Code, DcId, Deadline, Effect, Endpoint, Kind};
-use dvs_kern::rendezvous::{Ix, LaneKey};
+use dvs_kern::rendezvous::{Cmd, Ix, LaneKey};
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
@@ -296,6 +296,8 @@ fn call_news(core: &mut Core, lanes: &Lanes, key: LaneKey, ix: Ix, seq: u64) {
     match lanes.with_lane(key, |l| l.progress(seq)) {
         Some(Progress::Posted) => {}
         Some(Progress::Taken) => core.table.lane_consumed(ix),
+        // Whoever leaves it finds out how.
+        Some(Progress::Released) => core.out.push(Cmd::Wake(ix)),
         _ => core.table.lane_progress(ix, &mut core.out),
     }
 }

@@ -171,12 +171,14 @@ impl Node {
             privileges: Privileges::at_bind(endpoint.slot(), config.tasks, config.sysprocs),
             moving: false,
             moved: false,
+            dead: false,
             asked: false,
             contested: false,
             declared: false,
             instances: 0,
             lanes: BTreeSet::new(),
             watchers: BTreeSet::new(),
+            held: Vec::new(),
         })
     }
 
@@ -268,6 +270,7 @@ impl Node {
                 d.claimed = true;
                 d.board = board;
                 self.reconsider(place.0, place.1.slot());
+                self.taken.push(place);
                 return Some(place);
             }
         }
@@ -338,6 +341,9 @@ impl Node {
     pub(crate) fn end_or_demote(&mut self, dc: u16, endpoint: Endpoint, why: End) {
         let slot = endpoint.slot();
         let Some(d) = self.dcs.get_mut(&dc).and_then(|c| c.bound_mut(slot)) else { return };
+        if d.is_local() && d.moving && matches!(why, End::Exit(_)) {
+            return self.orphan_move(dc, endpoint);
+        }
         if d.kind != BindKind::Backup || why == End::Withdrawn {
             return self.end(dc, slot, why);
         }
@@ -350,6 +356,26 @@ impl Node {
         if !self.peers.get(&primary).is_some_and(|p| p.up) {
             self.end(dc, slot, End::NodeLost);
         }
+    }
+
+    /// The process of an endpoint ended in the middle of its move, which may have been committed elsewhere: callers
+    /// wait on. A roll-back ends it.
+    fn orphan_move(&mut self, dc: u16, endpoint: Endpoint) {
+        let Some(d) = self.dcs.get_mut(&dc).and_then(|c| c.bound_mut(endpoint.slot())) else { return };
+        d.kind = BindKind::Remote;
+        (d.dead, d.claimed) = (true, false);
+        let (session, pid, lanes) = (d.session.take(), std::mem::take(&mut d.pid), d.lanes.clone());
+        self.bound_here -= usize::from(pid != 0);
+        if let Some(s) = session.and_then(|s| self.sessions.get_mut(&s)) {
+            s.endpoints.remove(&(dc, endpoint));
+        }
+        if let Some(places) = self.orphans.get_mut(&pid) {
+            places.retain(|p| *p != (dc, endpoint));
+        }
+        for (link, lane) in lanes {
+            self.close_lane(link, lane, Code::MIGRATE);
+        }
+        self.broadcast(super::record::Record::Unbound { dc, endpoint: endpoint.raw() });
     }
 
     /// Frees a slot: lanes are closed, those who watch or wait are told, the other nodes too.

@@ -6,17 +6,75 @@
 //! chain, that part of the chain is a circle, and its youngest call fails. Boards are read without a lock, so
 //! a wait that has only just begun may be over: a circle whose youngest wait is younger than [`SETTLED_NS`]
 //! is left alone; that wait will ask for itself.
+//!
+//! # Over several nodes
+//! Each member asks, at its own time, so one circle is found several times; and clocks of two nodes are not
+//! compared, so each finder could take another call for the youngest. Hence one member decides: the
+//! *judge*, the
+//! smallest endpoint of the circle. Every call waits for one endpoint, so a call is in one circle at most,
+//! and whoever finds the circle names the same judge.
+//!
+//! ```text
+//!   any finder ──Probe{chain: [], next: judge}──▶ node of the judge
+//!                                                    │ follows from there, once round
+//!                                                    ▼
+//!              youngest call's node ◀──Victim── back at the judge: decides, and remembers the calls
+//! ```
+//!
+//! An age that was read on the way round is too small by what the rest of the way took. If the two
+//! youngest are
+//! not further apart than the whole way took, the judge measures again, [`ROUNDS`] times at most, and then
+//! takes what it has. A circle of which a call was already decided about is not judged again.
 
 use super::Node;
 use super::dispatch::{DONE, Outcome};
 use super::event::Command;
 use super::record::{Hop, Record};
 use crate::control::board;
-use dvs_abi::limits::{DEADLOCK_CHECK_NS, WAIT_CHAIN_MAX};
+use dvs_abi::limits::{DEADLOCK_CHECK_NS, NODE_JUDGED_MAX, WAIT_CHAIN_MAX};
 use dvs_abi::{Endpoint, Error};
+use std::collections::VecDeque;
 
 /// A wait is believed when it has lasted so long.
 pub const SETTLED_NS: u64 = DEADLOCK_CHECK_NS / 4;
+
+/// How often a judge measures the ages in a circle whose youngest calls began at nearly the same time.
+const ROUNDS: u32 = 4;
+
+/// How long a decision is remembered: by then everybody that was in the circle has asked.
+const JUDGED_NS: u64 = 10 * DEADLOCK_CHECK_NS;
+
+/// A call of a circle, by container, endpoint and number.
+type CallName = (u16, i32, u64);
+
+/// What this node knows of circles it is the judge of.
+#[derive(Clone, Debug, Default)]
+pub struct Judged {
+    /// Calls of circles that were decided about, and when; oldest first.
+    decided: VecDeque<(u64, CallName)>,
+    /// The circle that is measured again, by the judge's call, and how often it was.
+    again: Option<(CallName, u32)>,
+}
+
+impl Judged {
+    fn knows(&self, call: CallName, now: u64) -> bool {
+        self.decided.iter().any(|(at, c)| *c == call && now.saturating_sub(*at) < JUDGED_NS)
+    }
+
+    fn add(&mut self, call: CallName, now: u64) {
+        if self.decided.len() >= NODE_JUDGED_MAX {
+            self.decided.pop_front();
+        }
+        self.decided.push_back((now, call));
+    }
+
+    /// Whether the circle of this call may be measured once more.
+    fn once_more(&mut self, call: CallName) -> bool {
+        let done = self.again.filter(|(c, _)| *c == call).map_or(0, |(_, n)| n) + 1;
+        self.again = Some((call, done));
+        done < ROUNDS
+    }
+}
 
 /// One wait, as read from a board.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,17 +115,13 @@ impl Node {
         let me = self.config.me;
         while chain.len() < WAIT_CHAIN_MAX {
             if let Some(start) = chain.iter().position(|h| h.endpoint == next) {
-                return self.break_circle(dc, &chain[start..]);
+                return self.found(dc, &chain[start..], start == 0);
             }
             let Some(d) = self.dcs.get(&dc).and_then(|c| c.bound(Endpoint::from_raw(next).slot())) else {
                 return;
             };
             if d.is_remote() {
-                let node = d.node.0;
-                if !chain.is_empty() && self.peers.get(&node).is_some_and(|p| p.up) {
-                    self.out.push(Command::Control { node, record: Record::Probe { dc, chain, next } });
-                }
-                return;
+                return self.send_probe(dc, d.node.0, chain, next);
             }
             let Some(w) = self.boards.get(&(dc, next)) else { return };
             if w.state == board::IDLE || w.peer == Endpoint::ANY.raw() {
@@ -79,21 +133,59 @@ impl Node {
         }
     }
 
-    fn break_circle(&mut self, dc: u16, circle: &[Hop]) {
-        // Two equally old calls: the greater endpoint, so that every node chooses the same.
-        let Some(victim) = circle.iter().min_by_key(|h| (h.age, -(h.endpoint as i64))).copied() else {
-            return;
+    fn send_probe(&mut self, dc: u16, node: u16, chain: Vec<Hop>, next: i32) {
+        if self.peers.get(&node).is_some_and(|p| p.up) {
+            self.out.push(Command::Control { node, record: Record::Probe { dc, chain, next } });
+        }
+    }
+
+    /// A circle. `whole` = the chain began in it.
+    fn found(&mut self, dc: u16, circle: &[Hop], whole: bool) {
+        let Some(judge) = circle.iter().min_by_key(|h| h.endpoint).copied() else { return };
+        let me = self.config.me.0;
+        // Once round, from the judge on: these are the ages it judges by.
+        let round = whole && circle[0].endpoint == judge.endpoint;
+        if judge.node != me {
+            let chain = if round { circle.to_vec() } else { Vec::new() };
+            return self.send_probe(dc, judge.node, chain, judge.endpoint);
+        }
+        let near = circle.iter().all(|h| h.node == me);
+        if !near && !round {
+            return self.follow(dc, Vec::new(), judge.endpoint);
+        }
+        // How long ago the first age was read; the others were later.
+        let took = match self.boards.get(&(dc, judge.endpoint)) {
+            Some(w) if w.call == judge.call => self.now.saturating_sub(w.since).saturating_sub(judge.age),
+            _ => return,
         };
-        if victim.age < SETTLED_NS {
+        self.judge(dc, circle, judge, if near { 0 } else { took });
+    }
+
+    fn judge(&mut self, dc: u16, circle: &[Hop], judge: Hop, took: u64) {
+        let now = self.now;
+        if circle.iter().any(|h| self.judged.knows((dc, h.endpoint, h.call), now)) {
             return;
         }
+        let mut ages: Vec<u64> = circle.iter().map(|h| h.age).collect();
+        ages.sort_unstable();
+        let (Some(youngest), gap) = (ages.first(), ages.get(1).map_or(u64::MAX, |a| a - ages[0])) else {
+            return;
+        };
+        if *youngest < SETTLED_NS {
+            return;
+        }
+        if gap <= took && took > 0 && self.judged.once_more((dc, judge.endpoint, judge.call)) {
+            return self.follow(dc, Vec::new(), judge.endpoint);
+        }
+        // Two equally old calls: the greater endpoint.
+        let victim = circle.iter().min_by_key(|h| (h.age, -(h.endpoint as i64))).copied();
+        let Some(Hop { endpoint, call, node, .. }) = victim else { return };
+        for h in circle {
+            self.judged.add((dc, h.endpoint, h.call), now);
+        }
         let cycle: Vec<i32> = circle.iter().map(|h| h.endpoint).collect();
-        let Hop { endpoint, call, node, .. } = victim;
         if node == self.config.me.0 {
-            let still = self.boards.get(&(dc, endpoint)).is_some_and(|w| w.call == call);
-            if still {
-                self.victim(dc, endpoint, call, cycle);
-            }
+            self.victim(dc, endpoint, call, cycle);
         } else if self.peers.get(&node).is_some_and(|p| p.up) {
             let record = Record::Victim { dc, endpoint, call, cycle };
             self.out.push(Command::Control { node, record });

@@ -2,6 +2,7 @@
 
 use super::event::SessionId;
 use super::link::LinkKey;
+use super::notices::HeldNotice;
 use crate::control::BindKind;
 use dvs_abi::{Endpoint, NodeId, Privileges};
 use std::collections::BTreeSet;
@@ -33,6 +34,8 @@ pub struct Descriptor {
     pub moving: bool,
     /// The move that brought it to its present node was committed by another node.
     pub moved: bool,
+    /// Its process ended while it was being moved: the move decides whether it goes on.
+    pub dead: bool,
     /// Somebody asked it to unbind: its end is no news for whom it may concern.
     pub asked: bool,
     /// Another node said that it has the slot too; when this one ends, the others are asked again.
@@ -45,6 +48,8 @@ pub struct Descriptor {
     pub lanes: BTreeSet<(LinkKey, u8)>,
     /// Sessions to be told of its end.
     pub watchers: BTreeSet<SessionId>,
+    /// Notifications for it that wait until its place is settled.
+    pub held: Vec<HeldNotice>,
 }
 
 impl Descriptor {

@@ -8,6 +8,7 @@ use super::Node;
 use super::bind::End;
 use super::cluster::Register;
 use super::event::Command;
+use super::notices::HeldNotice;
 use super::record::Record;
 use crate::control::{BindKind, Event as Told};
 use dvs_abi::limits::{DCS_MAX, NODES_MAX};
@@ -134,8 +135,13 @@ impl Node {
         }
         // A move that is under way decides where the endpoint goes on; a commit may still come.
         if d.kind == BindKind::Backup || d.moving {
+            d.dead |= d.moving && d.kind != BindKind::Backup;
             let lanes = d.lanes.clone();
-            let code = if why == End::NodeLost { Code::NOTCONN } else { Code::DSTDIED };
+            let code = match why {
+                End::NodeLost => Code::NOTCONN,
+                _ if d.moving => Code::MIGRATE,
+                _ => Code::DSTDIED,
+            };
             for (link, lane) in lanes {
                 self.close_lane(link, lane, code);
             }
@@ -167,11 +173,8 @@ impl Node {
             Record::Unbound { dc, endpoint } => self.lose(dc, ep(endpoint), node, End::Unbound),
             Record::Resync => self.sync(node),
             Record::Notice { dc, source, endpoint, value } => {
-                let local = self.dc(dc).and_then(|c| c.find(ep(endpoint)));
-                if local.is_ok_and(|d| d.is_local()) {
-                    // Nobody hears of a failure: a notification promises nothing.
-                    let _ = self.deliver_notice(dc, ep(source), ep(endpoint), value, self.now);
-                }
+                let notice = HeldNotice { source: ep(source), value, timestamp: self.now };
+                self.notice_record(dc, ep(endpoint), notice);
             }
             Record::Ended { dc, from, to, mtype, code } => self.deliver_warning(dc, from, to, mtype, code),
             Record::Migrate { dc, endpoint, step } => self.migrate_record(dc, ep(endpoint), step),
@@ -196,6 +199,10 @@ impl Node {
         let slot = endpoint.slot();
         let mut contested = false;
         match c.bound(slot) {
+            // The move was committed there; the record that says so is on its way.
+            Some(d) if d.is_local() && d.moving && d.endpoint == endpoint => {
+                return self.point_to(dc, endpoint, node, true);
+            }
             Some(d) if d.is_local() => {
                 if d.endpoint == endpoint && d.kind == BindKind::Replica && instance != 0 {
                     self.add_instance(dc, slot, instance);
@@ -249,6 +256,7 @@ impl Node {
         let Some(d) = self.dcs.get_mut(&dc).and_then(|c| c.bound_mut(slot)) else { return };
         let moved = d.node.0 != node;
         d.node = NodeId(node);
+        d.dead = false;
         d.privileges.calls = calls;
         d.instances |= instance;
         let lanes = if moved { std::mem::take(&mut d.lanes) } else { Default::default() };
@@ -266,7 +274,9 @@ impl Node {
 
     pub(crate) fn victim(&mut self, dc: u16, endpoint: i32, call: u64, cycle: Vec<i32>) {
         let slot = Endpoint::from_raw(endpoint).slot();
-        let session = self.dcs.get(&dc).and_then(|c| c.bound(slot)).and_then(|d| d.session);
+        // It may have ended since, and another begun.
+        let same = self.boards.get(&(dc, endpoint)).is_some_and(|w| w.call == call);
+        let session = self.dcs.get(&dc).and_then(|c| c.bound(slot)).and_then(|d| d.session).filter(|_| same);
         if let Some(s) = session {
             self.tell(s, Told::Deadlock { dc, endpoint, call, cycle });
         }

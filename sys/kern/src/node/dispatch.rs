@@ -75,6 +75,7 @@ impl Node {
             Err(error) if others_see => self.answer_when_heard(session, id, Err(error)),
             result => self.reply(session, id, result),
         }
+        self.release_claimed();
     }
 
     fn decide(&mut self, s: SessionId, id: u64, request: Request) -> Result<Outcome, Error> {
@@ -123,6 +124,9 @@ impl Node {
                 self.migrate_commit(s, dc, ep(endpoint), node, pid)
             }
             Request::DeadlockCheck { dc, endpoint, call } => self.deadlock_check(dc, endpoint, call),
+            Request::CarryNotices { dc, endpoint, notices } => {
+                self.carry_notices(s, dc, ep(endpoint), notices)
+            }
             Request::Exit { code } => {
                 self.exit(s, code);
                 Ok(DONE)

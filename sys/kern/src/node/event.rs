@@ -4,6 +4,7 @@ use super::deadlock::Waiting;
 use super::link::LinkKey;
 use super::record::Record;
 use crate::control::{Answer, Event as Told, Request, WireError};
+use dvs_abi::Endpoint;
 
 /// Number of a session on its node.
 pub type SessionId = u32;
@@ -34,6 +35,8 @@ pub enum Event {
     Boards(Vec<Waiting>),
     /// The memory of a link could not be made.
     LinkFailed { link: LinkKey },
+    /// A notification came from another node for an endpoint that moved away from here meanwhile.
+    ProxyNotice { dc: u16, source: Endpoint, endpoint: Endpoint, value: u64 },
     /// The proxy wants a lane for a message that came from `from` on `node`.
     ProxyOpen { id: u64, node: u16, dc: u16, from: i32, to: i32, remaining: u64 },
     /// Time passed.

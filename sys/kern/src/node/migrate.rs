@@ -121,11 +121,15 @@ impl Node {
         if !std::mem::take(&mut d.moving) {
             return;
         }
+        if d.dead {
+            return self.end(dc, endpoint.slot(), super::bind::End::Unbound);
+        }
         let holder = d.session.filter(|_| d.is_local());
         if let Some(s) = holder {
             self.tell(s, Told::Thaw { dc, endpoint: endpoint.raw() });
         }
         self.reconsider(dc, endpoint.slot());
+        self.release_notices(dc, endpoint.slot());
     }
 
     fn close_lanes_of(&mut self, dc: u16, endpoint: Endpoint) {
@@ -136,7 +140,7 @@ impl Node {
     }
 
     /// The endpoint goes on at `node`, which is not this one (or is this one and it never left).
-    fn point_to(&mut self, dc: u16, endpoint: Endpoint, node: u16, told: bool) {
+    pub(crate) fn point_to(&mut self, dc: u16, endpoint: Endpoint, node: u16, told: bool) {
         let me = self.config.me.0;
         let Some(d) = self.dcs.get(&dc).and_then(|c| c.bound(endpoint.slot())) else { return };
         if node == me {
@@ -145,6 +149,7 @@ impl Node {
         let leaves = d.is_local();
         let session = d.session.filter(|_| leaves);
         if let Some(s) = session {
+            self.note_left(s, (dc, endpoint));
             self.tell(s, Told::Moved { dc, endpoint: endpoint.raw() });
         }
         self.close_lanes_of(dc, endpoint);
@@ -162,8 +167,10 @@ impl Node {
         }
         d.node = NodeId(node);
         d.moving = false;
+        d.dead = false;
         d.moved = told;
         self.reconsider(dc, endpoint.slot());
+        self.release_notices(dc, endpoint.slot());
     }
 
     /// The endpoint goes on here: in its standby, or in the process named (0 = the caller's).
@@ -202,6 +209,7 @@ impl Node {
             d.session = session;
             d.claimed = standby && d.own;
             d.moving = false;
+            d.dead = false;
             d.moved = false;
             d.asked = false;
         }
@@ -214,6 +222,7 @@ impl Node {
         }
         self.publish(dc, endpoint.slot());
         self.reconsider(dc, endpoint.slot());
+        self.release_notices(dc, endpoint.slot());
         Ok(())
     }
 }

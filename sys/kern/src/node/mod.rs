@@ -43,6 +43,7 @@ mod dispatch;
 mod heard;
 mod lanes;
 mod migrate;
+mod notices;
 mod privileges;
 mod query;
 mod validate;
@@ -61,6 +62,7 @@ use std::collections::BTreeMap;
 use wait::Waits;
 
 pub use deadlock::Waiting;
+pub use notices::HeldNotice;
 
 /// Container and endpoint: the name of a descriptor.
 pub type Place = (u16, Endpoint);
@@ -86,6 +88,10 @@ pub struct Node {
     pub(crate) bound_here: usize,
     /// Who waits for whom among the sessions of this node, as last read.
     pub(crate) boards: BTreeMap<(u16, i32), Waiting>,
+    /// Circles of waits this node decided about.
+    pub(crate) judged: deadlock::Judged,
+    /// Endpoints that sessions have just taken.
+    pub(crate) taken: Vec<Place>,
     pub(crate) now: u64,
     pub(crate) out: Vec<Command>,
 }
@@ -111,6 +117,8 @@ impl Node {
             orphans: BTreeMap::new(),
             bound_here: 0,
             boards: BTreeMap::new(),
+            judged: deadlock::Judged::default(),
+            taken: Vec::new(),
             now: 0,
             out: Vec::new(),
         }
@@ -142,6 +150,10 @@ impl Node {
             Event::Record { node, record } => self.record(node, record),
             Event::Boards(waiting) => self.set_boards(waiting),
             Event::LinkFailed { link } => self.link_failed(link),
+            Event::ProxyNotice { dc, source, endpoint, value } => {
+                let notice = HeldNotice { source, value, timestamp: now };
+                self.forward_notice(dc, endpoint, notice);
+            }
             Event::ProxyOpen { id, node, dc, from, to, remaining } => {
                 self.proxy_open(id, node, dc, from, to, remaining)
             }
@@ -169,6 +181,11 @@ impl Node {
     /// The open lane of a caller to a callee.
     pub fn open_lane_of(&self, dc: u16, from: i32, to: i32) -> Option<(LinkKey, u8)> {
         self.open.get(&(dc, from, to)).copied()
+    }
+
+    /// A lane, open or not.
+    pub fn lane_of(&self, link: LinkKey, lane: u8) -> Option<&link::Lane> {
+        self.links.get(&link)?.lane(lane)
     }
 
     /// How many links and how many open lanes there are.

@@ -65,7 +65,9 @@ impl Node {
         if d.moving {
             info.rts_flags |= rts::MIGRATE;
         }
-        self.add_wait(&mut info);
+        if d.session.is_some() {
+            self.add_wait(&mut info);
+        }
         let held = |w: &super::wait::Wait| matches!(w.what, WaitFor::Lane { from, .. } if from == d.endpoint);
         if self.waits.table.values().any(|w| w.dc == dc && held(w)) {
             info.rts_flags |= rts::WAITMIGR;

@@ -32,6 +32,8 @@ pub struct Session {
     pub heard: u64,
     /// Answers that wait until it has heard of an event.
     pub hearers: BTreeSet<(u64, WaitId)>,
+    /// Endpoints that moved away from it.
+    pub left: BTreeSet<Place>,
     /// It said how it ends.
     pub exit: Option<i32>,
 }
@@ -51,6 +53,7 @@ impl Session {
             asked: 0,
             heard: 0,
             hearers: BTreeSet::new(),
+            left: BTreeSet::new(),
             exit: None,
         }
     }

@@ -35,7 +35,9 @@ impl Node {
                     !d.is_local() || (held && d.node == self.config.me),
                     "{place:?} is local without a process"
                 );
-                ensure!(d.is_local() || d.node != self.config.me, "{place:?} is remote and here");
+                // Unless its process ended in the middle of a move.
+                let orphan = d.dead && d.moving;
+                ensure!(d.is_local() || orphan || d.node != self.config.me, "{place:?} is remote and here");
                 if let Some(s) = d.session {
                     let holder = self.sessions.get(&s).ok_or(format!("{place:?} has a dead session"))?;
                     ensure!(holder.endpoints.contains(&place), "session {s} does not know {place:?}");

@@ -262,6 +262,7 @@ impl Node {
             let Some((dc, endpoint)): Option<Place> = self.claim(session, board) else { return };
             let answer = self.bound_answer(dc, endpoint).map(Outcome::Answer);
             self.finish(wait, answer);
+            self.release_claimed();
         }
     }
 }

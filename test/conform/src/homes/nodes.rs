@@ -9,7 +9,7 @@ use super::threads::thread;
 use crate::world::{Home, Need, Remote, Site, WATCHDOG};
 use dvs_ipc::Process;
 use std::fmt::Write;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
@@ -138,8 +138,12 @@ impl Nodes {
     }
 }
 
+/// A port nobody listens on, of a loopback address that only this process uses: else another test's
+/// connection could take the port before the daemon does.
 fn free_address() -> SocketAddr {
-    let probe = TcpListener::bind("127.0.0.1:0").expect("a free port on the loopback");
+    let [_, a, b, c] = std::process::id().to_be_bytes();
+    let probe =
+        TcpListener::bind((Ipv4Addr::new(127, 64 | a, b, c), 0)).expect("a free port on the loopback");
     probe.local_addr().expect("a bound socket has an address")
 }
 

@@ -1,5 +1,4 @@
-//! Every scenario that applies, over processes of three nodes: proxies.
-#![cfg(feature = "nodes")]
+//! Every scenario that applies, over two nodes and mixed: coroutines and threads here, processes there.
 
 use dvs_conform::homes::nodes::{Kind, Nodes, Programs};
 use dvs_conform::world::Home;
@@ -11,7 +10,7 @@ fn home() -> Box<dyn Home> {
         actor: env!("CARGO_BIN_EXE_conform-actor").into(),
         c_actor: None,
     };
-    Box::new(Nodes::new("nodes", 3, [Kind::Rust; 3], &programs))
+    Box::new(Nodes::new("mixed_nodes", 2, [Kind::Coroutine, Kind::Rust, Kind::Thread], &programs))
 }
 
-each_scenario!(conform_tests three_nodes);
+each_scenario!(conform_tests mixed_nodes);

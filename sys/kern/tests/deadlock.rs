@@ -1,0 +1,181 @@
+//! Circles of waits over nodes: whoever finds one, exactly one call fails, the youngest.
+
+use dvs_abi::{Endpoint, NodeId};
+use dvs_kern::control::{BindKind, Event as Told, Request, board};
+use dvs_kern::node::config::{NodeConfig, NodeEntry};
+use dvs_kern::node::event::{Command, Event};
+use dvs_kern::node::record::Record;
+use dvs_kern::node::{Node, Waiting};
+use std::collections::VecDeque;
+
+const MS: u64 = 1_000_000;
+const CLOCKS: [u64; 3] = [5_000 * MS, 90_000 * MS, 400_000 * MS];
+
+/// Three nodes with clocks of their own, the records between them, and what sessions were told.
+struct World {
+    nodes: Vec<Node>,
+    wire: VecDeque<(u16, u16, Record)>,
+    now: u64,
+    failed: Vec<(i32, u64, Vec<i32>)>,
+}
+
+impl World {
+    /// Endpoint `10 + i` is bound on node `i % 3`.
+    fn new(members: usize) -> World {
+        let entry = |n| NodeEntry { id: NodeId(n), name: format!("n{n}"), address: String::new() };
+        let config = |me| NodeConfig {
+            me: NodeId(me),
+            pid: 1,
+            nodes: (0..3).map(entry).collect(),
+            first_generation: 0,
+        };
+        let nodes = (0..3).map(|n| Node::new(config(n))).collect();
+        let mut w = World { nodes, wire: VecDeque::new(), now: 0, failed: Vec::new() };
+        for (a, b) in [(0, 1), (1, 2), (2, 0)] {
+            w.event(a, Event::NodeUp { node: b });
+            w.event(b, Event::NodeUp { node: a });
+        }
+        let dc = |n: &str| Request::DcInit {
+            dc: 1,
+            name: n.into(),
+            procs: 221,
+            tasks: 35,
+            sysprocs: 64,
+            warn: Endpoint::NONE.raw(),
+            warn_type: 0,
+            nodes: vec![0, 1, 2],
+        };
+        for n in 0..3 {
+            let (pid, name) = (100 + u32::from(n), "p".into());
+            w.event(n, Event::Connected { session: 1, id: 1, pid, name, operator: true });
+        }
+        w.event(0, Event::Request { session: 1, id: 2, request: dc("dc") });
+        w.settle();
+        for i in 0..members {
+            let request = Request::Bind {
+                kind: BindKind::Own,
+                dc: 1,
+                endpoint: Endpoint::new(0, 10 + i as i32).raw(),
+                pid: 0,
+                node: 0,
+                name: String::new(),
+                board: i as u32,
+            };
+            w.event((i % 3) as u16, Event::Request { session: 1, id: 10 + i as u64, request });
+        }
+        w.settle();
+        w
+    }
+
+    fn event(&mut self, node: u16, event: Event) {
+        let at = CLOCKS[node as usize] + self.now;
+        for command in self.nodes[node as usize].handle(event, at) {
+            match command {
+                Command::Control { node: to, record } => self.wire.push_back((node, to, record)),
+                Command::Tell { event: Told::Deadlock { endpoint, call, cycle, .. }, .. } => {
+                    self.failed.push((endpoint, call, cycle));
+                }
+                Command::Reply { result: Err(e), .. } => panic!("{e:?}"),
+                _ => {}
+            }
+        }
+    }
+
+    fn deliver(&mut self) -> bool {
+        let Some((from, to, record)) = self.wire.pop_front() else { return false };
+        self.event(to, Event::Record { node: from, record });
+        true
+    }
+
+    fn settle(&mut self) {
+        while self.deliver() {}
+    }
+
+    /// Member `i` began its call number `100 + i` to the next at `began[i]`; those that failed wait no more.
+    fn boards(&mut self, began: &[u64]) {
+        for node in 0..3u16 {
+            let waiting = (0..began.len()).filter(|i| *i % 3 == node as usize);
+            let waiting = waiting.filter(|i| !self.failed.iter().any(|f| f.0 == 10 + *i as i32));
+            let at = |i: usize| Waiting {
+                dc: 1,
+                endpoint: 10 + i as i32,
+                state: board::CALLING,
+                peer: 10 + ((i + 1) % began.len()) as i32,
+                since: CLOCKS[node as usize] + began[i],
+                call: 100 + i as u64,
+            };
+            let all = waiting.map(at).collect();
+            self.event(node, Event::Boards(all));
+        }
+    }
+
+    /// Everybody asks, while every record takes `travel`.
+    fn all_ask(&mut self, began: &[u64], travel: u64) {
+        for i in 0..began.len() {
+            self.boards(began);
+            let request = Request::DeadlockCheck { dc: 1, endpoint: 10 + i as i32, call: 100 + i as u64 };
+            self.event((i % 3) as u16, Event::Request { session: 1, id: 0, request });
+        }
+        for round in 0.. {
+            assert!(round < 1000, "it does not end");
+            // What is under way at the same time arrives at the same time.
+            let flight = self.wire.len();
+            if flight == 0 {
+                return;
+            }
+            self.now += travel;
+            for _ in 0..flight {
+                self.deliver();
+            }
+        }
+    }
+}
+
+#[test]
+fn one_call_of_a_circle_over_nodes_fails_and_it_is_the_youngest() {
+    for members in 2..=7 {
+        for youngest in 0..members {
+            for travel in [1, MS / 10, 3 * MS] {
+                let mut w = World::new(members);
+                // All but the youngest are older by more than a round of probes takes.
+                let began: Vec<u64> =
+                    (0..members).map(|i| if i == youngest { 150 * MS } else { i as u64 }).collect();
+                w.now = 300 * MS;
+                w.all_ask(&began, travel);
+                let told: Vec<(i32, u64)> = w.failed.iter().map(|f| (f.0, f.1)).collect();
+                assert_eq!(told, [(10 + youngest as i32, 100 + youngest as u64)], "{members} {travel}");
+                assert_eq!(w.failed[0].2.len(), members);
+            }
+        }
+    }
+}
+
+#[test]
+fn calls_that_began_nearly_together_still_fail_only_once() {
+    for members in 2..=7u64 {
+        for step in [0, 1, MS / 4, MS] {
+            for up in [true, false] {
+                let mut w = World::new(members as usize);
+                let began: Vec<u64> =
+                    (0..members).map(|i| if up { i * step } else { (members - i) * step }).collect();
+                w.now = 300 * MS;
+                w.all_ask(&began, 3 * MS);
+                assert_eq!(w.failed.len(), 1, "{members} calls, {step} ns apart: {:?}", w.failed);
+                // Who asks late, on old boards, finds it judged.
+                w.all_ask(&began, MS);
+                assert_eq!(w.failed.len(), 1);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_call_that_has_only_begun_is_left_alone() {
+    let mut w = World::new(3);
+    w.now = 300 * MS;
+    w.all_ask(&[0, 1, 290 * MS], MS);
+    assert_eq!(w.failed, []);
+    w.now = 600 * MS;
+    w.all_ask(&[0, 1, 290 * MS], MS);
+    assert_eq!(w.failed.len(), 1);
+}
