@@ -63,7 +63,7 @@
 //!   open,
 //!   too, so that its caller is not told it was consumed before it was.
 //! - **consumed, begun, withdrawn** (callee, release): what is known of the receiver was known before. A
-//! caller
+//!   caller
 //!   that leaves a carried message waits, for a short time only, until the other node has given it back:
 //!   so it is told *not done* only when that is sure.
 //! - **reply, redirect, fail** (callee, release): the reply slot written before it is seen with the phase.

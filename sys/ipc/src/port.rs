@@ -2,6 +2,8 @@
 //!
 //! Every call is described in `docs/reference/calls`; here stands what each does and when it fails. A port is
 //! owned by one thread or coroutine at a time, as a descriptor of the reference system is by one task.
+//!
+//! long because: every call a program makes is here, and they share their waits.
 
 use crate::outside::{self, Attempt};
 use crate::process::{Held, Process, Shared};

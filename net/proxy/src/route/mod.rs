@@ -20,7 +20,7 @@
 //! # What is promised
 //! - A plain send ends when its receiver *consumed* it: the lane stays taken until `CONSUMED` is back.
 //! - A caller that wants to leave has its message given back by the other node first (`CANCEL`,
-//! `WITHDRAWN`): it
+//!   `WITHDRAWN`): it
 //!   learns that nothing was done only when that is sure. It waits for that a short time; then the effect is
 //!   unknown.
 //! - One frame ends a call. It finds the call by a number that is never used twice, so a late answer of a

@@ -358,8 +358,8 @@ impl Node {
         }
     }
 
-    /// The process of an endpoint ended in the middle of its move, which may have been committed elsewhere: callers
-    /// wait on. A roll-back ends it.
+    /// The process of an endpoint ended in the middle of its move, which may have been committed
+    /// elsewhere: callers wait on. A roll-back ends it.
     fn orphan_move(&mut self, dc: u16, endpoint: Endpoint) {
         let Some(d) = self.dcs.get_mut(&dc).and_then(|c| c.bound_mut(endpoint.slot())) else { return };
         d.kind = BindKind::Remote;
