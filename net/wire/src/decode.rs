@@ -125,6 +125,12 @@ impl<'a> Frame<'a> {
                 zero(u32::from(reserved.iter().any(|b| *b != 0)))?;
                 Frame::Withdrawn { call, effect: effect_of(effect)? }
             }
+            15 => {
+                let (copy, call) = (cut.u64("copy")?, cut.u64("call")?);
+                let (address, length) = (cut.u64("address")?, cut.u64("length")?);
+                check_copy(length)?;
+                Frame::CopyFrom { copy, call, address, length, node: node(cut)? }
+            }
             _ => return Err(WireError::UnknownKind(kind)),
         })
     }
@@ -143,11 +149,16 @@ fn copy_relay<'a>(cut: &mut Cut<'a>) -> Result<Frame<'a>, WireError> {
     let (copy, call) = (cut.u64("copy")?, cut.u64("call")?);
     let (address, length) = (cut.u64("address")?, cut.u64("length")?);
     check_copy(length)?;
-    let node = cut.u64("node")?;
-    let to_node = u16::try_from(node).map_err(|_| WireError::BadValue { what: "node", value: node })?;
-    check_node(to_node)?;
+    let to_node = node(cut)?;
     let (to_call, to_address) = (cut.u64("call")?, cut.u64("address")?);
-    Ok(Frame::CopyRelay { copy, call, address, length, to_node: NodeId(to_node), to_call, to_address })
+    Ok(Frame::CopyRelay { copy, call, address, length, to_node, to_call, to_address })
+}
+
+fn node(cut: &mut Cut<'_>) -> Result<NodeId, WireError> {
+    let value = cut.u64("node")?;
+    let node = u16::try_from(value).map_err(|_| WireError::BadValue { what: "node", value })?;
+    check_node(node)?;
+    Ok(NodeId(node))
 }
 
 fn endpoint(cut: &mut Cut<'_>) -> Result<Endpoint, WireError> {

@@ -65,6 +65,7 @@ impl Frame<'_> {
             Frame::Notify { dc, .. } => check_dc(dc.0),
             Frame::CopyRead { length, .. } | Frame::CopyWrite { length, .. } => check_copy(*length),
             Frame::CopyRelay { length, to_node, .. } => check_copy(*length).and(check_node(to_node.0)),
+            Frame::CopyFrom { length, node, .. } => check_copy(*length).and(check_node(node.0)),
             Frame::Failed { error, .. } | Frame::CopyDone { error: Some(error), .. } => {
                 bound("cycle", WAIT_CHAIN_MAX, error.cycle.as_ref().map_or(0, |c| c.len()))
             }
@@ -110,6 +111,9 @@ impl Frame<'_> {
             }
             Frame::CopyRelay { copy, call, address, length, to_node, to_call, to_address } => {
                 put(out, &[*copy, *call, *address, *length, u64::from(to_node.0), *to_call, *to_address]);
+            }
+            Frame::CopyFrom { copy, call, address, length, node } => {
+                put(out, &[*copy, *call, *address, *length, u64::from(node.0)]);
             }
             Frame::Control { bytes } => out.extend_from_slice(bytes),
             Frame::Withdrawn { call, effect } => put(out, &[*call, effect_number(*effect).into()]),

@@ -179,6 +179,20 @@ pub enum Frame<'a> {
         /// The record, at most `CONTROL_BYTES_MAX`.
         bytes: &'a [u8],
     },
+    /// Announces to the receiving node that a third one is going to write memory granted with a call of it; the
+    /// third one is asked when this was confirmed by [`Frame::CopyDone`].
+    CopyFrom {
+        /// Number of the copy at the asking node.
+        copy: u64,
+        /// The call whose grants are used.
+        call: u64,
+        /// First byte written.
+        address: u64,
+        /// Bytes, at most `COPY_BYTES_MAX`.
+        length: u64,
+        /// Who is going to write.
+        node: NodeId,
+    },
     /// A cancelled call is over.
     Withdrawn {
         /// Number of the call.
@@ -189,7 +203,7 @@ pub enum Frame<'a> {
 }
 
 /// Names of the kinds, index is the number on the wire.
-pub const KIND_NAMES: [&str; 15] = [
+pub const KIND_NAMES: [&str; 16] = [
     "",
     "CALL",
     "CONSUMED",
@@ -205,6 +219,7 @@ pub const KIND_NAMES: [&str; 15] = [
     "COPY_RELAY",
     "CONTROL",
     "WITHDRAWN",
+    "COPY_FROM",
 ];
 
 impl Frame<'_> {
@@ -225,6 +240,7 @@ impl Frame<'_> {
             Frame::CopyRelay { .. } => 12,
             Frame::Control { .. } => 13,
             Frame::Withdrawn { .. } => 14,
+            Frame::CopyFrom { .. } => 15,
         }
     }
 

@@ -93,6 +93,9 @@ fn frame() -> impl Strategy<Value = Frame<'static>> {
             length,
             error
         }),
+        (id(), id(), id(), length.clone(), 0u16..32).prop_map(|(copy, call, address, length, node)| {
+            Frame::CopyFrom { copy, call, address, length, node: NodeId(node) }
+        }),
         (id(), id(), id(), length, 0u16..32, id(), id()).prop_map(
             |(copy, call, address, length, node, to_call, to_address)| Frame::CopyRelay {
                 copy,

@@ -3,10 +3,14 @@
 //! ```text
 //!  from another node   COPY_READ ──▶ its feeder ──DATA, DATA, …──▶ written as it arrives, the last ends it
 //!  to another node     COPY_WRITE, DATA, DATA, … ──▶ written as it arrives ──COPY_DONE──▶ ends it
-//!  between others      COPY_RELAY ──▶ the source's node does one of the two above ──COPY_DONE──▶ ends it
+//!  between others      COPY_FROM ──▶ the target's node ──COPY_DONE──▶ then
+//!                      COPY_RELAY ──▶ the source's node does one of the two above ──COPY_DONE──▶ ends it
 //! ```
 //! Chunks follow each other without waiting for an answer; what may be in flight is bounded by the credit of
 //! the bulk stream. A `COPY_DONE` with an error, from either side and at any time, ends a copy.
+//!
+//! A node takes bytes for memory of a call from the node the call was sent to, and from one that this node has
+//! named before (`COPY_FROM`), once each time. Whoever knows no more than the number of a call writes nothing.
 //!
 //! A copy has the number its asking node gave it. The upper byte is that node, so that the two sides of a
 //! session never mistake each other's copies.
@@ -94,6 +98,8 @@ enum Role {
     Read(Sink),
     /// Sends bytes from here to the other node, which says when it has them all.
     Feed,
+    /// Waits until the target's node knows who is going to write; then the source's node is asked.
+    Ask(NodeId, Box<Frame<'static>>),
     /// Has the other node do it.
     Relay,
     /// Sends bytes the other node asked for, or copies between two ranges here for it.
@@ -109,7 +115,7 @@ impl Role {
     fn sink(&mut self) -> Option<&mut Sink> {
         match self {
             Role::Read(sink) | Role::Take(sink) => Some(sink),
-            Role::Feed | Role::Relay | Role::Serve { .. } => None,
+            Role::Feed | Role::Ask(..) | Role::Relay | Role::Serve { .. } => None,
         }
     }
 }
@@ -232,9 +238,17 @@ impl Copies {
         length: u64,
         step: &mut Step<'_>,
     ) -> Result<(), Code> {
-        let copy = self.start(node, Asker::Program(order), length, Role::Relay)?;
-        let frame = Frame::CopyRelay { copy, call, address, length, to_node, to_call, to_address };
-        step.send(node, frame);
+        let frame = |copy| Frame::CopyRelay { copy, call, address, length, to_node, to_call, to_address };
+        if to_node == node {
+            let copy = self.start(node, Asker::Program(order), length, Role::Relay)?;
+            step.send(node, frame(copy));
+            return Ok(());
+        }
+        let copy = self.start(to_node, Asker::Program(order), length, Role::Relay)?;
+        if let Some(entry) = self.table.get_mut(&JobName::Ours(copy)) {
+            entry.role = Role::Ask(node, Box::new(frame(copy)));
+        }
+        step.send(to_node, Frame::CopyFrom { copy, call: to_call, address: to_address, length, node });
         Ok(())
     }
 
@@ -353,8 +367,14 @@ impl Copies {
     /// `node` says that a copy ended.
     pub fn done(&mut self, node: NodeId, copy: u64, error: Option<&Error>, step: &mut Step<'_>) {
         let name = self.name(node, copy);
-        let Some(entry) = self.table.get(&name).filter(|c| c.node == node) else { return };
+        let Some(entry) = self.table.get_mut(&name).filter(|c| c.node == node) else { return };
         match error {
+            None if matches!(entry.role, Role::Ask(..)) => {
+                if let Role::Ask(source, frame) = std::mem::replace(&mut entry.role, Role::Relay) {
+                    entry.node = source;
+                    step.send(source, *frame);
+                }
+            }
             Some(e) => self.fail(name, e.clone(), false, step),
             None if matches!(entry.role, Role::Feed | Role::Relay) => self.end(name, Ok(()), step),
             None => {}
@@ -378,7 +398,11 @@ impl Copies {
 
     /// A node is dead.
     pub fn node_down(&mut self, node: NodeId, step: &mut Step<'_>) {
-        let of = |c: &Copy| c.node == node || matches!(c.asker, Some(Asker::Node(n, _)) if n == node);
+        let of = |c: &Copy| {
+            c.node == node
+                || matches!(c.asker, Some(Asker::Node(n, _)) if n == node)
+                || matches!(c.role, Role::Ask(n, _) if n == node)
+        };
         for name in self.names(of) {
             let told = self.table.get(&name).is_some_and(|c| c.node != node);
             self.fail(name, Error::new(Code::NOTCONN, Effect::Unknown), told, step);

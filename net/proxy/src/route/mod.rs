@@ -36,6 +36,8 @@ mod nodes;
 mod outgoing;
 mod place;
 mod shore;
+#[cfg(test)]
+mod tests;
 
 pub use copies::{Job, JobName, Order, Range, Target};
 pub use place::Place;
@@ -280,22 +282,24 @@ impl Route {
     }
 
     fn copy_frame(&mut self, node: NodeId, frame: &Frame<'_>, step: &mut Step<'_>) -> bool {
-        let lent = |call, at: (u64, u64), access| self.outgoing.lent(&self.shores, call, at, access);
+        let shores = &self.shores;
+        let lent = |outgoing: &Outgoing, call, at, access| outgoing.lent(shores, call, at, access);
         let (copy, result) = match *frame {
             Frame::CopyRead { copy, call, address, length } => {
-                let from = lent((node, call), (address, length), Access::Read);
+                let from = lent(&self.outgoing, (node, call), (address, length), Access::Read);
                 let serve = |from| self.copies.serve_read(node, copy, from, length, step);
                 (copy, from.map(serve))
             }
             Frame::CopyWrite { copy, call, address, length } => {
-                // Of a third node when the server had that one send the bytes.
-                let to = lent((node, call), (address, length), Access::Write);
+                // Of a third node when the server had that one send the bytes, and has said so before.
+                let by = self.outgoing.writer(node, call, (address, length));
+                let to = by.and_then(|by| lent(&self.outgoing, (by, call), (address, length), Access::Write));
                 (copy, to.map(|to| self.copies.serve_write(node, copy, to, length, step)))
             }
             Frame::CopyRelay { copy, call, address, length, to_node, to_call, to_address } => {
-                let from = lent((node, call), (address, length), Access::Read);
+                let from = lent(&self.outgoing, (node, call), (address, length), Access::Read);
                 if to_node == self.copies.me() {
-                    let to = lent((node, to_call), (to_address, length), Access::Write);
+                    let to = lent(&self.outgoing, (node, to_call), (to_address, length), Access::Write);
                     let both = from.and_then(|from| Ok((from, to?)));
                     let serve = |(from, to)| self.copies.serve_both(node, copy, from, to, length, step);
                     (copy, both.map(serve))
@@ -304,6 +308,12 @@ impl Route {
                     let serve = |from| self.copies.serve_relay(node, copy, from, to, length, step);
                     (copy, from.map(serve))
                 }
+            }
+            Frame::CopyFrom { copy, call, address, length, node: writer } => {
+                let lent = lent(&self.outgoing, (node, call), (address, length), Access::Write);
+                let expected = lent.map(|_| self.outgoing.expect(call, (writer, address, length)));
+                let done = |()| step.send(node, Frame::CopyDone { copy, length: 0, error: None });
+                (copy, expected.map(done))
             }
             Frame::CopyDone { copy, ref error, .. } => {
                 self.copies.done(node, copy, error.as_ref(), step);

@@ -10,11 +10,12 @@ use super::incoming::Name;
 use super::nodes::Peers;
 use super::shore::Shores;
 use super::{Cmd, Range, Route, Step};
+use dvs_abi::limits::CALL_WRITERS_MAX;
 use dvs_abi::{Access, Call, CallSet, Code, DcId, Deadline, Effect, Endpoint, Kind, Message, NodeId};
 use dvs_ipc::lane::{GrantList, Lane, Lost, Phase, Taken};
 use dvs_kern::rendezvous::LaneKey;
 use dvs_wire::{Frame, Grants};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 /// How a call ends.
@@ -35,7 +36,12 @@ pub(super) struct OutCall {
     pub grants: GrantList,
     /// The other node was asked to give it back.
     pub recalled: bool,
+    /// Who else is going to write memory it lent, and which: its server said so.
+    pub writers: VecDeque<Writer>,
 }
+
+/// A node, the first byte it may write and how many.
+pub(super) type Writer = (NodeId, u64, u64);
 
 /// How often the end of a call waits for a chunk that is being copied: a server that answers while its own
 /// copy goes on gets here, nobody else.
@@ -164,7 +170,7 @@ impl Outgoing {
         self.last_call = self.last_call.wrapping_add(1);
         let id = self.last_call;
         self.calls.insert(id, key);
-        used.call = Some(OutCall { id, seq, kind, grants, recalled: false });
+        used.call = Some(OutCall { id, seq, kind, grants, recalled: false, writers: VecDeque::new() });
         // A lane holds no more grants than a frame.
         let grants = Grants::new(grants.as_slice()).unwrap_or_default();
         step.send(node, Frame::Call { call: id, msg, grants });
@@ -200,8 +206,40 @@ impl Outgoing {
         self.give_back(key, step);
     }
 
-    /// Memory that the caller of `call` lent, if it lent this range and its server is on `node` (of a copy
-    /// that a server had another node send: the number alone says who it is).
+    /// The server of `call` is going to have a third node write. One that never does is forgotten when the
+    /// call ends, or for the newest of too many.
+    pub fn expect(&mut self, call: u64, writer: Writer) {
+        if let Some(call) = self.call_mut(call) {
+            if call.writers.len() >= CALL_WRITERS_MAX {
+                call.writers.pop_front();
+            }
+            call.writers.push_back(writer);
+        }
+    }
+
+    /// In whose name `node` writes this range of `call`: the node the call was sent to, which may be itself
+    /// or have announced it. An announcement serves once.
+    ///
+    /// # Errors
+    /// `SRCDIED` when there is no such call any more, `FAULT` when nobody has announced this.
+    pub fn writer(&mut self, node: NodeId, call: u64, (address, length): (u64, u64)) -> Result<NodeId, Code> {
+        let used = self.calls.get(&call).and_then(|key| self.lanes.get(key));
+        let server = used.and_then(|l| l.node).ok_or(Code::SRCDIED)?;
+        if server == node {
+            return Ok(server);
+        }
+        let call = self.call_mut(call).ok_or(Code::SRCDIED)?;
+        let at = call.writers.iter().position(|w| *w == (node, address, length)).ok_or(Code::FAULT)?;
+        call.writers.remove(at);
+        Ok(server)
+    }
+
+    fn call_mut(&mut self, call: u64) -> Option<&mut OutCall> {
+        let key = self.calls.get(&call)?;
+        self.lanes.get_mut(key)?.call.as_mut().filter(|c| c.id == call)
+    }
+
+    /// Memory that the caller of `call` lent, if it lent this range and its server is on `node`.
     ///
     /// # Errors
     /// `SRCDIED` when there is no such call any more, `FAULT` when it did not lend this.
@@ -216,7 +254,7 @@ impl Outgoing {
         let used = self.lanes.get(key).ok_or(Code::SRCDIED)?;
         let call = used.call.as_ref().filter(|c| c.id == call && c.kind == Kind::Request);
         let call = call.ok_or(Code::SRCDIED)?;
-        if access == Access::Read && used.node != Some(node) || !call.grants.covers(address, length, access) {
+        if used.node != Some(node) || !call.grants.covers(address, length, access) {
             return Err(Code::FAULT);
         }
         // Whoever copies has consumed the request.
