@@ -10,7 +10,7 @@ use crate::programs::{self, Programs};
 use crate::proxy::{self, CopyEnd, Door, FromProxy, ToProxy, Waker};
 use crate::shared::{Progress, SharedLinks};
 use crate::watch::{self, Watch};
-use dvs_abi::limits::{NAME_BYTES, PROCESS_SESSIONS_MAX, SESSIONS_MAX};
+use dvs_abi::limits::{NAME_BYTES, PROCESS_SESSIONS_MAX, PROXY_TURN_MAX, SESSIONS_MAX};
 use dvs_abi::{Code, Deadline, Endpoint, Error, NodeId};
 use dvs_ipc::bell::Ringer;
 use dvs_ipc::control::{self, Answer, Event as Told, FromDaemon, Numbered, ProcInfo, Request, WireError};
@@ -621,7 +621,8 @@ impl Daemon {
     }
 
     fn drain_proxy(&mut self) {
-        while let Some(message) = self.door.as_ref().and_then(|d| d.from.try_recv().ok()) {
+        for _ in 0..PROXY_TURN_MAX {
+            let Some(message) = self.door.as_ref().and_then(Door::next) else { return };
             match message {
                 FromProxy::Up { node } => self.feed(Event::NodeUp { node }),
                 FromProxy::Down { node } => {
@@ -649,6 +650,8 @@ impl Daemon {
                 FromProxy::Log(text) => self.log.add("node", text),
             }
         }
+        // The rest after the others had their turn.
+        self.waker.wake();
     }
 
     pub(crate) fn board_record(&self, session: SessionId, index: u32) -> Option<BoardRecord> {

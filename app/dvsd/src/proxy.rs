@@ -7,14 +7,20 @@
 //!   Daemon ── ToProxy ──►  proxy  ◄── frames ──► peers
 //!          ◄─ FromProxy ──
 //! ```
+//! What peers may have waiting in there is bounded by `backlog`.
+//!
 //! Without a proxy (a one-node system) what is meant for it is dropped.
 //!
 //! [`start()`] makes it of the configuration; `router` is the part with threads.
 
+mod backlog;
 mod feeder;
 mod router;
 mod start;
+#[cfg(test)]
+mod tests;
 
+pub use backlog::Backlog;
 pub use start::{node_key, start};
 
 use dvs_abi::{Endpoint, Error, NodeId};
@@ -96,6 +102,8 @@ pub struct Door {
     pub to: Sender<ToProxy>,
     /// From the proxy.
     pub from: Receiver<FromProxy>,
+    /// Records of other nodes that are in `from`: those not taken by [`Door::next`] hold up their senders.
+    pub backlog: Arc<Backlog>,
     /// Wakes the proxy after something was put into `to`.
     pub ringer: Ringer,
     /// Ends after [`ToProxy::Stop`].
@@ -109,11 +117,22 @@ impl Door {
         self.ringer.ring_own(&LinuxHost);
         told
     }
+
+    /// What the proxy has to say next, if anything; never waits.
+    pub fn next(&self) -> Option<FromProxy> {
+        let message = self.from.try_recv().ok()?;
+        if let FromProxy::Control { node, bytes } = &message {
+            self.backlog.leave(*node, bytes.len());
+        }
+        Some(message)
+    }
 }
 
 impl Drop for Door {
     /// Ends the proxy: its connections and threads are gone afterwards.
     fn drop(&mut self) {
+        // First: a reader that is held up may be the one that hears it.
+        self.backlog.close();
         self.tell(ToProxy::Stop);
         if let Some(thread) = self.thread.take() {
             // A panic there was reported when it happened.

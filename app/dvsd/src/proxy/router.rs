@@ -17,7 +17,7 @@
 //! peer. Nothing waits under the route's lock.
 
 use super::feeder::Feeder;
-use super::{CopyEnd, FromProxy, ToProxy, Waker};
+use super::{Backlog, CopyEnd, FromProxy, ToProxy, Waker};
 use dvs_abi::limits::NODES_MAX;
 use dvs_abi::{Code, Deadline, NodeId};
 use dvs_ipc::bell::{Bell, Deputy, Pending, SpinPolicy, Spun, Waited};
@@ -37,6 +37,7 @@ pub(super) struct Router {
     daemon: Sender<FromProxy>,
     from_daemon: Mutex<Receiver<ToProxy>>,
     waker: Waker,
+    backlog: Arc<Backlog>,
     deputy: Deputy,
     /// Rings that readers have taken.
     taken: AtomicU64,
@@ -54,6 +55,7 @@ pub(super) struct Channels {
     pub(super) to: Sender<FromProxy>,
     pub(super) from: Receiver<ToProxy>,
     pub(super) waker: Waker,
+    pub(super) backlog: Arc<Backlog>,
 }
 
 struct State {
@@ -93,6 +95,7 @@ impl Router {
             daemon: channels.to,
             from_daemon: Mutex::new(channels.from),
             waker: channels.waker,
+            backlog: channels.backlog,
             deputy,
             taken: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
@@ -350,7 +353,11 @@ impl Handler for Ear {
     fn frame(&self, node: NodeId, frame: &Frame<'_>) {
         let Some(router) = self.0.upgrade() else { return };
         if let Frame::Control { bytes } = frame {
-            return router.post(FromProxy::Control { node: node.0, bytes: bytes.to_vec() });
+            // No lock of ours is held here: what a full backlog stops is this reader.
+            if router.backlog.enter(node.0, bytes.len()) {
+                router.post(FromProxy::Control { node: node.0, bytes: bytes.to_vec() });
+            }
+            return;
         }
         if let Frame::Data { copy, offset, bytes, .. } = *frame {
             return router.data(node, copy, offset, bytes);

@@ -1,7 +1,7 @@
 //! Making the proxy of the configuration.
 
 use super::router::{Channels, Ear, Router};
-use super::{Door, FromProxy, ToProxy, Waker};
+use super::{Backlog, Door, FromProxy, ToProxy, Waker};
 use crate::config::{Config, Security};
 use crate::paths;
 use dvs_abi::NodeId;
@@ -57,13 +57,14 @@ pub fn start(config: &Config, waker: &Waker) -> io::Result<(Option<Door>, String
     let (to, from_daemon) = channel::<ToProxy>();
     let (to_daemon, from) = channel::<FromProxy>();
     let ringer = bell.ringer();
-    let channels = Channels { to: to_daemon, from: from_daemon, waker: waker.clone() };
+    let (backlog, waker) = (Arc::new(Backlog::new()), waker.clone());
+    let channels = Channels { to: to_daemon, from: from_daemon, waker, backlog: backlog.clone() };
     let router = Router::new(me, first_call, channels, bell.deputy());
     let peers = Peers::start(net, Arc::new(Ear::of(&router))).map_err(Error::other)?;
     router.join(peers);
     let thread = std::thread::Builder::new().name("dvs-proxy".into()).spawn(move || router.run(bell))?;
     let (bell, status) = (Arc::new(bell_file), Arc::new(status_file));
-    Ok((Some(Door { bell, status, to, from, ringer, thread: Some(thread) }), fingerprint))
+    Ok((Some(Door { bell, status, to, from, backlog, ringer, thread: Some(thread) }), fingerprint))
 }
 
 fn security(config: &Config) -> io::Result<(dvs_proxy::Security, String)> {
