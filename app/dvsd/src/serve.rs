@@ -13,8 +13,9 @@ pub fn fingerprint(config: &Config) -> io::Result<String> {
     Ok(node_key(config)?.fingerprint().to_string())
 }
 
-/// A session costs four descriptors, a link one: as many as this process may have.
-fn raise_descriptors() {
+/// A session costs four descriptors, a link one: as many as this process may have. What it starts afterwards
+/// inherits that.
+pub fn raise_descriptors() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let has = getrlimit(Resource::Nofile);
     // Not raised: then fewer sessions are let in.

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    dvsd::serve::raise_descriptors();
     let Some(file) = std::env::args_os().nth(1) else {
         eprintln!("usage: conform-daemon CONFIG-FILE");
         return ExitCode::FAILURE;

@@ -2,12 +2,17 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 #[derive(Default)]
 struct State {
     cut: bool,
-    open: Vec<TcpStream>,
+    ended: bool,
+    /// What is pumped now, by number.
+    open: HashMap<u64, TcpStream>,
+    last: u64,
 }
 
 /// One direction of calling: whoever connects to [`Forward::address`] reaches the target, unless it is cut.
@@ -15,6 +20,7 @@ pub struct Forward {
     /// Where to connect.
     pub address: SocketAddr,
     state: Arc<Mutex<State>>,
+    listener: Option<JoinHandle<()>>,
 }
 
 impl Forward {
@@ -26,21 +32,23 @@ impl Forward {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port on the loopback");
         let address = listener.local_addr().expect("a bound socket has an address");
         let state = Arc::<Mutex<State>>::default();
-        let shared = Arc::downgrade(&state);
-        std::thread::spawn(move || {
+        let shared = state.clone();
+        let listener = std::thread::spawn(move || {
             for from in listener.incoming().map_while(Result::ok) {
-                let Some(state) = shared.upgrade() else { return };
-                connect(&state, from, target);
+                if lock(&shared).ended {
+                    return;
+                }
+                connect(&shared, from, target);
             }
         });
-        Forward { address, state }
+        Forward { address, state, listener: Some(listener) }
     }
 
     /// Ends every connection and lets none come about.
     pub fn cut(&self) {
         let mut state = lock(&self.state);
         state.cut = true;
-        for s in state.open.drain(..) {
+        for (_, s) in state.open.drain() {
             // Already closed by a peer: as good.
             let _ = s.shutdown(Shutdown::Both);
         }
@@ -53,8 +61,16 @@ impl Forward {
 }
 
 impl Drop for Forward {
+    /// Leaves no socket and no listening thread.
     fn drop(&mut self) {
         self.cut();
+        lock(&self.state).ended = true;
+        // The listener hears of it by a last connection; without one it stays, which is all there is to lose.
+        if TcpStream::connect(self.address).is_ok()
+            && let Some(listener) = self.listener.take()
+        {
+            let _ = listener.join();
+        }
     }
 }
 
@@ -72,8 +88,14 @@ fn connect(state: &Arc<Mutex<State>>, from: TcpStream, target: SocketAddr) {
     let _ = (from.set_nodelay(true), to.set_nodelay(true));
     for (a, b) in [(&from, &to), (&to, &from)] {
         let (Ok(a), Ok(b), Ok(keep)) = (a.try_clone(), b.try_clone(), a.try_clone()) else { return };
-        shared.open.push(keep);
-        std::thread::spawn(move || pump(a, b));
+        shared.last += 1;
+        let number = shared.last;
+        shared.open.insert(number, keep);
+        let state = state.clone();
+        std::thread::spawn(move || {
+            pump(a, b);
+            lock(&state).open.remove(&number);
+        });
     }
 }
 
@@ -86,4 +108,32 @@ fn pump(mut from: TcpStream, mut to: TcpStream) {
     }
     // The other direction ends with this one; errors say that it has.
     let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Forward, lock};
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn nothing_stays_of_what_has_ended() {
+        let target = TcpListener::bind("127.0.0.1:0").unwrap();
+        let forward = Forward::to(target.local_addr().unwrap());
+        let mut near = TcpStream::connect(forward.address).unwrap();
+        let (mut far, _) = target.accept().unwrap();
+        near.write_all(b"x").unwrap();
+        far.read_exact(&mut [0]).unwrap();
+        assert_eq!(lock(&forward.state).open.len(), 2);
+        drop(near);
+        let watchdog = Instant::now() + Duration::from_secs(60);
+        while !lock(&forward.state).open.is_empty() {
+            assert!(Instant::now() < watchdog, "a socket of an ended connection is kept");
+            std::thread::yield_now();
+        }
+        let address = forward.address;
+        drop(forward);
+        assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
+    }
 }

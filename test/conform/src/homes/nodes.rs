@@ -67,6 +67,8 @@ impl Nodes {
     /// # Panics
     /// When a daemon does not start.
     pub fn new(name: &'static str, count: u16, kinds: [Kind; 3], programs: &Programs) -> Self {
+        // Sockets of forwarders, actors and daemons are this process's or its children's.
+        dvsd::serve::raise_descriptors();
         let base = tempfile::tempdir().expect("a temporary folder");
         let listens: Vec<SocketAddr> = (0..count).map(|_| free_address()).collect();
         let forwards: Vec<Vec<Option<Forward>>> = (0..count as usize)
