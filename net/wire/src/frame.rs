@@ -179,8 +179,8 @@ pub enum Frame<'a> {
         /// The record, at most `CONTROL_BYTES_MAX`.
         bytes: &'a [u8],
     },
-    /// Announces to the receiving node that a third one is going to write memory granted with a call of it; the
-    /// third one is asked when this was confirmed by [`Frame::CopyDone`].
+    /// Announces to the receiving node that a third one is going to write memory granted with a call of it;
+    /// the third one is asked when this was confirmed by [`Frame::CopyDone`].
     CopyFrom {
         /// Number of the copy at the asking node.
         copy: u64,

@@ -96,8 +96,8 @@ pub const ROUTE_COPIES_MAX: usize = SESSION_ENDPOINTS_MAX;
 /// server starts at a time. A further one takes the place of the oldest.
 pub const CALL_WRITERS_MAX: usize = 16;
 /// Control records of one peer node that the daemon has not taken, in bytes (a record counts
-/// [`PROGRAM_RECORD_COST`] more than its length); then nothing more is read from that node until it has. A burst
-/// of the largest ones, and some milliseconds of work.
+/// [`PROGRAM_RECORD_COST`] more than its length); then nothing more is read from that node until it has. A
+/// burst of the largest ones, and some milliseconds of work.
 pub const PEER_BACKLOG_BYTES: usize = 4 << 20;
 /// What the daemon takes from its proxy before it looks at its own sessions again.
 pub const PROXY_TURN_MAX: usize = 1024;

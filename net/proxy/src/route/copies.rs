@@ -9,8 +9,9 @@
 //! Chunks follow each other without waiting for an answer; what may be in flight is bounded by the credit of
 //! the bulk stream. A `COPY_DONE` with an error, from either side and at any time, ends a copy.
 //!
-//! A node takes bytes for memory of a call from the node the call was sent to, and from one that this node has
-//! named before (`COPY_FROM`), once each time. Whoever knows no more than the number of a call writes nothing.
+//! A node takes bytes for memory of a call from the node the call was sent to, and from one that this node
+//! has named before (`COPY_FROM`), once each time. Whoever knows no more than the number of a call writes
+//! nothing.
 //!
 //! A copy has the number its asking node gave it. The upper byte is that node, so that the two sides of a
 //! session never mistake each other's copies.

@@ -41,7 +41,8 @@ fn caller() -> (Route, u64) {
     lane.post(Kind::Request, &Message::new(1), &[grant]).unwrap();
     let (from, to) = (Endpoint::new(0, 5).raw(), Endpoint::new(0, 6).raw());
     let may = CallSet::ALL.0;
-    let opened = Event::LaneOpened { link: 0, lane: 0, dc: DcId(0).0, from, to, remote: true, may, peer_pid: 7 };
+    let opened =
+        Event::LaneOpened { link: 0, lane: 0, dc: DcId(0).0, from, to, remote: true, may, peer_pid: 7 };
     let sent = frames(stepped(|step| route.told(&opened, Some(SERVER), step)));
     let [(SERVER, Frame::Call { call, .. })] = &sent[..] else { panic!("{sent:?}") };
     let call = *call;
@@ -97,7 +98,8 @@ fn only_the_server_and_whom_it_named_write_what_a_call_lent() {
 fn a_relayed_copy_begins_when_its_target_knows_the_source() {
     let mut copies = Copies::new(SERVER, 0);
     let order = |copies: &mut Copies| {
-        let sent = frames(stepped(|step| copies.relay((1, 1), (SOURCE, 7, 1), (ME, 8, 2), 64, step).unwrap()));
+        let sent =
+            frames(stepped(|step| copies.relay((1, 1), (SOURCE, 7, 1), (ME, 8, 2), 64, step).unwrap()));
         let [(ME, Frame::CopyFrom { copy, call: 8, address: 2, length: 64, node: SOURCE })] = sent[..] else {
             panic!("{sent:?}")
         };

@@ -1,8 +1,8 @@
 //! A TCP forwarder between two daemons, so that a script can cut their connection and let it heal.
 
+use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
