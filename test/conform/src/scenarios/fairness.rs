@@ -80,7 +80,8 @@ pub fn flood_does_not_starve(w: &mut World) {
     let sent = quiet.start(send(s.ep(), msg(1, b"")));
     loud.sending();
     quiet.sending();
-    // Over nodes the quiet one waits here when its message has come; one that left the same node after it has.
+    // Over nodes the quiet one waits here when its message has come; one that left the same node after it
+    // has.
     let turns = if w.nodes() == 1 {
         2
     } else {
