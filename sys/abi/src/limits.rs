@@ -147,6 +147,9 @@ pub const NOW_GRACE_LOCAL_NS: u64 = 500_000;
 pub const NOW_GRACE_REMOTE_NS: u64 = 5_000_000;
 /// How long a call is blocked before its process asks whether it is part of a deadlock.
 pub const DEADLOCK_CHECK_NS: u64 = 200_000_000;
+/// A call that stays blocked asks again, each time after twice as long, but after so long at most: a search
+/// may have been lost with a connection, and thousands of blocked calls must not keep a daemon busy.
+pub const DEADLOCK_AGAIN_MAX_NS: u64 = 10_000_000_000;
 /// How long an answer waits until other sessions of the node have taken in what follows from it. A session
 /// reads its news within microseconds; one that takes so long is stopped or hostile, and is not waited for.
 pub const HEARD_MAX_NS: u64 = 2_000_000_000;

@@ -8,7 +8,9 @@
 use crate::outside::{self, Attempt};
 use crate::process::{Held, Process, Shared};
 use crate::wait::{ThreadWait, Wait, Why};
-use dvs_abi::limits::{COPY_GRACE_NS, DEADLOCK_CHECK_NS, GRANTS_PER_CALL, WAIT_CHAIN_MAX};
+use dvs_abi::limits::{
+    COPY_GRACE_NS, DEADLOCK_AGAIN_MAX_NS, DEADLOCK_CHECK_NS, GRANTS_PER_CALL, WAIT_CHAIN_MAX,
+};
 use dvs_abi::{
     Access, Call, Code, DcId, Deadline, Effect, Endpoint, Error, Grant, Kind, Message, Result, Timeout,
 };
@@ -528,17 +530,18 @@ impl<W: Wait> Port<W> {
     }
 
     /// `began`: what the clock said just before, if it was looked at. `check`: number of the call about which
-    /// the daemon is asked, once, whether it is part of a circle, and when it began.
+    /// the daemon is asked, at growing intervals, whether it is part of a circle, and when it began.
     fn wait_end(
         &self,
         m: &mut Message,
         until: Deadline,
         mut began: Option<u64>,
-        mut check: Option<(u64, u64)>,
+        check: Option<(u64, u64)>,
     ) -> Result<Outcome> {
         let mut leaving: Option<Leaving> = None;
-        let mut soon = check
-            .map_or(Deadline::NEVER, |(_, began)| Deadline::from_ns(began.saturating_add(DEADLOCK_CHECK_NS)));
+        let mut pause = DEADLOCK_CHECK_NS;
+        let mut soon =
+            check.map_or(Deadline::NEVER, |(_, began)| Deadline::from_ns(began.saturating_add(pause)));
         loop {
             let ends = leaving.as_ref().map_or(until, |l| l.at).min(soon);
             let why = match (self.why.take(), began.take()) {
@@ -567,8 +570,9 @@ impl<W: Wait> Port<W> {
             }
             let now = self.now();
             if soon.passed(now) {
-                soon = Deadline::NEVER;
-                if let (Some((call, _)), Some(o)) = (check.take(), self.shared().outside()) {
+                pause = (2 * pause).min(DEADLOCK_AGAIN_MAX_NS);
+                soon = Deadline::from_ns(now.saturating_add(pause));
+                if let (Some((call, _)), Some(o)) = (check, self.shared().outside()) {
                     core.release();
                     o.ask_circle(self.dc, self.endpoint, call);
                     core = self.shared().lock();

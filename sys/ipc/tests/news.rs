@@ -32,6 +32,8 @@ struct Daemon {
 struct State {
     said: VecDeque<(Vec<u8>, Vec<Mapped>)>,
     held: Vec<Event>,
+    /// Questions whether a call is part of a circle.
+    circles: u32,
     ended: bool,
 }
 
@@ -78,6 +80,19 @@ impl Channel for Wire {
                     self.0.say(&FromDaemon::Event(event), Vec::new());
                 }
                 self.0.answer(id, Answer::Dvs(DvsInfo::default()));
+            }
+            Request::Watch { .. } => self.0.answer(id, Answer::Done),
+            // The first is lost between the nodes.
+            Request::DeadlockCheck { dc, endpoint, call } => {
+                let asked = {
+                    let mut state = self.0.state.lock().unwrap();
+                    state.circles += 1;
+                    state.circles
+                };
+                if asked == 2 {
+                    let cycle = vec![PEER.raw(), ME.raw()];
+                    self.0.say(&FromDaemon::Event(Event::Deadlock { dc, endpoint, call, cycle }), Vec::new());
+                }
             }
             _ => {}
         }
@@ -170,4 +185,13 @@ fn a_ring_is_found_while_another_thread_has_the_bell() {
         std::thread::yield_now();
     }
     assert_eq!(waiter.join().unwrap(), Code::INTR);
+}
+
+/// A search for a circle may be lost between nodes, or come before the circle is closed.
+#[test]
+fn a_call_that_stays_blocked_asks_again_whether_it_is_in_a_circle() {
+    let (process, daemon, _notify) = session();
+    let port = process.bind(DC, ME).unwrap();
+    let e = port.receive(PEER, &mut Message::default(), PATIENT).unwrap_err();
+    assert_eq!((e.code, daemon.state.lock().unwrap().circles), (Code::LOCKED, 2));
 }

@@ -21,10 +21,12 @@
 //!              youngest call's node ◀──Victim── back at the judge: decides, and remembers the calls
 //! ```
 //!
-//! An age that was read on the way round is too small by what the rest of the way took. If the two
-//! youngest are
-//! not further apart than the whole way took, the judge measures again, [`ROUNDS`] times at most, and then
-//! takes what it has. A circle of which a call was already decided about is not judged again.
+//! The ages are read one after the other on the way round: each is too great, by as much as the whole way
+//! took at most. Calls that are no further from the youngest than that cannot be told from it. The judge
+//! then measures again, [`ROUNDS`] times at most; of those that are still not told apart, which the youngest
+//! is always among, the greatest endpoint fails. So the choice never depends on the order of reading. A
+//! circle of which a call was already decided about is not judged again for [`JUDGED_NS`]; who still waits
+//! in it then asks again, because what was decided may have been lost with a connection.
 
 use super::Node;
 use super::dispatch::{DONE, Outcome};
@@ -52,8 +54,8 @@ type CallName = (u16, i32, u64);
 pub struct Judged {
     /// Calls of circles that were decided about, and when; oldest first.
     decided: VecDeque<(u64, CallName)>,
-    /// The circle that is measured again, by the judge's call, and how often it was.
-    again: Option<(CallName, u32)>,
+    /// Circles that are measured again, by the judge's call: since when, and how often they were.
+    again: Vec<(CallName, u64, u32)>,
 }
 
 impl Judged {
@@ -69,10 +71,17 @@ impl Judged {
     }
 
     /// Whether the circle of this call may be measured once more.
-    fn once_more(&mut self, call: CallName) -> bool {
-        let done = self.again.filter(|(c, _)| *c == call).map_or(0, |(_, n)| n) + 1;
-        self.again = Some((call, done));
-        done < ROUNDS
+    fn once_more(&mut self, call: CallName, now: u64) -> bool {
+        self.again.retain(|(_, since, _)| now.saturating_sub(*since) < JUDGED_NS);
+        if let Some((_, _, done)) = self.again.iter_mut().find(|(c, ..)| *c == call) {
+            *done += 1;
+            return *done < ROUNDS;
+        }
+        let room = self.again.len() < NODE_JUDGED_MAX;
+        if room {
+            self.again.push((call, now, 1));
+        }
+        room
     }
 }
 
@@ -166,19 +175,17 @@ impl Node {
         if circle.iter().any(|h| self.judged.knows((dc, h.endpoint, h.call), now)) {
             return;
         }
-        let mut ages: Vec<u64> = circle.iter().map(|h| h.age).collect();
-        ages.sort_unstable();
-        let (Some(youngest), gap) = (ages.first(), ages.get(1).map_or(u64::MAX, |a| a - ages[0])) else {
-            return;
-        };
-        if *youngest < SETTLED_NS {
+        let Some(least) = circle.iter().map(|h| h.age).min() else { return };
+        if least < SETTLED_NS {
             return;
         }
-        if gap <= took && took > 0 && self.judged.once_more((dc, judge.endpoint, judge.call)) {
+        let mut young: Vec<Hop> = circle.iter().filter(|h| h.age - least <= took).copied().collect();
+        let name = (dc, judge.endpoint, judge.call);
+        if young.len() > 1 && took > 0 && self.judged.once_more(name, now) {
             return self.follow(dc, Vec::new(), judge.endpoint);
         }
-        // Two equally old calls: the greater endpoint.
-        let victim = circle.iter().min_by_key(|h| (h.age, -(h.endpoint as i64))).copied();
+        young.sort_unstable_by_key(|h| h.endpoint);
+        let victim = young.pop();
         let Some(Hop { endpoint, call, node, .. }) = victim else { return };
         for h in circle {
             self.judged.add((dc, h.endpoint, h.call), now);
