@@ -202,7 +202,7 @@ fn a_call_that_has_only_begun_is_left_alone() {
 /// depend on where the judge is, who asks first and which way the records go.
 #[test]
 fn calls_that_cannot_be_told_apart_fail_at_the_greatest_endpoint() {
-    // Of four, two are on one node, whose clock tells them apart: the greatest endpoint only if it is younger.
+    // Of four, two are on one node, whose clock tells them apart: the greatest only if it is younger.
     for (members, up) in [(2, true), (2, false), (3, true), (3, false), (4, true), (5, true), (7, true)] {
         for step in [0, 1, MS / 4, MS] {
             let mut w = World::new(members as usize);
