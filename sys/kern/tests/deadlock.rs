@@ -231,12 +231,12 @@ fn at_random(seed: u64) {
         began.iter().map(|b| (b + 200 * MS + random.below(3 * MS), 200 * MS)).collect();
     while w.now < 8_000 * MS {
         w.now += 1 + random.below(MS);
-        for i in 0..members {
-            if asks[i].0 > w.now || w.failed.iter().any(|f| f.0 == 10 + i as i32) {
+        for (i, ask) in asks.iter_mut().enumerate() {
+            if ask.0 > w.now || w.failed.iter().any(|f| f.0 == 10 + i as i32) {
                 continue;
             }
-            let pause = 2 * asks[i].1;
-            asks[i] = (w.now + pause, pause);
+            let pause = 2 * ask.1;
+            *ask = (w.now + pause, pause);
             w.boards(&began);
             let request = Request::DeadlockCheck { dc: 1, endpoint: 10 + i as i32, call: 100 + i as u64 };
             w.event((i % 3) as u16, Event::Request { session: 1, id: 0, request });
