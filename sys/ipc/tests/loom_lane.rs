@@ -157,10 +157,7 @@ fn loom_a_forwarded_send_that_is_given_up_is_not_said_to_be_undone() {
             shared.set(7); // its receiver acts on it
             (true, lane.consumed(seq).is_ok())
         });
-        let tries = (0..3).map(|_| lane.cancel(seq)).find(|c| *c != Cancel::Recalled);
-        // Whoever waits for it in vain leaves, unless it comes at that moment.
-        let left = tries.is_none() && lane.abandon(seq);
-        let cancel = tries.unwrap_or_else(|| if left { Cancel::Taken } else { lane.cancel(seq) });
+        let (cancel, left) = give_up(lane, seq);
         let mut m = Message::default();
         match cancel {
             Cancel::NotTaken | Cancel::Taken => {}
@@ -175,6 +172,15 @@ fn loom_a_forwarded_send_that_is_given_up_is_not_said_to_be_undone() {
         assert!(cancel != Cancel::Taken || left, "the proxy knows more than that");
         lane.post(Kind::Send, &message(2), &[]).unwrap();
     });
+}
+
+/// Takes a call back that a proxy may carry; the end of it, and whether it was left without waiting for the
+/// proxy.
+fn give_up(lane: Lane<'_>, seq: u64) -> (Cancel, bool) {
+    let tries = (0..3).map(|_| lane.cancel(seq)).find(|c| *c != Cancel::Recalled);
+    // Whoever waits for it in vain leaves, unless it comes at that moment.
+    let left = tries.is_none() && lane.abandon(seq);
+    (tries.unwrap_or_else(|| if left { Cancel::Taken } else { lane.cancel(seq) }), left)
 }
 
 /// A proxy's callee: takes call `seq` to carry it on; whether it got it.
@@ -201,7 +207,7 @@ fn loom_a_forwarded_request_that_is_given_up_is_answered_or_left() {
             assert!(begun || !answered, "a caller that has left is not answered");
             (true, answered)
         });
-        let cancel = lane.cancel(seq);
+        let (cancel, _) = give_up(lane, seq);
         let mut m = Message::default();
         match cancel {
             Cancel::NotTaken | Cancel::Taken => {}
