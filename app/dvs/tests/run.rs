@@ -2,10 +2,10 @@
 
 use dvs_linux::clock;
 use dvs_linux::pidfd::PidFd;
+use dvs_linux::testing::own_address;
 use rustix::process::Signal;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
@@ -35,9 +35,7 @@ impl Pair {
     /// `allowed` = n1 runs programs of other nodes.
     fn start(allowed: bool) -> Pair {
         let mut pair = Pair { base: tempfile::tempdir().unwrap(), daemons: Vec::new() };
-        let at: Vec<String> = (0..2)
-            .map(|_| TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string())
-            .collect();
+        let at: Vec<String> = (0..2).map(|_| own_address().to_string()).collect();
         let mut prints = vec!["0".repeat(64); 2];
         for round in 0..2 {
             for node in 0..2 {

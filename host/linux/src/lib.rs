@@ -32,6 +32,7 @@ pub mod pidfd;
 pub mod ready;
 pub mod signal;
 pub mod socket;
+pub mod testing;
 
 use dvs_abi::{Code, Deadline};
 use dvs_ipc::host::{Host, Space, Wake};

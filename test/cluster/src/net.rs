@@ -4,6 +4,7 @@ use crate::node::Node;
 use crate::{DC, WATCHDOG_NS};
 use dvs::{DcPlan, NodeId};
 use dvs_linux::clock;
+use dvs_linux::testing::own_address;
 use std::fmt::Write as _;
 use std::io::{Read, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -110,8 +111,7 @@ impl Net {
     /// # Panics
     /// When they do not come together.
     pub fn start(program: &str, count: usize, dead_ms: u64) -> Net {
-        let free = |_| TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port");
-        let at: Vec<SocketAddr> = (0..count).map(free).collect();
+        let at: Vec<SocketAddr> = (0..count).map(|_| own_address()).collect();
         let mut net = Net { nodes: Vec::new(), forwards: Vec::new() };
         for (i, listen) in at.iter().enumerate() {
             let mut text = format!("node = \"n{i}\"\nsecurity = \"plain\"\nlisten = \"{listen}\"\n");

@@ -6,7 +6,7 @@ use dvs_linux::clock;
 use dvsd::client::AdminClient;
 use dvsd::paths;
 use std::fmt::Write;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -30,9 +30,7 @@ pub fn until(what: &str, mut so: impl FnMut() -> bool) {
     }
 }
 
-pub fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
+pub use dvs_linux::testing::own_address as free_address;
 
 impl Net {
     /// `count` nodes without TLS.

@@ -8,8 +8,10 @@ use super::line::Line;
 use super::threads::thread;
 use crate::world::{Home, Need, Remote, Site, WATCHDOG};
 use dvs_ipc::Process;
+use dvs_linux::testing::own_address;
 use std::fmt::Write;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::fs::File;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
@@ -70,7 +72,7 @@ impl Nodes {
         // Sockets of forwarders, actors and daemons are this process's or its children's.
         dvsd::serve::raise_descriptors();
         let base = tempfile::tempdir().expect("a temporary folder");
-        let listens: Vec<SocketAddr> = (0..count).map(|_| free_address()).collect();
+        let listens: Vec<SocketAddr> = (0..count).map(|_| own_address()).collect();
         let forwards: Vec<Vec<Option<Forward>>> = (0..count as usize)
             .map(|i| (0..count as usize).map(|j| (i != j).then(|| Forward::to(listens[j]))).collect())
             .collect();
@@ -140,13 +142,9 @@ impl Nodes {
     }
 }
 
-/// A port nobody listens on, of a loopback address that only this process uses: else another test's
-/// connection could take the port before the daemon does.
-fn free_address() -> SocketAddr {
-    let [_, a, b, c] = std::process::id().to_be_bytes();
-    let probe =
-        TcpListener::bind((Ipv4Addr::new(127, 64 | a, b, c), 0)).expect("a free port on the loopback");
-    probe.local_addr().expect("a bound socket has an address")
+/// Where a daemon's standard error goes.
+fn said_by(base: &tempfile::TempDir, node: u16) -> PathBuf {
+    base.path().join(format!("daemon{node}.log"))
 }
 
 fn index(site: Site) -> usize {
@@ -231,7 +229,9 @@ impl Home for Nodes {
         let daemon = self.programs.daemon.clone();
         let n = &mut self.nodes[node as usize];
         // It ends with its input: with this process at the latest.
-        let child = Command::new(daemon).arg(&n.config).stdin(Stdio::piped()).stderr(Stdio::null()).spawn();
+        let said = File::options().create(true).append(true).open(said_by(&self.base, node));
+        let said = said.expect("a file for what the daemon says");
+        let child = Command::new(daemon).arg(&n.config).stdin(Stdio::piped()).stderr(said).spawn();
         n.daemon = Some(child.expect("the suite is built"));
         let socket = dvsd::paths::session_socket(&n.dir);
         let end = Instant::now() + WATCHDOG;
@@ -285,5 +285,11 @@ fn refused(daemon: &Path, config: &Path) -> Result<(), String> {
 impl Drop for Nodes {
     fn drop(&mut self) {
         (0..self.nodes.len() as u16).for_each(|n| self.kill_node(n));
+        if std::thread::panicking() {
+            for n in 0..self.nodes.len() as u16 {
+                let said = std::fs::read_to_string(said_by(&self.base, n)).unwrap_or_default();
+                eprintln!("the daemon of node {n} said:\n{said}");
+            }
+        }
     }
 }
