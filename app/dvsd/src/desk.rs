@@ -7,7 +7,7 @@ use crate::admin::{AdminAnswer, AdminRequest, ProcRow, ProgramSignal, RunOrder, 
 use crate::config::Security;
 use crate::daemon::Daemon;
 use crate::programs::Asker;
-use dvs_abi::limits::{ADMIN_QUEUE_MAX, ADMINS_MAX, PROGRAM_RECORD_COST};
+use dvs_abi::limits::{ADMIN_QUEUE_MAX, ADMINS_MAX, RECORD_COST};
 use dvs_abi::{Code, Endpoint, Error};
 use dvs_ipc::control::{self, Answer, Request, WireError, board};
 use dvs_kern::node::event::{Event, SessionId};
@@ -325,7 +325,7 @@ impl Daemon {
             // From now on it may take as long as it takes.
             AdminAnswer::Started { .. } if question.runs => question.deadline = u64::MAX,
             AdminAnswer::Output { bytes, .. } => {
-                receipt = Some((Asker { node, id }, (bytes.len() + PROGRAM_RECORD_COST) as u32));
+                receipt = Some((Asker { node, id }, (bytes.len() + RECORD_COST) as u32));
             }
             _ => {}
         }

@@ -96,7 +96,7 @@ pub const ROUTE_COPIES_MAX: usize = SESSION_ENDPOINTS_MAX;
 /// server starts at a time. A further one takes the place of the oldest.
 pub const CALL_WRITERS_MAX: usize = 16;
 /// Control records of one peer node that the daemon has not taken, in bytes (a record counts
-/// [`PROGRAM_RECORD_COST`] more than its length); then nothing more is read from that node until it has. A
+/// [`RECORD_COST`] more than its length); then nothing more is read from that node until it has. A
 /// burst of the largest ones, and some milliseconds of work.
 pub const PEER_BACKLOG_BYTES: usize = 4 << 20;
 /// What the daemon takes from its proxy before it looks at its own sessions again.
@@ -115,7 +115,7 @@ pub const PROGRAM_CHUNK_BYTES: usize = 16 << 10;
 pub const PROGRAM_WINDOW_BYTES: usize = 256 << 10;
 /// What a record of output counts beside its bytes: with it, all that is under way fits an administrator's
 /// queue, even byte by byte.
-pub const PROGRAM_RECORD_COST: usize = 256;
+pub const RECORD_COST: usize = 256;
 /// Output read of a program after its end: what a pipe can hold, and some for those it left running.
 pub const PROGRAM_REST_BYTES: usize = 256 << 10;
 /// Longest line of a program in the log.
@@ -179,7 +179,7 @@ pub const FILES_WORKERS_MAX: usize = 16;
 
 const _: () = {
     assert!(PROGRAM_CHUNK_BYTES + 1024 < CONTROL_BYTES_MAX && PROGRAM_CHUNK_BYTES < PROGRAM_WINDOW_BYTES);
-    assert!(PROGRAM_WINDOW_BYTES / PROGRAM_RECORD_COST < ADMIN_QUEUE_MAX);
+    assert!(PROGRAM_WINDOW_BYTES / RECORD_COST < ADMIN_QUEUE_MAX);
     assert!(FILES_BLOCK_BYTES as u64 <= COPY_BYTES_MAX && FILES_BLOCK_BYTES >= 2 * FILES_PATH_BYTES_MAX);
     assert!(FILES_HASHES_MAX as usize * 32 <= FILES_BLOCK_BYTES);
     assert!(PROCS_MAX < 0x6ace, "a slot must not look like a reserved endpoint");

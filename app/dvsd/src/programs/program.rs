@@ -3,8 +3,8 @@
 use crate::admin::RunOrder;
 use dvs_abi::Code;
 use dvs_abi::limits::{
-    PROGRAM_CHUNK_BYTES, PROGRAM_LINE_BYTES_MAX, PROGRAM_ORDER_BYTES_MAX, PROGRAM_RECORD_COST,
-    PROGRAM_REST_BYTES, PROGRAM_WINDOW_BYTES,
+    PROGRAM_CHUNK_BYTES, PROGRAM_LINE_BYTES_MAX, PROGRAM_ORDER_BYTES_MAX, PROGRAM_REST_BYTES,
+    PROGRAM_WINDOW_BYTES, RECORD_COST,
 };
 use dvs_linux::pidfd::PidFd;
 use dvs_linux::signal::{ends_with_parent, unblocked};
@@ -181,7 +181,7 @@ impl Program {
 
     /// Whether it may be read: nobody is told, or there is room on the way.
     pub(crate) fn may_read(&self) -> bool {
-        self.asker.is_none() || self.window > PROGRAM_RECORD_COST
+        self.asker.is_none() || self.window > RECORD_COST
     }
 
     /// Reads a piece of one of its pipes.
@@ -189,7 +189,7 @@ impl Program {
         let Some(p) = &self.pipes[pipe] else { return Read::End };
         let mut room = PROGRAM_CHUNK_BYTES;
         if self.asker.is_some() {
-            room = room.min(self.window.saturating_sub(PROGRAM_RECORD_COST));
+            room = room.min(self.window.saturating_sub(RECORD_COST));
         }
         if self.ended.is_some() {
             room = room.min(self.rest);
@@ -203,7 +203,7 @@ impl Program {
             Ok(n) => {
                 bytes.truncate(n);
                 if self.asker.is_some() {
-                    self.window -= n + PROGRAM_RECORD_COST;
+                    self.window -= n + RECORD_COST;
                 }
                 if self.ended.is_some() {
                     self.rest -= n;

@@ -9,7 +9,7 @@
 //! The wait cannot become a circle: the daemon's loop never waits for the proxy (what it tells it goes into a
 //! channel without a bound), hence it always comes to take a record. It ends the wait when it ends the proxy.
 
-use dvs_abi::limits::{NODES_MAX, PEER_BACKLOG_BYTES, PROGRAM_RECORD_COST};
+use dvs_abi::limits::{NODES_MAX, PEER_BACKLOG_BYTES, RECORD_COST};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Records that wait for the daemon, by node.
@@ -41,7 +41,7 @@ impl Backlog {
     /// A record of `length` bytes of `node` is to be queued: waits until there is room. False when nobody is
     /// going to take it any more.
     pub(super) fn enter(&self, node: u16, length: usize) -> bool {
-        let (node, cost) = (usize::from(node), length + PROGRAM_RECORD_COST);
+        let (node, cost) = (usize::from(node), length + RECORD_COST);
         let mut state = self.lock();
         let full = |s: &mut State| {
             !s.closed && s.bytes.get(node).is_some_and(|b| *b > 0 && *b + cost > PEER_BACKLOG_BYTES)
@@ -60,7 +60,7 @@ impl Backlog {
     pub(super) fn leave(&self, node: u16, length: usize) {
         let mut state = self.lock();
         if let Some(bytes) = state.bytes.get_mut(usize::from(node)) {
-            *bytes = bytes.saturating_sub(length + PROGRAM_RECORD_COST);
+            *bytes = bytes.saturating_sub(length + RECORD_COST);
         }
         if state.waiting > 0 {
             self.room.notify_all();

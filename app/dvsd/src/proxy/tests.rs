@@ -1,7 +1,7 @@
 use super::router::{Channels, Ear, Router};
 use super::{Backlog, Door, FromProxy, ToProxy, Waker};
 use dvs_abi::NodeId;
-use dvs_abi::limits::{CONTROL_BYTES_MAX, PEER_BACKLOG_BYTES, PROGRAM_RECORD_COST};
+use dvs_abi::limits::{CONTROL_BYTES_MAX, PEER_BACKLOG_BYTES, RECORD_COST};
 use dvs_ipc::bell::{BELL_BYTES, Bell};
 use dvs_linux::memory::Mapping;
 use dvs_proxy::{Frame, Handler};
@@ -10,7 +10,7 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 const RECORDS: usize = 3 * PEER_BACKLOG_BYTES / CONTROL_BYTES_MAX;
-const FIT: usize = PEER_BACKLOG_BYTES / (CONTROL_BYTES_MAX + PROGRAM_RECORD_COST);
+const FIT: usize = PEER_BACKLOG_BYTES / (CONTROL_BYTES_MAX + RECORD_COST);
 
 /// The daemon's end of a proxy without connections, and that proxy.
 fn proxy() -> (Door, Arc<Router>) {

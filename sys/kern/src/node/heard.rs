@@ -111,7 +111,8 @@ impl Node {
             None
         } else {
             // Whoever may not wait (or has too many waits) is answered as it is.
-            self.park_as(s, id, 0, None, WaitFor::Heard, HEARD_MAX_NS).ok()
+            let parked = self.park(s, id, 0, None, WaitFor::Heard, HEARD_MAX_NS);
+            parked.ok().and_then(|_| self.sessions.get(&s)?.waits.get(&id).copied())
         };
         let Some(wait) = parked else {
             return self.reply(s, id, result.map(Outcome::Answer));

@@ -83,19 +83,6 @@ impl Node {
         what: WaitFor,
         remaining: u64,
     ) -> Result<Outcome, Error> {
-        self.park_as(session, id, dc, slot, what, remaining).map(|_| Outcome::Later)
-    }
-
-    /// The same; gives back its number.
-    pub(crate) fn park_as(
-        &mut self,
-        session: SessionId,
-        id: u64,
-        dc: u16,
-        slot: Option<i32>,
-        what: WaitFor,
-        remaining: u64,
-    ) -> Result<WaitId, Error> {
         // Number 0 means that nobody waits for the answer.
         if remaining == 0 || id == 0 {
             let lane = matches!(what, WaitFor::Lane { .. } | WaitFor::ProxyLane { .. });
@@ -109,7 +96,7 @@ impl Node {
         let wait = self.waits.insert(Wait { session, id, dc, slot, what, deadline });
         s.waits.insert(id, wait);
         self.hang(dc, slot, wait);
-        Ok(wait)
+        Ok(Outcome::Later)
     }
 
     fn hang(&mut self, dc: u16, slot: Option<i32>, wait: WaitId) {
