@@ -38,7 +38,7 @@
 //! let report = copy_once(&here, b"letter", &there, b"", &Options::default())?;
 //! assert_eq!(report.files, 1);
 //! assert_eq!(std::fs::read(to.path().join("letter"))?, b"hello");
-//! process.interrupt(DcId(0), Endpoint::new(0, 14), dvs::Code::SHUTDOWN);
+//! process.stop(DcId(0), Endpoint::new(0, 14), dvs::Code::SHUTDOWN);
 //! assert_eq!(server.join().unwrap().code, dvs::Code::SHUTDOWN);
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```

@@ -91,7 +91,7 @@ struct EndsServers(dvs::Process, [Endpoint; 2]);
 impl Drop for EndsServers {
     fn drop(&mut self) {
         for at in self.1 {
-            self.0.interrupt(DC, at, Code::SHUTDOWN);
+            self.0.stop(DC, at, Code::SHUTDOWN);
         }
     }
 }

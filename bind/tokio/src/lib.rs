@@ -20,7 +20,7 @@
 #![forbid(unsafe_code)]
 
 use dvs::{Code, DcId, Endpoint, Error, Lend, Message, Port, Process, Result, Timeout};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use tokio::sync::oneshot;
 
 type Job = Box<dyn FnOnce(&Port) + Send>;
@@ -53,18 +53,56 @@ pub struct AsyncPort {
     jobs: mpsc::Sender<Job>,
 }
 
-/// Interrupts the call of a future that is dropped before its answer came.
-struct Guard<'a> {
-    port: &'a AsyncPort,
-    armed: bool,
+/// Where a call stands, for its thread and its future.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Waits,
+    Runs,
+    Over,
+    /// Its future was dropped before it was over.
+    Dropped,
 }
 
-impl Drop for Guard<'_> {
+type Shared = Arc<Mutex<Stage>>;
+
+fn stage(s: &Shared) -> MutexGuard<'_, Stage> {
+    s.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Stops the call of a future that is dropped before its answer came.
+struct StopsCall<'a> {
+    port: &'a AsyncPort,
+    stage: Shared,
+}
+
+impl Drop for StopsCall<'_> {
     fn drop(&mut self) {
-        if self.armed {
-            self.port.process.interrupt(self.port.dc, self.port.endpoint, Code::INTR);
+        let mut stage = stage(&self.stage);
+        if *stage == Stage::Runs {
+            // Under the lock: the thread must not begin another call before it is said that this one is
+            // meant.
+            self.port.process.stop(self.port.dc, self.port.endpoint, Code::INTR);
         }
+        *stage = Stage::Dropped;
     }
+}
+
+/// Does `work` unless its future was dropped; a stop meant for it does not reach the next call.
+fn perform<T>(port: &Port, work: impl FnOnce(&Port) -> Result<T>, shared: &Shared) -> Option<Result<T>> {
+    {
+        let mut stage = stage(shared);
+        if *stage == Stage::Dropped {
+            return None;
+        }
+        *stage = Stage::Runs;
+    }
+    let done = work(port);
+    let mut stage = stage(shared);
+    if *stage == Stage::Dropped {
+        port.take_stop();
+    }
+    *stage = Stage::Over;
+    Some(done)
 }
 
 impl AsyncPort {
@@ -106,17 +144,16 @@ impl AsyncPort {
         work: impl FnOnce(&Port) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (tell, told) = oneshot::channel();
+        let stage = Arc::new(Mutex::new(Stage::Waits));
+        let shared = stage.clone();
         let job: Job = Box::new(move |port| {
-            // Nobody waits any more if the future was dropped meanwhile.
-            if !tell.is_closed() {
-                let _ = tell.send(work(port));
+            if let Some(done) = perform(port, work, &shared) {
+                let _ = tell.send(done);
             }
         });
         self.jobs.send(job).map_err(|_| Error::early(Code::NOTBIND))?;
-        let mut guard = Guard { port: self, armed: true };
-        let answer = told.await;
-        guard.armed = false;
-        answer.map_err(|_| Error::early(Code::NOTBIND))?
+        let _stops = StopsCall { port: self, stage };
+        told.await.map_err(|_| Error::early(Code::NOTBIND))?
     }
 
     /// See [`dvs::Port::send`].
@@ -206,5 +243,25 @@ mod tests {
         };
         let (answer, ()) = tokio::join!(a.sendrec(to, Message::new(7), Timeout::Forever), serve);
         assert_eq!(answer.unwrap().mtype(), 7);
+    }
+
+    /// Wherever the call is when its future is dropped, it ends, and no later call does for it.
+    #[tokio::test]
+    async fn a_call_dropped_at_any_moment_ends_and_it_alone() {
+        let process = dvs::alone();
+        let mut a = AsyncPort::bind(&process, DcId(0), Endpoint::new(0, 1)).await.unwrap();
+        for spins in 0..2_000_u32 {
+            {
+                let mut call = std::pin::pin!(a.receive(Endpoint::ANY, Timeout::Forever));
+                std::future::poll_fn(|cx| {
+                    assert!(call.as_mut().poll(cx).is_pending(), "nobody sends");
+                    std::task::Poll::Ready(())
+                })
+                .await;
+                (0..spins % 500 * 40).for_each(|_| std::hint::spin_loop());
+            }
+            let now = a.receive(Endpoint::ANY, Timeout::Now).await.unwrap_err();
+            assert_eq!(now.code, Code::AGAIN, "the next call is not stopped");
+        }
     }
 }

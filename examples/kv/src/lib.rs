@@ -19,7 +19,7 @@
 //! let client = Client::new(process.bind(dc, Endpoint::NONE)?, at);
 //! client.set(b"colour", b"blue").unwrap();
 //! assert_eq!(client.get(b"colour").unwrap().as_deref(), Some(&b"blue"[..]));
-//! process.interrupt(dc, at, dvs::Code::SHUTDOWN);
+//! process.stop(dc, at, dvs::Code::SHUTDOWN);
 //! assert_eq!(server.join().unwrap().code, dvs::Code::SHUTDOWN);
 //! # Ok::<_, dvs::Error>(())
 //! ```

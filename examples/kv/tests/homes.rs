@@ -27,10 +27,8 @@ fn clients_in_threads_read_what_they_wrote_and_learn_of_the_end() {
             })
         })
         .collect();
-    while !server.is_finished() {
-        process.interrupt(DC, AT, Code::SHUTDOWN);
-        std::thread::yield_now();
-    }
+    process.stop(DC, AT, Code::SHUTDOWN);
+    assert_eq!(server.join().unwrap().code, Code::SHUTDOWN);
     for c in clients {
         let (e, summary) = c.join().unwrap();
         let KvError::Call(e) = e else { panic!("{e}") };
@@ -56,7 +54,7 @@ fn a_coroutine_serves_coroutines() {
             let mut load = Load::default();
             let done = (0..1000).all(|_| load.step(&client, || 1).is_ok());
             let removed = client.remove(b"nothing");
-            co.process().interrupt(DC, AT, Code::SHUTDOWN);
+            co.process().stop(DC, AT, Code::SHUTDOWN);
             assert!(done && removed == Ok(false));
             assert_eq!((load.summary(1.0).count, load.summary(1.0).wrong), (1000, 0));
         })

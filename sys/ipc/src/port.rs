@@ -269,6 +269,21 @@ impl<W: Wait> Port<W> {
         Ok(())
     }
 
+    /// The same for a call that may wait: also that nobody wants it stopped.
+    fn check_waiting(&self, core: &mut Held<'_>, call: Call) -> Result<()> {
+        self.check(core, call)?;
+        match self.shared().take_stop(core, self.ix) {
+            Some(why) => Err(Error::early(why)),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes what [`Process::stop`] left for the next call of this endpoint, so that the call is made after
+    /// all.
+    pub fn take_stop(&self) -> Option<Code> {
+        self.shared().take_stop(&mut self.shared().lock(), self.ix)
+    }
+
     fn check_destination(&self, core: &Held<'_>, dst: Endpoint) -> Result<()> {
         let s = core.table.slot(self.ix);
         let code = if dst == Endpoint::HARDWARE || dst.is_reserved() {
@@ -379,10 +394,11 @@ impl<W: Wait> Port<W> {
 impl<W: Wait> Drop for Port<W> {
     fn drop(&mut self) {
         let mut core = self.shared().lock();
-        let c = &mut *core;
-        let slot = c.table.slot(self.ix);
+        let slot = core.table.slot(self.ix);
         let bound = slot.is_bound() && slot.binding() == self.binding;
         if bound {
+            let _ = self.shared().take_stop(&mut core, self.ix);
+            let c = &mut *core;
             c.table.unbind(self.ix, false, &mut c.out);
         }
         core.release();

@@ -13,6 +13,7 @@ use dvs_abi::limits::{PROCS_DEFAULT, SYSPROCS_DEFAULT, TASKS_MAX};
 use dvs_abi::{DcId, Endpoint, Error, NodeId, Privileges, Result};
 use dvs_kern::rendezvous::{Cmd, Ix, Rendezvous, Shape, Slot};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The shape of a container unless it is created with another.
 pub const DEFAULT_SHAPE: Shape = Shape { tasks: TASKS_MAX, procs: PROCS_DEFAULT, sysprocs: SYSPROCS_DEFAULT };
@@ -22,6 +23,8 @@ pub struct Shared {
     host: Arc<dyn Host>,
     core: Lock<Core>,
     outside: Option<Outside>,
+    /// How many endpoints have a stop before them; changes under the lock only.
+    stops: AtomicUsize,
 }
 
 /// The part under the lock.
@@ -208,7 +211,9 @@ impl Process {
     pub(crate) fn new(host: Arc<dyn Host>, outside: Option<Outside>) -> Self {
         let core =
             Core { table: Rendezvous::new(), out: Vec::with_capacity(16), calls: 0, homes: Vec::new() };
-        Process { shared: Arc::new(Shared { host, core: Lock::new(core), outside }) }
+        Process {
+            shared: Arc::new(Shared { host, core: Lock::new(core), outside, stops: AtomicUsize::new(0) }),
+        }
     }
 
     /// What its endpoints share.
@@ -258,7 +263,8 @@ impl Process {
         Ok(Port::new(self.clone(), (ix, binding), dc, endpoint, home, board))
     }
 
-    /// Ends a blocked call of `endpoint` with `why` (a cancellation, a shutdown). Says whether there was one.
+    /// Ends a blocked call of `endpoint` with `why` (a cancellation, a shutdown). Says whether there was one:
+    /// an endpoint that works between two calls is not reached, see [`Process::stop`].
     pub fn interrupt(&self, dc: DcId, endpoint: Endpoint, why: dvs_abi::Code) -> bool {
         let mut core = self.shared.lock();
         let Some(ix) = core.table.find(dc, endpoint) else { return false };
@@ -266,9 +272,58 @@ impl Process {
         core.release();
         done
     }
+
+    /// Ends the blocked call of `endpoint` with `why`; if it is in none, its next `send`, `sendrec`,
+    /// `receive` or `rcvrqst` ends so. Says whether the endpoint is bound in this process. Of two stops that
+    /// wait for one call, the later counts.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # fn host() -> Arc<dyn dvs_ipc::host::Host> { Arc::new(dvs_ipc::testing::TestHost::default()) }
+    /// use dvs_abi::{Code, DcId, Endpoint, Message, Timeout};
+    /// let process = dvs_ipc::Process::alone(host());
+    /// let port = process.bind(DcId(0), Endpoint::new(0, 1))?;
+    /// assert!(process.stop(DcId(0), port.endpoint(), Code::SHUTDOWN));
+    /// let e = port.receive(Endpoint::ANY, &mut Message::default(), Timeout::Forever).unwrap_err();
+    /// assert_eq!(e.code, Code::SHUTDOWN);
+    /// # Ok::<_, dvs_abi::Error>(())
+    /// ```
+    pub fn stop(&self, dc: DcId, endpoint: Endpoint, why: dvs_abi::Code) -> bool {
+        let mut core = self.shared.lock();
+        let Some(ix) = core.table.find(dc, endpoint) else { return false };
+        self.shared.stop_held(&mut core, ix, why);
+        core.release();
+        true
+    }
 }
 
 impl Shared {
+    /// Ends what `ix` waits in, or else its next call that may wait.
+    pub(crate) fn stop_held(&self, core: &mut Held<'_>, ix: Ix, why: dvs_abi::Code) {
+        // Asking for the slot to be changed makes whoever remembers what its checks found check again.
+        if !self.interrupt_held(core, ix, why) && core.table.slot_mut(ix).stopped.replace(why).is_none() {
+            self.stops.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes the stop that `ix` has before it. One that came before a wait is seen by whoever waits: both
+    /// take the lock first.
+    #[inline]
+    pub(crate) fn take_stop(&self, core: &mut Held<'_>, ix: Ix) -> Option<dvs_abi::Code> {
+        if self.stops.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let why = core.table.slot_mut(ix).stopped.take()?;
+        self.stops.fetch_sub(1, Ordering::Relaxed);
+        Some(why)
+    }
+
+    /// Whether some endpoint has a stop before it.
+    #[inline]
+    pub(crate) fn has_stops(&self) -> bool {
+        self.stops.load(Ordering::Relaxed) > 0
+    }
+
     /// Ends whatever `ix` waits in; a call through a lane is cancelled there first.
     pub(crate) fn interrupt_held(&self, core: &mut Held<'_>, ix: Ix, why: dvs_abi::Code) -> bool {
         let effect = match self.outside() {
@@ -282,16 +337,10 @@ impl Shared {
         core.table.interrupt(ix, why, effect, &mut core.out)
     }
 
-    /// The wait of `ix` closes a circle: it fails with it.
-    pub(crate) fn break_circle(&self, core: &mut Held<'_>, ix: Ix, cycle: Vec<Endpoint>) {
-        let Some(o) = self.outside() else { return };
-        let why = Error::deadlock(cycle);
-        let crate::outside::Cancelled::Effect(effect) = o.cancel(core, ix, &why) else {
-            self.leaves(core, ix);
-            return;
-        };
-        let core = &mut **core;
-        core.table.fail(ix, why, effect, &mut core.out);
+    /// The call with this number closes a circle: whoever waits in it, if it is still that one, leaves it.
+    pub(crate) fn break_circle(&self, core: &mut Held<'_>, ix: Ix, call: u64, cycle: Vec<Endpoint>) {
+        core.table.slot_mut(ix).circle = Some((call, cycle));
+        core.out.push(Cmd::Wake(ix));
     }
 
     /// The call of `ix` could not be left at once: whoever waits in it goes on leaving. Says whether there is

@@ -82,15 +82,16 @@ impl Channel for Wire {
                 self.0.answer(id, Answer::Dvs(DvsInfo::default()));
             }
             Request::Watch { .. } => self.0.answer(id, Answer::Done),
-            // The first is lost between the nodes.
+            // The first finds a circle of which an earlier call was part; the second one of this call.
             Request::DeadlockCheck { dc, endpoint, call } => {
                 let asked = {
                     let mut state = self.0.state.lock().unwrap();
                     state.circles += 1;
                     state.circles
                 };
-                if asked == 2 {
+                if asked <= 2 {
                     let cycle = vec![PEER.raw(), ME.raw()];
+                    let call = if asked == 1 { call.wrapping_sub(1) } else { call };
                     self.0.say(&FromDaemon::Event(Event::Deadlock { dc, endpoint, call, cycle }), Vec::new());
                 }
             }
@@ -185,6 +186,46 @@ fn a_ring_is_found_while_another_thread_has_the_bell() {
         std::thread::yield_now();
     }
     assert_eq!(waiter.join().unwrap(), Code::INTR);
+}
+
+/// Two threads that call each other answer a third that stops one of them at any moment.
+#[test]
+fn a_stop_is_found_before_and_within_a_wait_alone_and_in_a_session() {
+    let (attached, _daemon, _notify) = session();
+    for process in [Process::alone(Arc::new(TestHost::default())), attached] {
+        let port = process.bind(DC, ME).unwrap();
+        let (begins, begun) = std::sync::mpsc::channel();
+        let server = std::thread::spawn(move || {
+            (0..3_000)
+                .map(|_| {
+                    begins.send(()).unwrap();
+                    port.receive(Endpoint::ANY, &mut Message::default(), PATIENT).unwrap_err().code
+                })
+                .filter(|c| *c == Code::SHUTDOWN)
+                .count()
+        });
+        for n in 0..3_000 {
+            begun.recv().unwrap();
+            (0..n % 300 * 10).for_each(|_| std::hint::spin_loop());
+            assert!(process.stop(DC, ME, Code::SHUTDOWN));
+        }
+        assert_eq!(server.join().unwrap(), 3_000);
+        assert!(!process.stop(DC, ME, Code::SHUTDOWN), "nobody is bound there any more");
+    }
+}
+
+#[test]
+fn a_stop_is_taken_back_and_ends_one_call() {
+    let process = Process::alone(Arc::new(TestHost::default()));
+    let port = process.bind(DC, ME).unwrap();
+    let receive = || port.receive(Endpoint::ANY, &mut Message::default(), Timeout::Now).unwrap_err().code;
+    assert_eq!(receive(), Code::AGAIN);
+    process.stop(DC, ME, Code::INTR);
+    process.stop(DC, ME, Code::SHUTDOWN);
+    assert_eq!((receive(), receive()), (Code::SHUTDOWN, Code::AGAIN));
+    process.stop(DC, ME, Code::INTR);
+    assert_eq!((port.take_stop(), port.take_stop()), (Some(Code::INTR), None));
+    assert_eq!(receive(), Code::AGAIN);
 }
 
 /// A search for a circle may be lost between nodes, or come before the circle is closed.

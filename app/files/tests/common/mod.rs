@@ -42,11 +42,7 @@ impl Running {
 
     fn end(&mut self) {
         let Some(thread) = self.thread.take() else { return };
-        // Between two requests it is in no wait that could be interrupted; try until it was.
-        while !thread.is_finished() {
-            self.process.interrupt(DC, self.at, Code::SHUTDOWN);
-            std::thread::yield_now();
-        }
+        self.process.stop(DC, self.at, Code::SHUTDOWN);
         assert_eq!(thread.join().unwrap().code, Code::SHUTDOWN);
     }
 }

@@ -200,7 +200,12 @@ impl Outside {
 }
 
 /// Collects the end of the call through a lane in which the port is.
-pub(crate) fn collect<W: Wait>(port: &Port<W>, dst: Endpoint, m: &mut Message) -> Result<Attempt> {
+pub(crate) fn collect<W: Wait>(
+    port: &Port<W>,
+    dst: Endpoint,
+    m: &mut Message,
+    until: Deadline,
+) -> Result<Attempt> {
     let Some(o) = port.process().shared().outside() else { return Err(Error::early(Code::DVSINIT)) };
     let (outcome, closed, key) = {
         let mut lanes = o.lanes();
@@ -226,7 +231,7 @@ pub(crate) fn collect<W: Wait>(port: &Port<W>, dst: Endpoint, m: &mut Message) -
             Ok(Attempt::Over)
         }
         Outcome::Redirected(to) => {
-            may_relay(port, o, key, dst)?;
+            may_relay(port, o, key, dst, until)?;
             Ok(Attempt::Redirected(to))
         }
         Outcome::Failed(Code::MIGRATE, Effect::No) => Ok(Attempt::Moved),
@@ -245,15 +250,24 @@ pub(crate) fn collect<W: Wait>(port: &Port<W>, dst: Endpoint, m: &mut Message) -
 
 /// Whether `callee`, which wants this call to go on elsewhere, may send it there in our name. Its own library
 /// has looked, but it need not be a library of ours. The daemon is asked once a lane.
-fn may_relay<W: Wait>(port: &Port<W>, o: &Outside, key: LaneKey, callee: Endpoint) -> Result<()> {
+fn may_relay<W: Wait>(
+    port: &Port<W>,
+    o: &Outside,
+    key: LaneKey,
+    callee: Endpoint,
+    until: Deadline,
+) -> Result<()> {
     if let Some(Use::Out { relays: true, .. }) = o.lanes().get(key) {
         return Ok(());
     }
     let request = Request::GetPriv { dc: port.dc().0, endpoint: callee.raw() };
-    let answer = ask(port.process(), port.home(), request, Deadline::NEVER);
-    match answer {
-        Ok(Answer::Privileges(p)) if CallSet(p.calls).has(Call::Relay) => {}
-        _ => return Err(Error::new(Code::BADREQUEST, Effect::Unknown).at(callee)),
+    let code = match ask(port.process(), port.home(), request, until) {
+        Ok(Answer::Privileges(p)) if CallSet(p.calls).has(Call::Relay) => None,
+        Err(e) if matches!(e.code, Code::TIMEDOUT | Code::DVSINIT) => Some(e.code),
+        _ => Some(Code::BADREQUEST),
+    };
+    if let Some(code) = code {
+        return Err(Error::new(code, Effect::Unknown).at(callee));
     }
     if let Some(Use::Out { relays, to, .. }) = o.lanes().get_mut(key)
         && *to == callee

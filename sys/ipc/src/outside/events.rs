@@ -241,7 +241,7 @@ impl Outside {
         let Some(ix) = core.table.find(dc, endpoint) else { return };
         match event {
             Event::Unbind { .. } => {
-                shared.interrupt_held(core, ix, Code::SHUTDOWN);
+                shared.stop_held(core, ix, Code::SHUTDOWN);
             }
             Event::Wakeup { .. } => {
                 let c = &mut **core;
@@ -266,9 +266,9 @@ impl Outside {
                     core.table.slot_mut(ix).privileges = p;
                 }
             }
-            Event::Deadlock { cycle, .. } => {
+            Event::Deadlock { call, cycle, .. } => {
                 let cycle: Vec<_> = cycle.into_iter().map(Endpoint::from_raw).collect();
-                shared.break_circle(core, ix, cycle);
+                shared.break_circle(core, ix, call, cycle);
             }
             Event::Ended { from, mtype, code, .. } => {
                 let c = &mut **core;

@@ -74,19 +74,23 @@ impl<W: Wait> Port<W> {
         m.set_kind(Kind::Request);
         let c = &mut *core;
         let done = match (owed, target) {
-            (Client::Local(ix), Target::Here(to)) => c.table.relay(self.ix, ix, to, m, &mut c.out),
-            (Client::Local(ix), Target::Elsewhere) => match self.shared().outside() {
-                Some(_) => c.table.relay_out(self.ix, ix, dst, m, &mut c.out),
-                None => Err(Code::DSTDIED),
-            },
-            (Client::Lane(lane, seq), _) => {
-                return outside::redirect(self, core, client, lane, seq, dst, m);
+            (Client::Lane(lane, seq), _) => outside::redirect(self, core, client, lane, seq, dst, m),
+            (Client::Local(ix), target) => {
+                let done = match target {
+                    Target::Here(to) => c.table.relay(self.ix, ix, to, m, &mut c.out),
+                    Target::Elsewhere if self.shared().outside().is_some() => {
+                        c.table.relay_out(self.ix, ix, dst, m, &mut c.out)
+                    }
+                    Target::Elsewhere => Err(Code::DSTDIED),
+                };
+                core.release();
+                done.map_err(|code| Error::early(code).at(dst))
             }
         };
-        core.release();
-        if self.serving.get().0 == client {
+        // One that was refused still waits for this endpoint.
+        if done.is_ok() && self.serving.get().0 == client {
             self.detach();
         }
-        done.map_err(|c| Error::early(c).at(dst))
+        done
     }
 }

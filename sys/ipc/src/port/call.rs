@@ -1,5 +1,5 @@
-//! Calls that wait for a destination: send, sendrec. A call is attempted until it is over: its destination may move,
-//! relay it, or have closed its lane a moment ago.
+//! Calls that wait for a destination: send, sendrec. A call is attempted until it is over: its destination
+//! may move, relay it, or have closed its lane a moment ago.
 
 use super::{Checked, Lend, Port};
 use crate::outside::{self, Attempt};
@@ -179,7 +179,7 @@ impl<W: Wait> Port<W> {
     ) -> Result<Attempt> {
         let target = match self.sends.get().known(&core, call, dst) {
             Some(target) => target,
-            None => self.find_target(&core, call, dst)?,
+            None => self.find_target(&mut core, call, dst)?,
         };
         self.address(core.next_call(), kind, dst, m, until);
         let Target::Here(ix) = target else {
@@ -206,8 +206,8 @@ impl<W: Wait> Port<W> {
     }
 
     #[cold]
-    fn find_target(&self, core: &Held<'_>, call: Call, dst: Endpoint) -> Result<Target> {
-        self.check(core, call)?;
+    fn find_target(&self, core: &mut Held<'_>, call: Call, dst: Endpoint) -> Result<Target> {
+        self.check_waiting(core, call)?;
         let target = core.table.target(self.ix, dst).map_err(|c| Error::early(c).at(dst))?;
         self.sends.set(Checked::new(core, call, dst, target));
         Ok(target)

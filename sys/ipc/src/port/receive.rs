@@ -91,14 +91,14 @@ impl<W: Wait> Port<W> {
     ) -> Result<()> {
         loop {
             if self.receives.get().known(&core, call, filter.source()).is_none()
-                && let Err(e) = self.check_receive(&core, call, filter)
+                && let Err(e) = self.check_receive(&mut core, call, filter)
             {
                 core.release();
                 if !self.may_be_outdated(&e) {
                     return Err(e);
                 }
                 core = self.look();
-                self.check_receive(&core, call, filter)?;
+                self.check_receive(&mut core, call, filter)?;
             }
             let c = &mut *core;
             let step = c.table.receive(self.ix, filter, m, until != Deadline::NOW, &mut c.out)?;
@@ -166,8 +166,8 @@ impl<W: Wait> Port<W> {
     }
 
     #[cold]
-    fn check_receive(&self, core: &Held<'_>, call: Call, filter: Filter) -> Result<()> {
-        self.check(core, call)?;
+    fn check_receive(&self, core: &mut Held<'_>, call: Call, filter: Filter) -> Result<()> {
+        self.check_waiting(core, call)?;
         if let Filter::From(src) = filter {
             self.check_source(core, src)?;
         }

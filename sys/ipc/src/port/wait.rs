@@ -37,14 +37,13 @@ impl<W: Wait> Port<W> {
             Outcome::Redirect(to) => Ok(Attempt::Redirected(to)),
             Outcome::Repeat => Ok(Attempt::Repeat),
             Outcome::Failed(e) => Err(e),
-            Outcome::LaneProgress => outside::collect(self, dst, m),
+            Outcome::LaneProgress => outside::collect(self, dst, m, until),
             Outcome::FromLane(..) => Err(Error::early(Code::BADREQUEST).at(dst)),
         }
     }
 
     /// The ordinary end of an ordinary wait: without a deadline, brought by a neighbour. `None`: it is over
-    /// or not, see
-    /// [`Port::wait_outcome`].
+    /// or not, see [`Port::wait_outcome`].
     #[inline]
     pub(super) fn wait_plain(&self, m: &mut Message, until: Deadline) -> Option<Plain> {
         if until != Deadline::NEVER || self.shared().outside().is_some() {
@@ -65,6 +64,10 @@ impl<W: Wait> Port<W> {
         let now = self.now();
         o.waits(self.board, self.endpoint, phase, now, m.call());
         let check = phase.waits_for().map(|_| (m.call(), now));
+        if self.shared().has_stops() {
+            // It may be ours, and come between the checks of this call and its wait.
+            self.why.set(Some(Why::Set));
+        }
         let end = self.wait_end(m, until, Some(now), check);
         o.runs(self.board, self.endpoint);
         end
@@ -104,7 +107,7 @@ impl<W: Wait> Port<W> {
                 let effect = if check.is_some() { Effect::Unknown } else { Effect::No };
                 return Err(Error::new(Code::RMTPROC, effect));
             }
-            let asked = self.shared().outside().and_then(|o| o.leaving(self.ix));
+            let asked = self.asked_to_leave(&mut core, check.map(|(call, _)| call));
             let endless = until == Deadline::NEVER && soon == Deadline::NEVER;
             if why == Why::Set && endless && asked.is_none() {
                 continue;
@@ -141,6 +144,20 @@ impl<W: Wait> Port<W> {
                 (Left::Not(_), None) => {}
             }
         }
+    }
+
+    /// Why somebody else wants the present wait to end. `call`: its number, if it can be part of a circle.
+    fn asked_to_leave(&self, core: &mut Held<'_>, call: Option<u64>) -> Option<Error> {
+        if let Some(e) = self.shared().outside().and_then(|o| o.leaving(self.ix)) {
+            return Some(e);
+        }
+        if let Some(code) = self.shared().take_stop(core, self.ix) {
+            return Some(Error::early(code));
+        }
+        core.table.slot(self.ix).circle.as_ref()?;
+        let (of, cycle) = core.table.slot_mut(self.ix).circle.take()?;
+        // That of an earlier call is broken already.
+        (call == Some(of)).then(|| Error::deadlock(cycle))
     }
 
     /// Tries to leave the call; `over` = a callee that holds us is waited for no longer.

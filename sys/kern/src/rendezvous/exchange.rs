@@ -445,18 +445,8 @@ impl Rendezvous {
         Err(Code::PROCRUN)
     }
 
-    /// Ends whatever wait `me` is in with this very error, unless its outcome is there; calls through lanes
-    /// were cancelled before, with that effect.
-    pub fn fail(&mut self, me: Ix, mut error: Error, lane_effect: Option<Effect>, out: &mut Vec<Cmd>) {
-        if let Some(e) = self.give_up(me, error.code, lane_effect) {
-            error.effect = e.effect;
-            error.peer = e.peer;
-            self.end(me, Outcome::Failed(error), out);
-        }
-    }
-
-    /// Ends whatever wait `me` is in with an error (shutdown, circle found by the daemon, end of the
-    /// container). Calls through lanes are cancelled by the driver before.
+    /// Ends whatever wait `me` is in with an error (shutdown, end of the container). Calls through lanes are
+    /// cancelled by the driver before.
     pub fn interrupt(&mut self, me: Ix, why: Code, lane_effect: Option<Effect>, out: &mut Vec<Cmd>) -> bool {
         match self.give_up(me, why, lane_effect) {
             Some(e) => {

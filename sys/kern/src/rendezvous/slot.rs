@@ -125,6 +125,10 @@ pub struct Slot {
     pub frozen: bool,
     /// Its container ended: its calls say so.
     pub ended: bool,
+    /// Its next call that may wait ends with this instead.
+    pub stopped: Option<Code>,
+    /// The call of this number is part of this circle of waits.
+    pub circle: Option<(u64, Vec<Endpoint>)>,
     pub(super) bound: bool,
     pub(super) phase: Phase,
     pub(super) outcome: Option<Ended>,
@@ -162,6 +166,8 @@ impl Slot {
             privileges,
             frozen: false,
             ended: false,
+            stopped: None,
+            circle: None,
             bound: true,
             phase: Phase::Idle,
             outcome: None,

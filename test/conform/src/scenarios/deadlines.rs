@@ -75,6 +75,28 @@ pub fn inheritance_ends(w: &mut World) {
     onward.wait().from(l.ep(), 4);
 }
 
+/// Once it has relayed the request, too; a relay that was refused changes nothing.
+pub fn relaying_ends_it(w: &mut World) {
+    let (c, m, l) = three(w);
+    let called = c.start(call_t(m.ep(), msg(1, b""), ms(300)));
+    m.run(any()).from(c.ep(), 1);
+    m.run(Act::Relay { client: c.ep(), dst: l.ep() }).ok();
+    l.run(any()).from(c.ep(), 1);
+    let onward = m.start(call(l.ep(), msg(3, b"")));
+    l.run(any()).from(m.ep(), 3);
+    l.run(receive_t(Endpoint::ANY, ms(350))).err(Code::TIMEDOUT);
+    called.wait().err_of(Code::TIMEDOUT, Fault::Nobody, Effect::Unknown);
+    onward.still_blocked();
+    l.run(reply(m.ep(), msg(4, b""))).ok();
+    onward.wait().from(l.ep(), 4);
+
+    let called = c.start(call_t(m.ep(), msg(5, b""), ms(300)));
+    m.run(any()).from(c.ep(), 5);
+    m.run(Act::Relay { client: c.ep(), dst: m.ep() }).err(Code::ENDPOINT);
+    m.run(call(l.ep(), msg(7, b""))).undone(Code::TIMEDOUT, w.nodes() == 1);
+    called.wait().err_of(Code::TIMEDOUT, Fault::Nobody, Effect::Unknown);
+}
+
 /// The answer to a call that timed out is not taken for the answer to the next one.
 pub fn late_answer_is_dropped(w: &mut World) {
     let (c, m, _) = three(w);

@@ -220,6 +220,7 @@ macro_rules! each_scenario {
                 inherited [] [];
                 own_time_is_shorter [] [];
                 inheritance_ends [] [];
+                relaying_ends_it [] [];
                 late_answer_is_dropped [] [];
                 expired_in_the_queue [] [];
             }
