@@ -220,8 +220,8 @@ impl Bell {
         if fires { Waited::Recheck } else { Waited::Rung(pending) }
     }
 
-    /// Lets others run on this core, for when the peer shares it; whether something has rung. To be called
-    /// before [`Bell::wait`]. Does nothing for a while after it found the core wanted by somebody who keeps it.
+    /// Lets others run on this core, for when the peer shares it; whether something has rung. Call it before
+    /// [`Bell::wait`]. Does nothing for a while after it found the core wanted by somebody who keeps it.
     /// `now` is what the clock said just before, if it was looked at.
     pub fn give_way(&mut self, host: &dyn Host, now: Option<u64>) -> bool {
         if self.is_rung() {
