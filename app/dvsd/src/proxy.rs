@@ -98,7 +98,7 @@ pub struct Door {
     pub bell: Arc<OwnedFd>,
     /// The status page beside it.
     pub status: Arc<OwnedFd>,
-    /// To the proxy. Bounded by what sessions can cause: lanes and links are.
+    /// To the proxy, which waits for nothing while it takes: what has no credit yet goes into bounded queues.
     pub to: Sender<ToProxy>,
     /// From the proxy.
     pub from: Receiver<FromProxy>,

@@ -364,6 +364,14 @@ impl Peers {
         }
     }
 
+    /// Ends the session with a node that takes too little of what it is sent: [`Handler::down`] is called
+    /// soon, by another thread. Waits for nothing, and may be called from a handler.
+    pub fn give_up(&self, node: NodeId) {
+        if let Ok(node) = self.node(node) {
+            node.give_up();
+        }
+    }
+
     /// Counters of every peer.
     pub fn stats(&self) -> Vec<Stats> {
         self.nodes.iter().map(|n| stats(n)).collect()

@@ -13,7 +13,7 @@ use crate::conn::{Conn, lock};
 use crate::driver::{Clock, Handler};
 use crate::outbox::SendError;
 use crate::peer::Peer;
-use crate::session::{Command, State};
+use crate::session::{Command, DownReason, State};
 use crate::tls::Fingerprint;
 use crate::writer::Writer;
 use dvs_abi::NodeId;
@@ -379,6 +379,14 @@ impl Node {
             if self.unwritten(class) {
                 self.flush(class);
             }
+        }
+    }
+
+    /// Ends the session; what follows is done with the next tick.
+    pub(crate) fn give_up(&self) {
+        let mut peer = lock(&self.peer);
+        if matches!(peer.state(), State::Up | State::Broken) {
+            peer.give_up(DownReason::Flooded, self.clock.now());
         }
     }
 

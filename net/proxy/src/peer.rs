@@ -143,7 +143,8 @@ impl Peer {
         None
     }
 
-    fn give_up(&mut self, reason: DownReason, now: u64) {
+    /// Ends the session; a new one begins when the node is reached.
+    pub fn give_up(&mut self, reason: DownReason, now: u64) {
         let from = self.commands.len();
         self.session.lost(reason, now, &mut self.commands);
         self.settle(from);

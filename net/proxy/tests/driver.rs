@@ -185,6 +185,18 @@ fn a_peer_that_restarts_is_told_once_and_works_again() {
 }
 
 #[test]
+fn a_session_given_up_ends_for_both_and_the_next_one_works() {
+    let (p, _) = pair(false, false, Timing::default());
+    p.at_a.wait("the session", |l| l.ups == 1);
+    p.at_b.wait("the session", |l| l.ups == 1);
+    p.a.give_up(B);
+    p.at_a.wait("its end and the next", |l| l.downs == [DownReason::Flooded] && l.ups == 2);
+    p.at_b.wait("the same there", |l| l.downs == [DownReason::GaveUp] && l.ups == 2);
+    send_calls(&p.a, B, 0..10);
+    p.at_b.wait("frames of the next", |l| l.frames.len() == 10);
+}
+
+#[test]
 fn a_node_that_stays_away_is_dead_then_and_sends_fail() {
     let timing = Timing { dead_after: 300_000_000, ..Timing::default() };
     let (p, _) = pair(false, false, timing);

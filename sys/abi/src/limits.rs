@@ -86,6 +86,9 @@ pub const CREDIT_BULK_BYTES: u64 = 8 << 20;
 /// Frames that wait for credit to a node: an answer a call of theirs, a cancellation a call of ours, and
 /// control records.
 pub const ROUTE_HELD_MAX: usize = 4 * SESSION_LANES_MAX;
+/// Control records among these, in bytes (a record counts [`RECORD_COST`] more than its length). A node for
+/// which more waits takes too little of what it is sent: the session with it ends.
+pub const ROUTE_HELD_BYTES: usize = 32 << 20;
 /// Pairs of a caller elsewhere and a callee here that a daemon remembers: as many as its proxy has lanes.
 pub const ROUTE_PAIRS_MAX: usize = SESSION_LINKS_MAX * LINK_LANES_MAX;
 /// Calls of one pair that wait for the lane: those whose caller left, and the one it is in.

@@ -72,6 +72,15 @@ struct After {
     written: u32,
     /// Jobs there is no thread for.
     unfed: Vec<JobName>,
+    /// One bit a node that takes too little of what it is sent.
+    flooded: u32,
+}
+
+impl After {
+    /// What a node has no credit for is kept, or not.
+    fn held(&mut self, node: NodeId, kept: bool) {
+        self.flooded |= u32::from(!kept) << node.0;
+    }
 }
 
 /// The peers' end of the router; does not keep it alive.
@@ -202,13 +211,10 @@ impl Router {
         for cmd in out.drain(..) {
             match cmd {
                 Cmd::Send { node, frame } => {
-                    if route.holds(node) {
-                        route.hold(node, frame);
-                        continue;
-                    }
-                    match self.peers().queue(node, &frame) {
+                    let held = route.holds(node).then_some(Err(SendError::WouldBlock));
+                    match held.unwrap_or_else(|| self.peers().queue(node, &frame)) {
                         Ok(()) => after.written |= 1 << node.0,
-                        Err(SendError::WouldBlock) => route.hold(node, frame),
+                        Err(SendError::WouldBlock) => after.held(node, route.hold(node, frame)),
                         // What was under way ends when `down` is said.
                         Err(SendError::Dead) => {}
                         Err(SendError::Wire(e)) => self.say(format!("a frame to {node}: {e}")),
@@ -245,6 +251,11 @@ impl Router {
         while written != 0 {
             self.peers().flush(NodeId(written.trailing_zeros() as u16));
             written &= written - 1;
+        }
+        let mut flooded = after.flooded;
+        while flooded != 0 {
+            self.peers().give_up(NodeId(flooded.trailing_zeros() as u16));
+            flooded &= flooded - 1;
         }
         for name in after.unfed {
             self.fed(name, Err(Code::NOMEM));
@@ -344,7 +355,7 @@ impl Router {
                 }
             }
         }
-        state.route.hold_control(node, bytes);
+        after.held(node, state.route.hold_control(node, bytes));
         after
     }
 }

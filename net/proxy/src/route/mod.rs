@@ -425,14 +425,17 @@ impl Route {
         self.peers.holds(node)
     }
 
-    /// There is no credit for a frame: it waits.
-    pub fn hold(&mut self, node: NodeId, frame: Frame<'static>) {
-        self.peers.hold(node, Held::Frame(frame));
+    /// There is no credit for a frame: it waits. False when too much does: the session with the node has to
+    /// be ended, as it would miss this.
+    #[must_use]
+    pub fn hold(&mut self, node: NodeId, frame: Frame<'static>) -> bool {
+        self.peers.hold(node, Held::Frame(frame))
     }
 
     /// The same for a control record.
-    pub fn hold_control(&mut self, node: NodeId, bytes: Vec<u8>) {
-        self.peers.hold(node, Held::Control(bytes));
+    #[must_use]
+    pub fn hold_control(&mut self, node: NodeId, bytes: Vec<u8>) -> bool {
+        self.peers.hold(node, Held::Control(bytes))
     }
 
     /// There is credit again: `send` is given what waits until it says no, then lanes are looked at again.

@@ -1,7 +1,7 @@
 //! What the router knows of each other node: whether it is there, and what waits for credit.
 
 use dvs_abi::NodeId;
-use dvs_abi::limits::{NODES_MAX, ROUTE_HELD_MAX};
+use dvs_abi::limits::{NODES_MAX, RECORD_COST, ROUTE_HELD_BYTES, ROUTE_HELD_MAX};
 use dvs_kern::rendezvous::LaneKey;
 use dvs_wire::Frame;
 use std::collections::VecDeque;
@@ -14,11 +14,21 @@ pub(super) enum Held {
     Control(Vec<u8>),
 }
 
+impl Held {
+    fn cost(&self) -> usize {
+        match self {
+            Held::Frame(_) => 0,
+            Held::Control(bytes) => bytes.len() + RECORD_COST,
+        }
+    }
+}
+
 /// One node.
 #[derive(Debug, Default)]
 pub(super) struct Peer {
     up: bool,
     held: VecDeque<Held>,
+    held_bytes: usize,
     stalled: Vec<LaneKey>,
 }
 
@@ -59,12 +69,18 @@ impl Peers {
         self.table.get(node.0 as usize).is_some_and(|p| !p.held.is_empty())
     }
 
-    /// Keeps a frame until there is credit. A node that makes us answer more than this without confirming
-    /// any of it breaks the protocol: what it then misses it does not get.
-    pub fn hold(&mut self, node: NodeId, frame: Held) {
-        if let Some(p) = self.get_mut(node).filter(|p| p.up && p.held.len() < ROUTE_HELD_MAX) {
-            p.held.push_back(frame);
+    /// Keeps a frame until there is credit. False when too much waits: the node takes too little of what it
+    /// is sent, and since it must miss nothing, the session with it has to end.
+    #[must_use]
+    pub fn hold(&mut self, node: NodeId, frame: Held) -> bool {
+        let Some(p) = self.get_mut(node).filter(|p| p.up) else { return true };
+        let bytes = p.held_bytes + frame.cost();
+        if p.held.len() >= ROUTE_HELD_MAX || bytes > ROUTE_HELD_BYTES {
+            return false;
         }
+        p.held_bytes = bytes;
+        p.held.push_back(frame);
+        true
     }
 
     /// Sends what is held until `send` refuses; true when all is gone.
@@ -78,6 +94,7 @@ impl Peers {
             if !sent {
                 return false;
             }
+            p.held_bytes -= frame.cost();
             p.held.pop_front();
         }
         true

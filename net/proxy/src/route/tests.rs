@@ -2,6 +2,7 @@
 
 use super::copies::Copies;
 use super::{Cmd, Route, Shore, Step, Target};
+use dvs_abi::limits::{CONTROL_BYTES_MAX, RECORD_COST, ROUTE_HELD_BYTES};
 use dvs_abi::{Access, CallSet, Code, DcId, Endpoint, Grant, Kind, Message, NodeId};
 use dvs_ipc::bell::{BELL_BYTES, Ringer};
 use dvs_ipc::control::Event;
@@ -120,4 +121,27 @@ fn a_relayed_copy_begins_when_its_target_knows_the_source() {
         assert!(matches!(ended.last(), Some(Cmd::Copied { result: Err(_), .. })));
         assert_eq!(copies.len(), 0);
     }
+}
+
+#[test]
+fn what_waits_for_credit_is_bounded_and_leaves_in_order() {
+    let (mut route, _) = caller();
+    let record = vec![0_u8; CONTROL_BYTES_MAX];
+    let fit = ROUTE_HELD_BYTES / (CONTROL_BYTES_MAX + RECORD_COST);
+    for n in 0..fit {
+        assert!(route.hold_control(SERVER, record.clone()), "record {n} of {fit}");
+    }
+    assert!(!route.hold_control(SERVER, record.clone()), "one too many");
+    assert!(route.hold_control(SOURCE, record.clone()), "each node has its own bound");
+    let mut sent = 0;
+    let mut some = |_: &Frame<'_>| {
+        sent += 1;
+        sent <= 2
+    };
+    stepped(|step| route.resume(SERVER, step, &mut some));
+    assert!(route.hold_control(SERVER, record.clone()) && route.hold_control(SERVER, record.clone()));
+    assert!(!route.hold_control(SERVER, record), "room for as many as left");
+    stepped(|step| route.node_down(SERVER, step));
+    route.node_up(SERVER);
+    assert!(!route.holds(SERVER));
 }
