@@ -10,10 +10,10 @@ use dvs_bench_common::{Ask, Child, Side, cpu_ns_of, ready};
 
 use crate::node::{DC, SERVER, attach, folder, start};
 
-/// What starting up has left to do is not idleness: each waiter is looked at once for a circle of waits,
-/// after
-/// 200 ms, and ten thousand of them take their time on a busy machine.
-const SETTLE: Duration = Duration::from_secs(2);
+/// What starting up has left to do is not idleness: each waiter is looked at for a circle of waits after 0.2
+/// s and
+/// 1.8 s, and then no more before 15 s.
+const SETTLE: Duration = Duration::from_secs(3);
 /// Idle time is watched longer than a batch lasts: little is looked for.
 const WATCH: Duration = Duration::from_secs(3);
 

@@ -3,13 +3,14 @@
 
 use crate::limits::{GENERATION_SIZE, TASKS_MAX};
 use core::fmt;
+use serde::{Deserialize, Serialize};
 
 /// One machine (or network namespace) running the daemon; an index into the node list, `0..NODES_MAX`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct NodeId(pub u16);
 
 /// A distributed container, `0..DCS_MAX`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct DcId(pub u16);
 
 impl fmt::Display for NodeId {
@@ -37,7 +38,7 @@ impl fmt::Display for DcId {
 /// assert_ne!(e, Endpoint::new(4, 29)); // the slot was used again: another endpoint
 /// assert_eq!(Endpoint::from_raw(-2).slot(), -2);
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Endpoint(i32);
 
 impl Endpoint {

@@ -107,6 +107,12 @@ pub const PROXY_TURN_MAX: usize = 1024;
 /// One control record (session or administration socket).
 pub const CONTROL_BYTES_MAX: usize = 64 << 10;
 
+/// Tokens to join that are neither used nor over.
+pub const TOKENS_MAX: usize = 64;
+/// Slots a node asks for at a time, at least,
+pub const LEASE_ASK_MIN: u32 = 4;
+/// and at most.
+pub const LEASE_ASK_MAX: u32 = 256;
 /// Programs a daemon has started and not seen the end of. Each costs it three descriptors.
 pub const PROGRAMS_MAX: usize = 64;
 /// Name, arguments and folder of a program to be started: half of a control record.
@@ -150,9 +156,9 @@ pub const NOW_GRACE_LOCAL_NS: u64 = 500_000;
 pub const NOW_GRACE_REMOTE_NS: u64 = 5_000_000;
 /// How long a call is blocked before its process asks whether it is part of a deadlock.
 pub const DEADLOCK_CHECK_NS: u64 = 200_000_000;
-/// A call that stays blocked asks again, each time after twice as long, but after so long at most: a search
-/// may have been lost with a connection, and thousands of blocked calls must not keep a daemon busy.
-pub const DEADLOCK_AGAIN_MAX_NS: u64 = 10_000_000_000;
+/// A call that stays blocked asks again, each time after so many times as long (1.8 s, 15 s, 2 minutes, …): a
+/// search may have been lost with a connection, and ten thousand calls that wait for days cost nothing.
+pub const DEADLOCK_AGAIN_FACTOR: u64 = 8;
 /// How long an answer waits until other sessions of the node have taken in what follows from it. A session
 /// reads its news within microseconds; one that takes so long is stopped or hostile, and is not waited for.
 pub const HEARD_MAX_NS: u64 = 2_000_000_000;

@@ -4,7 +4,7 @@ use super::Port;
 use crate::outside::{self, Attempt};
 use crate::process::Held;
 use crate::wait::{Wait, Why};
-use dvs_abi::limits::{COPY_GRACE_NS, DEADLOCK_AGAIN_MAX_NS, DEADLOCK_CHECK_NS};
+use dvs_abi::limits::{COPY_GRACE_NS, DEADLOCK_AGAIN_FACTOR, DEADLOCK_CHECK_NS};
 use dvs_abi::{Code, Deadline, Effect, Endpoint, Error, Message, Result};
 use dvs_kern::rendezvous::{Outcome, Phase, Plain};
 
@@ -114,7 +114,7 @@ impl<W: Wait> Port<W> {
             }
             let now = self.now();
             if soon.passed(now) {
-                pause = (2 * pause).min(DEADLOCK_AGAIN_MAX_NS);
+                pause = pause.saturating_mul(DEADLOCK_AGAIN_FACTOR);
                 soon = Deadline::from_ns(now.saturating_add(pause));
                 if let (Some((call, _)), Some(o)) = (check, self.shared().outside()) {
                     core.release();

@@ -44,7 +44,7 @@ pub const SETTLED_NS: u64 = DEADLOCK_CHECK_NS / 4;
 const ROUNDS: u32 = 4;
 
 /// How long a decision is remembered: by then everybody that was in the circle has asked.
-const JUDGED_NS: u64 = 10 * DEADLOCK_CHECK_NS;
+const JUDGED_NS: u64 = 5 * DEADLOCK_CHECK_NS;
 
 /// A call of a circle, by container, endpoint and number.
 type CallName = (u16, i32, u64);

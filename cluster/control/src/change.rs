@@ -1,0 +1,67 @@
+//! What follows from a command: every node hears the same changes in the same order, and does what concerns
+//! it.
+
+use crate::epoch::Epoch;
+use dvs_abi::{DcId, NodeId};
+
+/// One change of the replicated state.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum Change {
+    /// A node was admitted.
+    Admitted { node: NodeId },
+    /// A node serves, in this incarnation; whatever it had in an earlier one is over.
+    Up { node: NodeId, incarnation: Epoch },
+    /// That is over: it is lost.
+    Down { node: NodeId, incarnation: Epoch },
+    /// A node is forgotten.
+    Left { node: NodeId },
+    /// Nothing new is to be placed on a node, or again.
+    Draining { node: NodeId, on: bool },
+    /// A container began, with this epoch.
+    Created { dc: DcId, born: Epoch },
+    /// A container ended.
+    Ended { dc: DcId },
+    /// A container may run on a node, or no longer.
+    Allowed { dc: DcId, node: NodeId, on: bool },
+    /// Slots of a container.
+    Slots { dc: DcId, change: SlotChange },
+    /// A service was declared, or declared anew.
+    Declared { dc: DcId, slot: i32 },
+    /// A service is no more.
+    Withdrawn { dc: DcId, slot: i32 },
+    /// Callers of a service go to this node, and no longer anywhere else.
+    Placed { dc: DcId, slot: i32, node: NodeId, epoch: Epoch },
+    /// Callers of a service wait from here on.
+    Held { dc: DcId, slot: i32, epoch: Epoch },
+}
+
+/// What became of slots of a container.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SlotChange {
+    /// They belong to a node now; none in answer to an ask ahead of need that could not be met.
+    Leased {
+        /// Whose they are.
+        node: NodeId,
+        /// Of its ask.
+        ask: u64,
+        /// In order.
+        slots: Vec<i32>,
+    },
+    /// A node is to give what it does not need, and to say so also when that is nothing.
+    Recall {
+        /// Who.
+        node: NodeId,
+        /// To be named with what is given.
+        round: u64,
+        /// How many are wanted in all.
+        wanted: u32,
+    },
+    /// A node's urgent ask is refused: every slot was in use at some moment since.
+    Full {
+        /// Who asked.
+        node: NodeId,
+        /// Of its ask.
+        ask: u64,
+    },
+}

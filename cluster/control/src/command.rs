@@ -1,0 +1,195 @@
+//! What is put into the log, and what its sender is answered.
+
+use crate::epoch::Epoch;
+use crate::holding::SlotRequest;
+use crate::member::{Key, NodeCard};
+use crate::service::ServiceSpec;
+use dvs_abi::{Code, DcId, NodeId};
+use serde::{Deserialize, Serialize};
+
+/// One entry of the log.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Entry {
+    /// Whose command it is.
+    pub from: NodeId,
+    /// In which incarnation; [`Epoch::default`] for those that begin one.
+    pub incarnation: Epoch,
+    /// Rises by one with each command of an incarnation. A node has one command under way, and repeats it
+    /// until it is answered.
+    pub number: u64,
+    /// When its sender wrote it: ns since 1970. Decides about what ends by time, and nothing else.
+    pub at: u64,
+    /// What is wanted.
+    pub command: Command,
+}
+
+/// A container as its owner describes it.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct ContainerSpec {
+    /// At most `NAME_BYTES`.
+    pub name: String,
+    /// Negative slots.
+    pub tasks: i32,
+    /// Slots from zero up.
+    pub procs: i32,
+    /// Tasks and servers together.
+    pub sysprocs: i32,
+    /// One bit a node where it may run.
+    pub nodes: u32,
+}
+
+/// What is wanted.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub enum Command {
+    /// Whoever shows the secret with this digest may join, so many times, until then.
+    Invite {
+        /// Digest of the secret.
+        token: Key,
+        /// As [`Entry::at`].
+        until: u64,
+        /// How many nodes.
+        uses: u16,
+    },
+    /// A node that showed a secret becomes one of ours.
+    Admit {
+        /// Digest of what it showed.
+        token: Key,
+        /// Who it is.
+        card: NodeCard,
+    },
+    /// The daemon of the sender serves from here on: a new incarnation.
+    Begin {
+        /// Where it listens now.
+        address: String,
+    },
+    /// This incarnation of a node has not been heard of until its lease was over.
+    Lost {
+        /// The node.
+        node: NodeId,
+        /// As long as it is in this incarnation.
+        incarnation: Epoch,
+    },
+    /// A node is forgotten. It must not be up, except the sender itself.
+    Leave {
+        /// The node.
+        node: NodeId,
+    },
+    /// Whether nothing new is placed on a node.
+    Drain {
+        /// The node.
+        node: NodeId,
+        /// Whether.
+        on: bool,
+    },
+    /// A container begins.
+    Create {
+        /// Its number; the lowest free one if none is named.
+        dc: Option<DcId>,
+        /// What it is to be.
+        spec: ContainerSpec,
+    },
+    /// A container ends.
+    End {
+        /// Which.
+        dc: DcId,
+    },
+    /// Whether a container may run on a node.
+    Allow {
+        /// The container.
+        dc: DcId,
+        /// The node.
+        node: NodeId,
+        /// Whether.
+        on: bool,
+    },
+    /// The sender wants slots, or gives some.
+    Slots {
+        /// Of this container.
+        dc: DcId,
+        /// What it wants.
+        request: SlotRequest,
+    },
+    /// A service is declared, or declared anew.
+    Declare {
+        /// In this container.
+        dc: DcId,
+        /// At this slot.
+        slot: i32,
+        /// What it is to be.
+        spec: ServiceSpec,
+    },
+    /// A service is no more.
+    Withdraw {
+        /// In this container.
+        dc: DcId,
+        /// At this slot.
+        slot: i32,
+    },
+    /// The sender has an instance.
+    Offer {
+        /// In this container.
+        dc: DcId,
+        /// At this slot.
+        slot: i32,
+        /// See [`crate::service::Instance::in_step`].
+        in_step: bool,
+    },
+    /// The sender's instance has ended.
+    Retire {
+        /// In this container.
+        dc: DcId,
+        /// At this slot.
+        slot: i32,
+    },
+    /// The instance callers go to is to be on another node.
+    Move {
+        /// In this container.
+        dc: DcId,
+        /// At this slot.
+        slot: i32,
+        /// There.
+        to: NodeId,
+        /// As [`Entry::at`].
+        deadline: u64,
+    },
+    /// A move is not to be: its source serves on.
+    Undo {
+        /// In this container.
+        dc: DcId,
+        /// At this slot.
+        slot: i32,
+        /// Its begin.
+        number: Epoch,
+    },
+}
+
+/// What became of it.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub enum Reply {
+    /// It is done.
+    Done,
+    /// The node that was admitted.
+    Node(NodeId),
+    /// The container that was created.
+    Dc(DcId),
+    /// The incarnation or move that began.
+    Begun(Epoch),
+}
+
+/// Why nothing was done, whose fault it is and the way out.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Refusal {
+    /// As programs get it.
+    pub code: Refused,
+    /// As people read it.
+    pub text: String,
+}
+
+/// The number of an error, as it travels.
+pub type Refused = i32;
+
+impl Refusal {
+    pub(crate) fn new(code: Code, text: impl Into<String>) -> Self {
+        Refusal { code: code as i32, text: text.into() }
+    }
+}

@@ -1,0 +1,122 @@
+//! A service: a well-known endpoint of a container, with one or more instances.
+//!
+//! ```text
+//!              Offer                      its node or it ends, another is in step
+//!  Vacant ───────────────► Placed ────────────────────────────────────────────────┐
+//!    ▲  ▲                   │  ▲  ▲                                                │
+//!    │  └── it ends, and ───┘  │  └────────────────────────────────────────────────┘
+//!    │      nobody is in step  │ Offer on the new node (commit), or Undo, or its deadline (roll back)
+//!    │                         │
+//!    └─── its node ends ──── Moving ◄── Move
+//! ```
+//! Callers wait while it is vacant (if it is to come back) and while it is moving. Every arrow into `Placed`
+//! has an epoch of its own.
+
+use crate::epoch::Epoch;
+use dvs_abi::NodeId;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// How many instances there are, and what they do.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// One at a time.
+    Single,
+    /// One serves, others follow its state.
+    Passive,
+    /// All do what is asked in the same order; a node's callers keep to one of them.
+    Active,
+}
+
+/// What an instance does on the side of a partition that has no quorum.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PartitionRule {
+    /// It stops.
+    Stop,
+    /// It answers what changes nothing.
+    Reads,
+    /// It goes on. For services without state only.
+    Continue,
+}
+
+/// As its owner declared it.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct ServiceSpec {
+    /// At most `NAME_BYTES`.
+    pub name: String,
+    /// Kind.
+    pub kind: Kind,
+    /// One bit a node where instances may be.
+    pub nodes: u32,
+    /// Rule.
+    pub rule: PartitionRule,
+}
+
+impl ServiceSpec {
+    /// Whether an instance may be on a node.
+    pub fn allows(&self, node: NodeId) -> bool {
+        u32::from(node.0) < u32::BITS && self.nodes & 1 << node.0 != 0
+    }
+}
+
+/// Where callers go.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// Nowhere: they wait.
+    Vacant,
+    /// To the instance on this node.
+    At(NodeId),
+    /// They wait: it moves.
+    Moving {
+        /// From here; it serves on if the move is undone.
+        from: NodeId,
+        /// To there.
+        to: NodeId,
+        /// The move: the epoch of its begin.
+        number: Epoch,
+        /// When it is undone if it is not over, ns of the system's clock.
+        deadline: u64,
+    },
+}
+
+/// One instance.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Instance {
+    /// The incarnation of its node in which it was offered.
+    pub incarnation: Epoch,
+    /// It has all that was acknowledged, and can take over.
+    pub in_step: bool,
+}
+
+/// A service.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Service {
+    /// What was declared.
+    pub spec: ServiceSpec,
+    /// Where callers go, since when.
+    pub place: Place,
+    /// The epoch of the place.
+    pub epoch: Epoch,
+    /// By node.
+    pub instances: BTreeMap<NodeId, Instance>,
+}
+
+impl Service {
+    /// One without an instance.
+    pub fn new(spec: ServiceSpec, epoch: Epoch) -> Self {
+        Service { spec, place: Place::Vacant, epoch, instances: BTreeMap::new() }
+    }
+
+    /// The node whose instance callers are sent to.
+    pub fn at(&self) -> Option<NodeId> {
+        match self.place {
+            Place::At(node) => Some(node),
+            Place::Vacant | Place::Moving { .. } => None,
+        }
+    }
+
+    /// Who could take over: the instance in step on the lowest node.
+    pub(crate) fn heir(&self) -> Option<NodeId> {
+        self.instances.iter().find(|(_, i)| i.in_step).map(|(node, _)| *node)
+    }
+}

@@ -1,0 +1,255 @@
+//! Commands about services: where their callers go.
+
+use super::State;
+use crate::change::Change;
+use crate::command::Refusal;
+use crate::container::check_name;
+use crate::epoch::Epoch;
+use crate::member::Member;
+use crate::service::{Instance, Kind, Place, Service, ServiceSpec};
+use dvs_abi::{Code, DcId, NodeId};
+
+/// A service, by container and slot.
+pub type ServiceName = (DcId, i32);
+
+impl State {
+    fn some_service(&mut self, dc: DcId, slot: i32) -> Result<&mut Service, Refusal> {
+        let services = &mut self.some_container(dc)?.services;
+        services.get_mut(&slot).ok_or_else(|| {
+            Refusal::new(
+                Code::BADPROC,
+                format!("no service is declared at slot {slot} of container {}", dc.0),
+            )
+        })
+    }
+
+    pub(super) fn declare(
+        &mut self,
+        dc: DcId,
+        slot: i32,
+        spec: &ServiceSpec,
+        place: Epoch,
+        out: &mut Vec<Change>,
+    ) -> Result<(), Refusal> {
+        check_name("service", &spec.name)?;
+        let c = self.some_container(dc)?;
+        if !(-c.spec.tasks..c.spec.first_user()).contains(&slot) {
+            let text = format!("services have slots {} to {}", -c.spec.tasks, c.spec.first_user() - 1);
+            return Err(Refusal::new(Code::BADRANGE, text));
+        }
+        if spec.nodes == 0 || spec.nodes & !c.spec.nodes != 0 {
+            let text =
+                format!("a service is on nodes of its container, {:#b}, at least on one", c.spec.nodes);
+            return Err(Refusal::new(Code::NODCNODE, text));
+        }
+        if let Some((other, _)) = c.services.iter().find(|(n, s)| **n != slot && s.spec.name == spec.name) {
+            let text = format!("the service at slot {other} is called '{}' already", spec.name);
+            return Err(Refusal::new(Code::RSCBUSY, text));
+        }
+        let service = c.services.entry(slot).or_insert_with(|| Service::new(spec.clone(), place));
+        if service.spec.kind != spec.kind && !service.instances.is_empty() {
+            let text = format!("'{}' has instances; its kind can be changed when they have ended", spec.name);
+            return Err(Refusal::new(Code::BUSY, text));
+        }
+        service.spec = spec.clone();
+        out.push(Change::Declared { dc, slot });
+        let strangers: Vec<_> = service.instances.keys().copied().filter(|n| !spec.allows(*n)).collect();
+        for node in strangers {
+            service.instance_gone(node, place, (dc, slot), out);
+        }
+        Ok(())
+    }
+
+    pub(super) fn withdraw(&mut self, dc: DcId, slot: i32, out: &mut Vec<Change>) -> Result<(), Refusal> {
+        self.some_service(dc, slot)?;
+        self.some_container(dc)?.services.remove(&slot);
+        out.push(Change::Withdrawn { dc, slot });
+        Ok(())
+    }
+
+    pub(super) fn offer(
+        &mut self,
+        from: NodeId,
+        dc: DcId,
+        slot: i32,
+        in_step: bool,
+        place: Epoch,
+        out: &mut Vec<Change>,
+    ) -> Result<(), Refusal> {
+        let member = self.some_member(from)?;
+        let (draining, incarnation) = (member.draining, member.incarnation().unwrap_or_default());
+        let s = self.some_service(dc, slot)?;
+        let name = s.spec.name.clone();
+        if !s.spec.allows(from) {
+            return Err(Refusal::new(Code::NODCNODE, format!("'{name}' may not be on {from}")));
+        }
+        let new = !s.instances.contains_key(&from);
+        if new && draining && !s.moves_to(from) {
+            return Err(Refusal::new(Code::NODEBUSY, format!("{from} is being drained")));
+        }
+        if let (Kind::Single, Place::At(other)) = (s.spec.kind, s.place)
+            && other != from
+        {
+            let text = format!("'{name}' is on {other}; dvs migrate moves it");
+            return Err(Refusal::new(Code::SLOTUSED, text));
+        }
+        s.instances.insert(from, Instance { incarnation, in_step });
+        match s.place {
+            Place::Vacant if in_step => s.put(Place::At(from), place, (dc, slot), out),
+            Place::Moving { from: source, to, .. } if to == from && in_step => {
+                if s.spec.kind == Kind::Single {
+                    s.instances.remove(&source);
+                }
+                s.put(Place::At(to), place, (dc, slot), out);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn retire(
+        &mut self,
+        from: NodeId,
+        dc: DcId,
+        slot: i32,
+        place: Epoch,
+        out: &mut Vec<Change>,
+    ) -> Result<(), Refusal> {
+        let s = self.some_service(dc, slot)?;
+        if !s.instances.contains_key(&from) {
+            let text = format!("'{}' has no instance on {from}", s.spec.name);
+            return Err(Refusal::new(Code::NONODE, text));
+        }
+        s.instance_gone(from, place, (dc, slot), out);
+        Ok(())
+    }
+
+    pub(super) fn begin_move(
+        &mut self,
+        dc: DcId,
+        slot: i32,
+        to: NodeId,
+        deadline: u64,
+        place: Epoch,
+        out: &mut Vec<Change>,
+    ) -> Result<Epoch, Refusal> {
+        let now = self.clock;
+        let target = self.some_member(to)?;
+        if target.incarnation().is_none() {
+            return Err(Refusal::new(Code::NOTCONN, format!("{to} is not up")));
+        }
+        if target.draining {
+            return Err(Refusal::new(Code::NODEBUSY, format!("{to} is being drained")));
+        }
+        let s = self.some_service(dc, slot)?;
+        let name = &s.spec.name;
+        let from = match s.place {
+            Place::At(node) => node,
+            Place::Moving { to, .. } => {
+                return Err(Refusal::new(Code::MIGRATE, format!("'{name}' is moving to {to} already")));
+            }
+            Place::Vacant => {
+                return Err(Refusal::new(Code::NONODE, format!("'{name}' is nowhere; start it instead")));
+            }
+        };
+        if from == to {
+            return Err(Refusal::new(Code::EXIST, format!("'{name}' is on {to} already")));
+        }
+        if !s.spec.allows(to) {
+            return Err(Refusal::new(Code::NODCNODE, format!("'{name}' may not be on {to}")));
+        }
+        if deadline <= now {
+            return Err(Refusal::new(Code::TIMEDOUT, "the deadline of the move is over"));
+        }
+        s.put(Place::Moving { from, to, number: place, deadline }, place, (dc, slot), out);
+        Ok(place)
+    }
+
+    pub(super) fn undo(
+        &mut self,
+        dc: DcId,
+        slot: i32,
+        number: Epoch,
+        place: Epoch,
+        out: &mut Vec<Change>,
+    ) -> Result<(), Refusal> {
+        let s = self.some_service(dc, slot)?;
+        match s.place {
+            Place::Moving { from, number: this, .. } if this == number => {
+                s.put(Place::At(from), place, (dc, slot), out);
+                Ok(())
+            }
+            _ => Err(Refusal::new(Code::STALE, format!("the move {number} is over"))),
+        }
+    }
+
+    /// Moves whose deadline has passed are undone.
+    pub(super) fn undo_late(&mut self, place: Epoch, out: &mut Vec<Change>) {
+        let now = self.clock;
+        for (dc, c) in &mut self.containers {
+            for (slot, s) in &mut c.services {
+                if let Place::Moving { from, deadline, .. } = s.place
+                    && deadline <= now
+                {
+                    s.put(Place::At(from), place, (*dc, *slot), out);
+                }
+            }
+        }
+    }
+
+    pub(super) fn validate_service(&self, s: &Service) -> Result<(), String> {
+        for (node, i) in &s.instances {
+            if self.member(*node).and_then(Member::incarnation) != Some(i.incarnation) {
+                return Err(format!("an instance on {node} of an incarnation that is over"));
+            }
+            if !s.spec.allows(*node) {
+                return Err(format!("an instance on {node}, where none may be"));
+            }
+        }
+        let there = |node| s.instances.contains_key(&node);
+        let fine = match s.place {
+            Place::Vacant => s.heir().is_none(),
+            Place::At(node) => there(node),
+            Place::Moving { from, to, .. } => there(from) && from != to,
+        };
+        let alone =
+            s.spec.kind != Kind::Single || s.instances.len() <= 1 || matches!(s.place, Place::Moving { .. });
+        if fine && alone && s.epoch <= self.last { Ok(()) } else { Err(format!("{s:?}")) }
+    }
+}
+
+impl Service {
+    fn moves_to(&self, node: NodeId) -> bool {
+        matches!(self.place, Place::Moving { to, .. } if to == node)
+    }
+
+    /// Callers go elsewhere, or wait, from this epoch on.
+    fn put(&mut self, place: Place, epoch: Epoch, (dc, slot): ServiceName, out: &mut Vec<Change>) {
+        (self.place, self.epoch) = (place, epoch);
+        out.push(match self.at() {
+            Some(node) => Change::Placed { dc, slot, node, epoch },
+            None => Change::Held { dc, slot, epoch },
+        });
+    }
+
+    /// The instance on a node, if any, is gone.
+    pub(super) fn instance_gone(
+        &mut self,
+        node: NodeId,
+        epoch: Epoch,
+        name: ServiceName,
+        out: &mut Vec<Change>,
+    ) {
+        let had = self.instances.remove(&node).is_some();
+        let next = match self.place {
+            // Whoever was to take it over may have all of it by now: then it offers itself.
+            Place::At(at) | Place::Moving { from: at, .. } if had && at == node => {
+                self.heir().map_or(Place::Vacant, Place::At)
+            }
+            // It has nowhere to go any more.
+            Place::Moving { from, to, .. } if to == node => Place::At(from),
+            _ => return,
+        };
+        self.put(next, epoch, name, out);
+    }
+}
