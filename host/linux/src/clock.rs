@@ -1,9 +1,11 @@
 //! The monotonic clock and the processor: both without entering the kernel, as they are read for every call.
 
 use dvs_abi::Deadline;
+use dvs_ipc::host::SLICE_NS;
 use rustix::io::Errno;
 use rustix::thread::{CpuSet, sched_setaffinity};
 use rustix::time::{ClockId, Timespec, clock_gettime};
+use std::sync::OnceLock;
 
 const NS_PER_S: u64 = 1_000_000_000;
 
@@ -20,6 +22,22 @@ pub fn cpu() -> u32 {
     // up to date (rseq or vdso); rustix would make a system call.
     let cpu = unsafe { libc::sched_getcpu() };
     u32::try_from(cpu).unwrap_or(0)
+}
+
+/// How long the system lets a program compute before another one has its turn, ns; [`SLICE_NS`] where it does
+/// not say (before Linux 6.12).
+pub fn slice() -> u64 {
+    static SLICE: OnceLock<u64> = OnceLock::new();
+    *SLICE.get_or_init(|| {
+        let mut attributes = [0_u64; 7];
+        let bytes = size_of_val(&attributes);
+        // SAFETY: the kernel writes at most `bytes` bytes to `attributes`, which has them and may hold any; the
+        // other arguments are numbers (this thread, no flags).
+        let done = unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attributes, bytes, 0) };
+        // size and policy, flags, nice and priority, runtime (of others: the slice), …
+        let told = if done == 0 { attributes[3] } else { 0 };
+        if told == 0 { SLICE_NS } else { told.clamp(SLICE_NS / 2, 4 * SLICE_NS) }
+    })
 }
 
 /// Binds the calling thread to one processor, for measurements.
@@ -50,7 +68,7 @@ pub(crate) fn relative(deadline: Deadline) -> Option<Timespec> {
 
 #[cfg(test)]
 mod tests {
-    use super::{CpuSet, absolute, cpu, now, relative};
+    use super::{CpuSet, absolute, cpu, now, relative, slice};
     use dvs_abi::Deadline;
 
     #[test]
@@ -58,6 +76,7 @@ mod tests {
         let a = now();
         assert!(now() >= a && a > 0);
         assert!((cpu() as usize) < CpuSet::MAX_CPU);
+        assert!((100_000..10_000_000).contains(&slice()), "{}", slice());
     }
 
     #[test]

@@ -58,6 +58,10 @@ impl Host for LinuxHost {
         clock::cpu()
     }
 
+    fn slice(&self) -> u64 {
+        clock::slice()
+    }
+
     fn futex_wait(&self, word: &AtomicU64, expect: u32, deadline: Deadline, shared: bool) -> Wake {
         futex::wait(word, expect, deadline, shared)
     }

@@ -8,6 +8,7 @@
 //! that takes longer anyway is not paid for.
 
 use dvs_ipc::bell::Manners;
+use dvs_ipc::host::SLICE_NS;
 
 /// How long to poll for messages before blocking; a little more than a round trip to a neighbour that is
 /// awake.
@@ -105,7 +106,7 @@ impl Polling {
 
     /// A yield lasted from `before` to `after`.
     pub(crate) fn gave(&mut self, before: u64, after: u64) {
-        if self.manners.gave(before, after) {
+        if self.manners.gave(before, after, SLICE_NS) {
             self.until = (self.until + (after - before)).min(self.last);
         }
     }

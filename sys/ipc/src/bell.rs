@@ -234,7 +234,7 @@ impl Bell {
             }
             host.give_way();
             let after = host.now();
-            self.manners.gave(before, after);
+            self.manners.gave(before, after, host.slice());
             if self.is_rung() {
                 return true;
             }
@@ -265,7 +265,7 @@ impl Bell {
                 // is not our spin.
                 host.give_way();
                 let after = host.now();
-                if self.manners.gave(now, after) && until.ns() < last {
+                if self.manners.gave(now, after, host.slice()) && until.ns() < last {
                     until = deadline.min(Deadline::from_ns(until.ns().saturating_add(after - now)));
                 }
                 now = after;

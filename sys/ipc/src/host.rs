@@ -43,6 +43,9 @@ pub enum Space {
     Pid(u32),
 }
 
+/// The slice of a system that does not say how long its slices are.
+pub const SLICE_NS: u64 = 1_400_000;
+
 /// The operating system.
 pub trait Host: Send + Sync {
     /// The monotonic clock in nanoseconds, the same for every process of the node.
@@ -54,6 +57,11 @@ pub trait Host: Send + Sync {
     /// Lets another thread that could run on this processor do so.
     fn give_way(&self) {
         std::thread::yield_now();
+    }
+
+    /// How long the system lets a program compute before another one of the same processor has its turn, ns.
+    fn slice(&self) -> u64 {
+        SLICE_NS
     }
 
     /// Sleeps while the low 32 bits of `word` are `expect`, until woken or the deadline.

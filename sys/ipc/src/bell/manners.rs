@@ -3,13 +3,13 @@
 //! If the peer shares our core, the cheapest way to let it run is to yield: neither side sleeps, so neither
 //! has to be woken, and a round trip costs two system calls instead of four. But a yield beside a program
 //! that only computes hands that program a whole time slice, milliseconds, where the kernel lets a woken
-//! sleeper run ahead of it. So the time each yield took is watched. One that cost a slice is followed by a
+//! sleeper run ahead of it. So the time each yield took is watched. (Peers that serve in turn take some
+//! microseconds each, so with sixty of them a yield may well take half a millisecond; a program that only
+//! computes takes the slice the system gives.) One that cost a slice is followed by a
 //! pause in which we sleep at once, [`PAUSE`] times as long as the slice; and twice that if yields were not
 //! fine for as long as the last pause was, and so on: a neighbour that computes now and then stops the yields
 //! for a moment, one that always does costs a sixtieth of the time.
 
-/// A yield that took longer lost a slice. (Peers that serve in turn take some microseconds each.)
-const SLICE_NS: u64 = 500_000;
 /// How many times as long as the lost slice no yield is tried: at first, and at most.
 const PAUSE: u64 = 4;
 const PAUSE_MAX: u64 = 64;
@@ -37,10 +37,10 @@ impl Manners {
         self.crowded
     }
 
-    /// How long a yield took; says whether somebody else ran.
-    pub fn gave(&mut self, before: u64, after: u64) -> bool {
+    /// How long a yield took, and a slice is; says whether somebody else ran.
+    pub fn gave(&mut self, before: u64, after: u64, slice: u64) -> bool {
         let lost = after.saturating_sub(before);
-        if lost > SLICE_NS {
+        if lost > slice {
             let fine = before.saturating_sub(self.again) > self.pause;
             self.factor = if fine { PAUSE } else { (self.factor * 2).clamp(PAUSE, PAUSE_MAX) };
             self.pause = lost.saturating_mul(self.factor);
@@ -53,9 +53,11 @@ impl Manners {
 
 #[cfg(test)]
 mod tests {
-    use super::{Manners, SLICE_NS};
+    use super::Manners;
 
-    const SLICE: u64 = 3_000_000;
+    const SLICE: u64 = 1_400_000;
+    /// A program that computes is stopped by a tick of the clock.
+    const TAKEN: u64 = 3_000_000;
 
     /// Yields for ten seconds beside a neighbour that wants a slice every `period`; the time lost, and
     /// without yields.
@@ -66,9 +68,9 @@ mod tests {
             if !m.may(now) {
                 paused += 2_000;
             } else if now >= wants {
-                assert!(m.gave(now, now + SLICE));
-                now += SLICE;
-                lost += SLICE;
+                assert!(m.gave(now, now + TAKEN, SLICE));
+                now += TAKEN;
+                lost += TAKEN;
                 wants = now + period;
             }
         }
@@ -86,7 +88,7 @@ mod tests {
     #[test]
     fn many_peers_in_turn_are_no_busy_neighbour() {
         let mut m = Manners::default();
-        assert!(m.gave(0, SLICE_NS) && m.may(SLICE_NS) && m.crowded());
-        assert!(!m.gave(SLICE_NS, SLICE_NS + 300) && !m.crowded());
+        assert!(m.gave(0, SLICE, SLICE) && m.may(SLICE) && m.crowded());
+        assert!(!m.gave(SLICE, SLICE + 300, SLICE) && !m.crowded());
     }
 }
