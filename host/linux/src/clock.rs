@@ -31,8 +31,8 @@ pub fn slice() -> u64 {
     *SLICE.get_or_init(|| {
         let mut attributes = [0_u64; 7];
         let bytes = size_of_val(&attributes);
-        // SAFETY: the kernel writes at most `bytes` bytes to `attributes`, which has them and may hold any; the
-        // other arguments are numbers (this thread, no flags).
+        // SAFETY: the kernel writes at most `bytes` bytes to `attributes`, which has them and may hold any;
+        // the other arguments are numbers (this thread, no flags).
         let done = unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attributes, bytes, 0) };
         // size and policy, flags, nice and priority, runtime (of others: the slice), …
         let told = if done == 0 { attributes[3] } else { 0 };
