@@ -87,19 +87,27 @@ impl State {
         if new && draining && !s.moves_to(from) {
             return Err(Refusal::new(Code::NODEBUSY, format!("{from} is being drained")));
         }
-        if let (Kind::Single, Place::At(other)) = (s.spec.kind, s.place)
-            && other != from
-        {
-            let text = format!("'{name}' is on {other}; dvs migrate moves it");
-            return Err(Refusal::new(Code::SLOTUSED, text));
+        match s.place {
+            _ if s.spec.kind != Kind::Single => {}
+            Place::Vacant if !in_step => {
+                let text =
+                    format!("the one instance of '{name}' has nobody to follow; it offers itself to serve");
+                return Err(Refusal::new(Code::PROCSTS, text));
+            }
+            Place::At(other) if other != from => {
+                let text = format!("'{name}' is on {other}; dvs migrate moves it");
+                return Err(Refusal::new(Code::SLOTUSED, text));
+            }
+            Place::Moving { from: other, to, .. } if from != other && from != to => {
+                let text = format!("'{name}' moves from {other} to {to}");
+                return Err(Refusal::new(Code::SLOTUSED, text));
+            }
+            _ => {}
         }
         s.instances.insert(from, Instance { incarnation, in_step });
         match s.place {
             Place::Vacant if in_step => s.put(Place::At(from), place, (dc, slot), out),
-            Place::Moving { from: source, to, .. } if to == from && in_step => {
-                if s.spec.kind == Kind::Single {
-                    s.instances.remove(&source);
-                }
+            Place::Moving { to, .. } if to == from && in_step => {
                 s.put(Place::At(to), place, (dc, slot), out);
             }
             _ => {}
@@ -161,8 +169,9 @@ impl State {
         if deadline <= now {
             return Err(Refusal::new(Code::TIMEDOUT, "the deadline of the move is over"));
         }
-        s.put(Place::Moving { from, to, number: place, deadline }, place, (dc, slot), out);
-        Ok(place)
+        let number = place.max(Epoch(s.epoch.0 + 1));
+        s.put(Place::Moving { from, to, number, deadline }, place, (dc, slot), out);
+        Ok(number)
     }
 
     pub(super) fn undo(
@@ -214,7 +223,7 @@ impl State {
         };
         let alone =
             s.spec.kind != Kind::Single || s.instances.len() <= 1 || matches!(s.place, Place::Moving { .. });
-        if fine && alone && s.epoch <= self.last { Ok(()) } else { Err(format!("{s:?}")) }
+        if fine && alone { Ok(()) } else { Err(format!("{s:?}")) }
     }
 }
 
@@ -223,9 +232,15 @@ impl Service {
         matches!(self.place, Place::Moving { to, .. } if to == node)
     }
 
-    /// Callers go elsewhere, or wait, from this epoch on.
-    fn put(&mut self, place: Place, epoch: Epoch, (dc, slot): ServiceName, out: &mut Vec<Change>) {
+    /// Callers go elsewhere, or wait, from `now` on. (One entry may do both, one after the other: then the
+    /// epoch is ahead of the log.)
+    fn put(&mut self, place: Place, now: Epoch, (dc, slot): ServiceName, out: &mut Vec<Change>) {
+        let epoch = now.max(Epoch(self.epoch.0 + 1));
         (self.place, self.epoch) = (place, epoch);
+        if let (Kind::Single, Place::At(node)) = (self.spec.kind, place) {
+            // What another node has prepared, or left behind, is over.
+            self.instances.retain(|n, _| *n == node);
+        }
         out.push(match self.at() {
             Some(node) => Change::Placed { dc, slot, node, epoch },
             None => Change::Held { dc, slot, epoch },

@@ -1,0 +1,344 @@
+//! The replicated state under entries of every kind: by hand, and at random with all of its parts compared
+//! after each.
+
+use dvs_abi::{Code, DcId, NodeId};
+use dvs_control::change::{Change, SlotChange};
+use dvs_control::command::{Command, ContainerSpec, Entry, Reply};
+use dvs_control::epoch::Epoch;
+use dvs_control::holding::SlotRequest;
+use dvs_control::member::{NodeCard, Standing};
+use dvs_control::pool::Ask;
+use dvs_control::service::{Kind, PartitionRule, Place, ServiceSpec};
+use dvs_control::state::{Answer, State};
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+
+const DC: DcId = DcId(0);
+const SLOT: i32 = 5;
+const TOKEN: [u8; 32] = [7; 32];
+const HOUR: u64 = 3_600_000_000_000;
+
+fn card(n: u16) -> NodeCard {
+    NodeCard { name: format!("node{n}"), address: format!("10.0.0.{n}:7000"), key: [n as u8; 32] }
+}
+
+fn container(nodes: u32) -> ContainerSpec {
+    ContainerSpec { name: "shop".into(), tasks: 35, procs: 100, sysprocs: 64, nodes }
+}
+
+fn service(kind: Kind) -> ServiceSpec {
+    ServiceSpec { name: "store".into(), kind, nodes: 0b111, rule: PartitionRule::Stop }
+}
+
+/// The state, its log, and what its nodes know of themselves.
+struct System {
+    state: State,
+    place: u64,
+    at: u64,
+    numbers: BTreeMap<NodeId, u64>,
+    /// Every change there was.
+    changes: Vec<Change>,
+}
+
+impl System {
+    /// Nodes 0 to 2 that serve, and a container on all of them.
+    fn new() -> Self {
+        let state = State::found(card(0));
+        let mut s = System { state, place: 0, at: 1, numbers: BTreeMap::new(), changes: Vec::new() };
+        s.begin(0);
+        s.say(0, Command::Invite { token: TOKEN, until: HOUR, uses: 2 }).unwrap();
+        for n in [1, 2] {
+            let admitted = s.say(0, Command::Admit { token: TOKEN, card: card(n) });
+            assert_eq!(admitted, Ok(Reply::Node(NodeId(n))));
+            s.begin(n);
+        }
+        assert_eq!(s.say(0, Command::Create { dc: None, spec: container(0b111) }), Ok(Reply::Dc(DC)));
+        s
+    }
+
+    fn begin(&mut self, n: u16) -> Epoch {
+        let begun = self.put(n, Epoch::default(), 0, Command::Begin { address: card(n).address });
+        self.numbers.insert(NodeId(n), 0);
+        let Ok(Reply::Begun(epoch)) = begun else { panic!("{begun:?}") };
+        epoch
+    }
+
+    fn incarnation(&self, n: u16) -> Epoch {
+        self.state.member(NodeId(n)).and_then(|m| m.incarnation()).unwrap_or_default()
+    }
+
+    /// The next command of a node.
+    fn say(&mut self, n: u16, command: Command) -> Answer {
+        let number = self.numbers.entry(NodeId(n)).or_default();
+        *number += 1;
+        let number = *number;
+        self.put(n, self.incarnation(n), number, command)
+    }
+
+    fn put(&mut self, n: u16, incarnation: Epoch, number: u64, command: Command) -> Answer {
+        self.place += 1;
+        let entry = Entry { from: NodeId(n), incarnation, number, at: self.at, command };
+        let mut out = Vec::new();
+        let answer = self.state.apply(Epoch(self.place), &entry, &mut out);
+        self.state.validate().unwrap_or_else(|e| panic!("after {entry:?}: {e}"));
+        self.changes.extend(out);
+        answer
+    }
+
+    fn code(&mut self, n: u16, command: Command) -> i32 {
+        self.say(n, command).unwrap_err().code
+    }
+
+    fn place_of(&self) -> Place {
+        self.state.container(DC).unwrap().services[&SLOT].place
+    }
+
+    fn offer(&mut self, n: u16, in_step: bool) -> Answer {
+        self.say(n, Command::Offer { dc: DC, slot: SLOT, in_step })
+    }
+
+    fn declare(&mut self, kind: Kind) {
+        self.say(0, Command::Declare { dc: DC, slot: SLOT, spec: service(kind) }).unwrap();
+    }
+}
+
+#[test]
+fn a_token_lets_in_as_many_as_it_says_until_it_is_over() {
+    let mut s = System::new();
+    let admit = |n| Command::Admit { token: TOKEN, card: card(n) };
+    assert_eq!(s.code(0, admit(3)), Code::PRIVILEGES as i32, "used up");
+    s.say(0, Command::Invite { token: [8; 32], until: 10, uses: 5 }).unwrap();
+    s.at = 10;
+    let late = Command::Admit { token: [8; 32], card: card(3) };
+    assert_eq!(s.code(0, late), Code::PRIVILEGES as i32, "over");
+    s.say(0, Command::Invite { token: TOKEN, until: HOUR, uses: 2 }).unwrap();
+    assert_eq!(s.say(0, admit(3)), Ok(Reply::Node(NodeId(3))));
+    assert_eq!(s.say(0, admit(3)), Ok(Reply::Node(NodeId(3))), "its first answer was lost");
+    assert_eq!(s.code(0, admit(1)), Code::EXIST as i32, "a node that serves joins no second time");
+    let namesake = NodeCard { name: "node2".into(), ..card(9) };
+    assert_eq!(s.code(0, Command::Admit { token: TOKEN, card: namesake }), Code::RSCBUSY as i32);
+    assert_eq!(s.say(0, admit(4)), Ok(Reply::Node(NodeId(4))));
+}
+
+#[test]
+fn an_incarnation_that_is_over_does_nothing_and_a_command_twice_is_done_once() {
+    let mut s = System::new();
+    let old = s.incarnation(1);
+    s.say(0, Command::Lost { node: NodeId(1), incarnation: old }).unwrap();
+    let drain = Command::Drain { node: NodeId(2), on: true };
+    assert_eq!(s.put(1, old, 9, drain.clone()).unwrap_err().code, Code::STALE as i32);
+    assert_eq!(s.state.member(NodeId(1)).unwrap().standing, Standing::Down(old));
+    assert_eq!(s.code(0, Command::Lost { node: NodeId(1), incarnation: old }), Code::STALE as i32);
+    let new = s.begin(1);
+    assert!(new > old);
+    assert_eq!(s.put(1, old, 9, drain.clone()).unwrap_err().code, Code::STALE as i32);
+    let create = Command::Create { dc: None, spec: ContainerSpec { name: "other".into(), ..container(1) } };
+    let first = s.put(1, new, 1, create.clone());
+    assert_eq!(first, Ok(Reply::Dc(DcId(1))));
+    let changes = s.changes.len();
+    assert_eq!(s.put(1, new, 1, create), first, "the same answer");
+    assert_eq!((s.changes.len(), s.state.containers().count()), (changes, 2), "and nothing done");
+    s.put(1, new, 2, drain.clone()).unwrap();
+    assert_eq!(s.put(1, new, 1, drain).unwrap_err().code, Code::STALE as i32, "too late to be answered");
+}
+
+#[test]
+fn slots_of_a_lost_node_go_to_others() {
+    let mut s = System::new();
+    let ask =
+        |number| Command::Slots { dc: DC, request: SlotRequest::Ask(Ask { number, slots: 8, urgent: true }) };
+    s.say(1, ask(1)).unwrap();
+    let had: Vec<i32> = s.state.container(DC).unwrap().pool.owned(NodeId(1)).collect();
+    assert_eq!(had.len(), 8);
+    s.begin(1);
+    assert_eq!(s.state.container(DC).unwrap().pool.owned(NodeId(1)).count(), 0, "it began anew");
+    s.say(0, Command::Allow { dc: DC, node: NodeId(2), on: false }).unwrap();
+    assert_eq!(s.code(2, ask(1)), Code::NODCNODE as i32);
+    let leased = |c: &&Change| matches!(c, Change::Slots { change: SlotChange::Leased { .. }, .. });
+    assert_eq!(s.changes.iter().filter(leased).count(), 1);
+}
+
+#[test]
+fn a_single_service_has_one_instance_and_moves_with_its_callers_waiting() {
+    let mut s = System::new();
+    s.declare(Kind::Single);
+    assert_eq!(s.place_of(), Place::Vacant);
+    s.offer(1, true).unwrap();
+    assert_eq!(s.offer(2, true).unwrap_err().code, Code::SLOTUSED as i32);
+    let to = NodeId(2);
+    let begun = s.say(0, Command::Move { dc: DC, slot: SLOT, to, deadline: 100 });
+    let Ok(Reply::Begun(number)) = begun else { panic!("{begun:?}") };
+    assert_eq!(s.place_of(), Place::Moving { from: NodeId(1), to, number, deadline: 100 });
+    assert_eq!(s.code(0, Command::Move { dc: DC, slot: SLOT, to, deadline: 100 }), Code::MIGRATE as i32);
+    s.offer(2, true).unwrap();
+    assert_eq!(s.place_of(), Place::At(to));
+    let instances: Vec<_> =
+        s.state.container(DC).unwrap().services[&SLOT].instances.keys().copied().collect();
+    assert_eq!(instances, [to], "the old one is over");
+    assert_eq!(s.code(0, Command::Undo { dc: DC, slot: SLOT, number }), Code::STALE as i32);
+    let epochs: Vec<_> = s.changes.iter().filter_map(epoch_of).collect();
+    assert!(epochs.len() == 3 && epochs.is_sorted_by(|a, b| a < b), "{epochs:?}");
+}
+
+fn epoch_of(c: &Change) -> Option<Epoch> {
+    match c {
+        Change::Placed { epoch, .. } | Change::Held { epoch, .. } => Some(*epoch),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_move_that_is_late_or_whose_target_is_lost_is_undone() {
+    let mut s = System::new();
+    s.declare(Kind::Single);
+    s.offer(1, true).unwrap();
+    let go = |deadline| Command::Move { dc: DC, slot: SLOT, to: NodeId(2), deadline };
+    s.say(0, go(100)).unwrap();
+    s.at = 100;
+    s.say(0, Command::Drain { node: NodeId(0), on: false }).unwrap();
+    assert_eq!(s.place_of(), Place::At(NodeId(1)), "late");
+    assert_eq!(s.offer(2, true).unwrap_err().code, Code::SLOTUSED as i32, "too late to take over");
+    s.say(0, go(200)).unwrap();
+    let target = s.incarnation(2);
+    s.say(0, Command::Lost { node: NodeId(2), incarnation: target }).unwrap();
+    assert_eq!(s.place_of(), Place::At(NodeId(1)), "its target is lost");
+    assert_eq!(s.code(0, go(200)), Code::NOTCONN as i32);
+    assert_eq!(s.code(0, go(50)), Code::NOTCONN as i32);
+}
+
+#[test]
+fn who_is_in_step_takes_over_and_nobody_else() {
+    let mut s = System::new();
+    s.declare(Kind::Passive);
+    s.offer(0, true).unwrap();
+    s.offer(1, false).unwrap();
+    s.offer(2, true).unwrap();
+    let first = s.incarnation(0);
+    s.say(2, Command::Lost { node: NodeId(0), incarnation: first }).unwrap();
+    assert_eq!(s.place_of(), Place::At(NodeId(2)));
+    s.say(2, Command::Retire { dc: DC, slot: SLOT }).unwrap();
+    assert_eq!(s.place_of(), Place::Vacant, "node 1 does not have it all");
+    s.offer(1, true).unwrap();
+    assert_eq!(s.place_of(), Place::At(NodeId(1)));
+}
+
+/// Any command, by any node, often one that makes sense.
+fn command() -> impl Strategy<Value = (u16, Act)> {
+    let node = || (0..4_u16).prop_map(NodeId);
+    let kind = prop_oneof![Just(Kind::Single), Just(Kind::Passive), Just(Kind::Active)];
+    let act = prop_oneof![
+        2 => Just(Act::Begin),
+        2 => node().prop_map(Act::Lost),
+        1 => node().prop_map(|node| Act::Say(Command::Leave { node })),
+        1 => (0..6_u16).prop_map(|n| Act::Say(Command::Admit { token: TOKEN, card: card(n) })),
+        1 => Just(Act::Say(Command::Invite { token: TOKEN, until: HOUR, uses: 3 })),
+        1 => (node(), any::<bool>()).prop_map(|(node, on)| Act::Say(Command::Drain { node, on })),
+        1 => (node(), any::<bool>()).prop_map(|(node, on)| Act::Say(Command::Allow { dc: DC, node, on })),
+        1 => Just(Act::Say(Command::Create { dc: None, spec: container(0b11) })),
+        1 => kind.prop_map(|kind| Act::Say(Command::Declare { dc: DC, slot: SLOT, spec: service(kind) })),
+        1 => Just(Act::Say(Command::Withdraw { dc: DC, slot: SLOT })),
+        8 => any::<bool>().prop_map(|in_step| Act::Say(Command::Offer { dc: DC, slot: SLOT, in_step })),
+        3 => Just(Act::Say(Command::Retire { dc: DC, slot: SLOT })),
+        5 => node().prop_map(Act::Move),
+        1 => Just(Act::Later),
+        8 => (1..300_u32, any::<bool>()).prop_map(|(slots, urgent)| Act::Ask(slots, urgent)),
+        4 => (0..4_usize, 0..3_u64).prop_map(|(n, round)| Act::Give(n, round)),
+        1 => Just(Act::Again),
+    ];
+    (0..4_u16, act)
+}
+
+#[derive(Clone, Debug)]
+enum Act {
+    Say(Command),
+    Begin,
+    Lost(NodeId),
+    Move(NodeId),
+    Ask(u32, bool),
+    Give(usize, u64),
+    Later,
+    /// The last command once more.
+    Again,
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_is_put_into_the_log_its_parts_agree_and_epochs_rise(
+        acts in proptest::collection::vec(command(), 1..120)
+    ) {
+        let mut s = System::new();
+        s.declare(Kind::Passive);
+        let mut entries = Vec::new();
+        for (n, act) in acts {
+            let from = NodeId(n);
+            let command = match act {
+                Act::Say(command) => command,
+                Act::Begin => {
+                    if s.state.member(from).is_some() {
+                        s.begin(n);
+                    }
+                    continue;
+                }
+                Act::Lost(node) => Command::Lost { node, incarnation: s.incarnation(node.0) },
+                Act::Move(to) => Command::Move { dc: DC, slot: SLOT, to, deadline: s.at + 5 },
+                Act::Ask(slots, urgent) => {
+                    let number = s.place;
+                    Command::Slots { dc: DC, request: SlotRequest::Ask(Ask { number, slots, urgent }) }
+                }
+                Act::Give(n, round) => {
+                    let slots = match s.state.container(DC) {
+                        Some(c) => c.pool.owned(from).take(n).collect(),
+                        None => vec![40],
+                    };
+                    Command::Slots { dc: DC, request: SlotRequest::Give { round, slots } }
+                }
+                Act::Later => {
+                    s.at += 3;
+                    continue;
+                }
+                Act::Again => {
+                    let Some((n, incarnation, number, command)) = entries.last().cloned() else { continue };
+                    let before = s.state.clone();
+                    let _ = s.put(n, incarnation, number, command);
+                    if s.incarnation(n) == incarnation {
+                        prop_assert_eq!(s.state.container(DC), before.container(DC));
+                    }
+                    continue;
+                }
+            };
+            entries.push((n, s.incarnation(n), s.numbers.get(&from).map_or(1, |x| x + 1), command.clone()));
+            let _ = s.say(n, command);
+        }
+        let mut last = BTreeMap::new();
+        for c in &s.changes {
+            if let Change::Placed { dc, slot, epoch, .. } | Change::Held { dc, slot, epoch } = c {
+                let before = last.insert((*dc, *slot), *epoch);
+                prop_assert!(before.is_none_or(|b| b < *epoch), "{:?} then {}", before, epoch);
+            }
+        }
+        let places: BTreeSet<_> = s.changes.iter().filter_map(|c| match c {
+            Change::Placed { dc, slot, node, epoch } => Some(((*dc, *slot, *epoch), *node)),
+            _ => None,
+        }).collect();
+        let epochs: BTreeSet<_> = places.iter().map(|(e, _)| *e).collect();
+        prop_assert_eq!(places.len(), epochs.len(), "one epoch in two places");
+    }
+
+    #[test]
+    fn the_same_log_gives_the_same_state_also_from_a_snapshot_in_the_middle(
+        acts in proptest::collection::vec(command(), 1..60), cut in 0..60_usize
+    ) {
+        let (mut a, mut b) = (System::new(), System::new());
+        for (i, (n, act)) in acts.into_iter().enumerate() {
+            let Act::Say(command) = act else { continue };
+            if i == cut {
+                b.state = postcard::from_bytes(&postcard::to_stdvec(&b.state).unwrap()).unwrap();
+            }
+            let (x, y) = (a.say(n, command.clone()), b.say(n, command));
+            prop_assert_eq!(x, y);
+        }
+        prop_assert_eq!((a.state, a.changes), (b.state, b.changes));
+    }
+}
