@@ -3,12 +3,14 @@
 //! Threads: one listener, one clock, and four a peer (a reader and a sender for messages and for bulk). A
 //! sender thread only works when a socket is full; otherwise whoever sends writes.
 
+use crate::conn::lock;
 use crate::listen::Listener;
 use crate::node::Node;
 use crate::outbox::SendError;
 use crate::peer::Peer;
 use crate::reader;
 use crate::session::{DownReason, State, Timing};
+use crate::table::Table;
 use crate::tls::{Fingerprint, NodeKey, Security, TlsError};
 use dvs_abi::NodeId;
 use dvs_abi::limits::NODES_MAX;
@@ -16,8 +18,8 @@ use dvs_wire::{DataFrame, Frame, StreamClass, VERSIONS, Versions};
 use rustls::{ClientConfig, ServerConfig};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -176,11 +178,14 @@ pub struct Stats {
 
 /// Connections to all other nodes.
 pub struct Peers {
-    nodes: Vec<Arc<Node>>,
-    by_id: [Option<usize>; NODES_MAX],
+    config: Config,
+    handler: Arc<dyn Handler>,
+    clock: Clock,
+    keys: Arc<Keys>,
+    table: Arc<Table>,
     address: SocketAddr,
     stop: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Peers {
@@ -203,34 +208,37 @@ impl Peers {
         config: Config,
         handler: Arc<dyn Handler>,
     ) -> Result<Peers, StartError> {
-        let by_id = check(&config)?;
         let error = |error| StartError::Listen { address: config.listen, error };
         socket.set_nonblocking(true).map_err(error)?;
         let address = socket.local_addr().map_err(error)?;
-        let keys = Arc::new(keys(&config)?);
-        let clock = Clock(Instant::now());
-        let nodes: Vec<Arc<Node>> =
-            config.nodes.iter().map(|n| new_node(&config, n, &handler, clock)).collect();
-        let mut peers =
-            Peers { nodes, by_id, address, stop: Arc::new(AtomicBool::new(false)), threads: Vec::new() };
-        for node in peers.nodes.clone() {
-            for class in StreamClass::ALL {
-                let (n, k) = (Arc::clone(&node), Arc::clone(&keys));
-                peers
-                    .spawn(format!("dvs-r{}-{}", class as u8, node.id), move || reader::run(&n, class, &k))?;
-                let n = Arc::clone(&node);
-                peers.spawn(format!("dvs-s{}-{}", class as u8, node.id), move || n.sender(class))?;
+        let table = Arc::<Table>::default();
+        let keys = Arc::new(keys(&config, &table)?);
+        let peers = Peers {
+            handler: Arc::clone(&handler),
+            clock: Clock(Instant::now()),
+            keys: Arc::clone(&keys),
+            table: Arc::clone(&table),
+            address,
+            stop: Arc::new(AtomicBool::new(false)),
+            threads: Mutex::new(Vec::new()),
+            config,
+        };
+        for node in peers.config.nodes.clone() {
+            if peers.table.get(node.id).is_some() {
+                return Err(StartError::Nodes(format!("{} is there twice", node.id)));
             }
+            peers.admit(node)?;
         }
-        let (nodes, stop) = (peers.nodes.clone(), Arc::clone(&peers.stop));
-        let listener = Listener { socket, nodes, keys, stop, trouble: handler, said: Default::default() };
+        let stop = Arc::clone(&peers.stop);
+        let nodes = Arc::clone(&table);
+        let listener = Listener { socket, table, keys, stop, trouble: handler, said: Default::default() };
         peers.spawn("dvs-listen".to_owned(), move || listener.run())?;
-        let (nodes, stop) = (peers.nodes.clone(), Arc::clone(&peers.stop));
-        let pause = Duration::from_nanos(config.timing.ping_every / 4)
+        let stop = Arc::clone(&peers.stop);
+        let pause = Duration::from_nanos(peers.config.timing.ping_every / 4)
             .clamp(Duration::from_millis(2), Duration::from_millis(25));
         peers.spawn("dvs-clock".to_owned(), move || {
             while !stop.load(Ordering::Acquire) {
-                nodes.iter().for_each(|n| n.tick());
+                nodes.all().for_each(|n| n.tick());
                 // tidy: the clock of all sessions; what it waits for is time
                 std::thread::sleep(pause);
             }
@@ -238,10 +246,57 @@ impl Peers {
         Ok(peers)
     }
 
-    fn spawn(&mut self, name: String, body: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
+    /// From here on, connections with this node are kept, too; those with others stand. For a node that is
+    /// there already with the same key, only its address changes, from the next connection on.
+    ///
+    /// # Errors
+    /// The entry is wrong, or another node has that id; no thread.
+    pub fn admit(&self, node: NodeAddress) -> Result<(), StartError> {
+        check(&self.config, &node)?;
+        if let Some(there) = self.table.get(node.id) {
+            if there.fingerprint != node.fingerprint {
+                return Err(StartError::Nodes(format!("{} is there twice, with another key", node.id)));
+            }
+            there.moved(node.address);
+            return Ok(());
+        }
+        let new = new_node(&self.config, &node, &self.handler, self.clock);
+        // Before its threads: whoever dials at once is known.
+        if !self.table.put(&new) {
+            return Err(StartError::Nodes(format!("{} is there twice", node.id)));
+        }
+        let started = self.start_node(&new);
+        if started.is_err() {
+            self.forget(node.id);
+        }
+        started
+    }
+
+    fn start_node(&self, node: &Arc<Node>) -> Result<(), StartError> {
+        for class in StreamClass::ALL {
+            let (n, k) = (Arc::clone(node), Arc::clone(&self.keys));
+            self.spawn(format!("dvs-r{}-{}", class as u8, node.id), move || reader::run(&n, class, &k))?;
+            let n = Arc::clone(node);
+            self.spawn(format!("dvs-s{}-{}", class as u8, node.id), move || n.sender(class))?;
+        }
+        Ok(())
+    }
+
+    /// No connection with this node is kept or taken any more. If there was a session, [`Handler::down`] is
+    /// called before this returns. Not to be called by a handler.
+    pub fn forget(&self, node: NodeId) {
+        if let Some(node) = self.table.take(node) {
+            node.forgotten();
+        }
+    }
+
+    fn spawn(&self, name: String, body: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
         let thread =
             Builder::new().name(name).stack_size(STACK_BYTES).spawn(body).map_err(StartError::Thread)?;
-        self.threads.push(thread);
+        let mut threads = lock(&self.threads);
+        // Those of nodes that were forgotten.
+        threads.retain(|t| !t.is_finished());
+        threads.push(thread);
         Ok(())
     }
 
@@ -250,9 +305,8 @@ impl Peers {
         self.address
     }
 
-    fn node(&self, id: NodeId) -> Result<&Arc<Node>, SendError> {
-        let index = self.by_id.get(usize::from(id.0)).copied().flatten();
-        index.and_then(|i| self.nodes.get(i)).ok_or(SendError::Dead)
+    fn node(&self, id: NodeId) -> Result<Arc<Node>, SendError> {
+        self.table.get(id).ok_or(SendError::Dead)
     }
 
     /// The stream a frame belongs on: chunks of copies and their announcements go by bulk, so that they
@@ -374,15 +428,15 @@ impl Peers {
 
     /// Counters of every peer.
     pub fn stats(&self) -> Vec<Stats> {
-        self.nodes.iter().map(|n| stats(n)).collect()
+        self.table.all().map(|n| stats(&n)).collect()
     }
 }
 
 impl Drop for Peers {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
-        self.nodes.iter().for_each(|n| n.shut());
-        for thread in self.threads.drain(..) {
+        self.table.all().for_each(|n| n.shut());
+        for thread in std::mem::take(&mut *lock(&self.threads)) {
             // a handler may hold the last reference: a thread cannot wait for itself
             if thread.thread().id() != std::thread::current().id() {
                 let _ = thread.join();
@@ -392,11 +446,11 @@ impl Drop for Peers {
 }
 
 fn stats(node: &Node) -> Stats {
-    let sent = node.halves.each_ref().map(|h| crate::conn::lock(&h.writer).sent);
-    let link_rate = crate::conn::lock(&node.halves[1].writer).link_rate();
+    let sent = node.halves.each_ref().map(|h| lock(&h.writer).sent);
+    let link_rate = lock(&node.halves[1].writer).link_rate();
     let sum = |f: fn(&crate::writer::Sent) -> u64| sent.iter().map(f).sum();
     let loads = |f: fn(&crate::node::Half) -> u64| node.halves.iter().map(f).sum();
-    let peer = crate::conn::lock(&node.peer);
+    let peer = lock(&node.peer);
     Stats {
         node: node.id,
         state: peer.state(),
@@ -417,28 +471,49 @@ fn new_node(config: &Config, n: &NodeAddress, handler: &Arc<dyn Handler>, clock:
     Arc::new(Node::new(peer, n.id, n.address, n.fingerprint, Arc::clone(handler), clock))
 }
 
-fn keys(config: &Config) -> Result<Keys, TlsError> {
+fn keys(config: &Config, table: &Arc<Table>) -> Result<Keys, TlsError> {
     let Security::Tls(own) = &config.security else { return Ok(Keys { own: None, server: None }) };
-    let pinned: Vec<_> = config.nodes.iter().filter_map(|n| n.fingerprint).collect();
-    Ok(Keys { own: Some(Arc::clone(own)), server: Some(own.server(&pinned)?) })
+    Ok(Keys { own: Some(Arc::clone(own)), server: Some(own.server(Arc::clone(table))?) })
 }
 
-fn check(config: &Config) -> Result<[Option<usize>; NODES_MAX], StartError> {
-    let mut by_id = [None; NODES_MAX];
-    for (i, node) in config.nodes.iter().enumerate() {
-        let id = node.id;
-        let place = by_id
-            .get_mut(usize::from(id.0))
-            .ok_or_else(|| StartError::Nodes(format!("{id} is above the highest id, n{}", NODES_MAX - 1)))?;
-        if id == config.me {
-            return Err(StartError::Nodes(format!("{id} is this node itself")));
-        }
-        if place.replace(i).is_some() {
-            return Err(StartError::Nodes(format!("{id} is there twice")));
-        }
-        if matches!(config.security, Security::Tls(_)) && node.fingerprint.is_none() {
-            return Err(StartError::Nodes(format!("{id} has no fingerprint, which TLS needs")));
-        }
+fn check(config: &Config, node: &NodeAddress) -> Result<(), StartError> {
+    let id = node.id;
+    if usize::from(id.0) >= NODES_MAX {
+        return Err(StartError::Nodes(format!("{id} is above the highest id, n{}", NODES_MAX - 1)));
     }
-    Ok(by_id)
+    if id == config.me {
+        return Err(StartError::Nodes(format!("{id} is this node itself")));
+    }
+    if matches!(config.security, Security::Tls(_)) && node.fingerprint.is_none() {
+        return Err(StartError::Nodes(format!("{id} has no fingerprint, which TLS needs")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::{Clock, Config, Handler, NodeAddress, new_node};
+    use crate::node::Node;
+    use crate::session::DownReason;
+    use crate::tls::{Fingerprint, Security};
+    use dvs_abi::NodeId;
+    use dvs_wire::Frame;
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    struct Deaf;
+
+    impl Handler for Deaf {
+        fn frame(&self, _: NodeId, _: &Frame<'_>) {}
+        fn up(&self, _: NodeId) {}
+        fn down(&self, _: NodeId, _: DownReason) {}
+    }
+
+    /// A node without threads or connections.
+    pub(crate) fn stranger(id: NodeId, fingerprint: Option<Fingerprint>) -> Arc<Node> {
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+        let config = Config::new(NodeId(0), 1, address, Vec::new(), Security::Plain);
+        let handler: Arc<dyn Handler> = Arc::new(Deaf);
+        new_node(&config, &NodeAddress { id, address, fingerprint }, &handler, Clock(Instant::now()))
+    }
 }

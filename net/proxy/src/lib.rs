@@ -28,6 +28,7 @@ pub mod route;
 pub mod session;
 pub mod squeeze;
 pub mod stream;
+mod table;
 pub mod tls;
 mod writer;
 

@@ -10,6 +10,7 @@ use crate::driver::Keys;
 use crate::node::{Accepted, Job, Node};
 use crate::reader::{GREET_WAIT, READ_WAIT, expect_hello, say, session_frame};
 use crate::records::Records;
+use crate::table::Table;
 use dvs_wire::{Greeting, Refusal, RefusalReason, SessionFrame, VERSIONS};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io;
@@ -26,7 +27,7 @@ const STACK_BYTES: usize = 256 << 10;
 
 pub(crate) struct Listener {
     pub socket: TcpListener,
-    pub nodes: Vec<Arc<Node>>,
+    pub table: Arc<Table>,
     pub keys: Arc<Keys>,
     pub stop: Arc<AtomicBool>,
     pub trouble: Arc<dyn crate::driver::Handler>,
@@ -111,12 +112,12 @@ impl Listener {
 
     /// The node that speaks, or why it is not believed.
     fn identify(&self, conn: &Conn, hello: &Greeting) -> io::Result<Result<Arc<Node>, String>> {
-        let Some(node) = self.nodes.iter().find(|n| n.id == hello.node) else {
+        let Some(node) = self.table.get(hello.node) else {
             return Ok(Err(format!("{} is not in this node's list", hello.node)));
         };
-        let Some(got) = conn.peer()? else { return Ok(Ok(Arc::clone(node))) };
+        let Some(got) = conn.peer()? else { return Ok(Ok(node)) };
         if node.fingerprint == Some(got) {
-            Ok(Ok(Arc::clone(node)))
+            Ok(Ok(node))
         } else {
             Ok(Err(format!("the key {got} is not the one of {} in this node's list", hello.node)))
         }

@@ -57,7 +57,7 @@ pub(crate) struct Half {
 
 pub(crate) struct Node {
     pub id: NodeId,
-    pub address: SocketAddr,
+    address: Mutex<SocketAddr>,
     pub fingerprint: Option<Fingerprint>,
     pub peer: Mutex<Peer>,
     pub halves: [Half; 2],
@@ -86,7 +86,7 @@ impl Node {
     ) -> Self {
         Node {
             id,
-            address,
+            address: Mutex::new(address),
             fingerprint,
             peer: Mutex::new(peer),
             halves: Default::default(),
@@ -98,6 +98,16 @@ impl Node {
             waiters: AtomicU64::new(0),
             trouble: Mutex::new(None),
         }
+    }
+
+    /// Where it is dialed.
+    pub(crate) fn address(&self) -> SocketAddr {
+        *lock(&self.address)
+    }
+
+    /// It listens elsewhere.
+    pub(crate) fn moved(&self, address: SocketAddr) {
+        *lock(&self.address) = address;
     }
 
     pub(crate) fn half(&self, class: StreamClass) -> &Half {
@@ -388,6 +398,18 @@ impl Node {
         if matches!(peer.state(), State::Up | State::Broken) {
             peer.give_up(DownReason::Flooded, self.clock.now());
         }
+    }
+
+    /// It is in no list any more: its session ends, and its threads do.
+    pub(crate) fn forgotten(&self) {
+        {
+            let mut peer = lock(&self.peer);
+            if matches!(peer.state(), State::Up | State::Broken) {
+                peer.give_up(DownReason::Forgotten, self.clock.now());
+            }
+        }
+        self.obey();
+        self.shut();
     }
 
     pub(crate) fn state(&self) -> State {

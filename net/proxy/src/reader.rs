@@ -57,7 +57,7 @@ pub(crate) fn run(node: &Node, class: StreamClass, keys: &Keys) {
                 }
             }
             Ok(None) => {}
-            Err(e) => node.say(format!("connecting with {} at {}: {e}", node.id, node.address)),
+            Err(e) => node.say(format!("connecting with {} at {}: {e}", node.id, node.address())),
         }
         node.obey();
     }
@@ -74,7 +74,7 @@ fn dial(node: &Node, class: StreamClass, keys: &Keys) -> io::Result<Made> {
 }
 
 fn greet(node: &Node, class: StreamClass, keys: &Keys) -> io::Result<Made> {
-    let socket = TcpStream::connect_timeout(&node.address, GREET_WAIT)?;
+    let socket = TcpStream::connect_timeout(&node.address(), GREET_WAIT)?;
     let crypt = match keys.client(node)? {
         Some(config) => Some(Crypt::client(config).map_err(broken)?),
         None => None,

@@ -43,6 +43,8 @@ pub enum DownReason {
     Restarted,
     /// The node gave this session up.
     GaveUp,
+    /// It is no longer in the list.
+    Forgotten,
     /// It takes too little of what it is sent.
     Flooded,
     /// It broke the protocol in a way that no new connection heals.

@@ -185,6 +185,59 @@ fn a_peer_that_restarts_is_told_once_and_works_again() {
 }
 
 #[test]
+fn nodes_are_admitted_and_forgotten_while_others_go_on() {
+    for tls in [false, true] {
+        let keys = Keys::new(tls);
+        let c = dvs_abi::NodeId(3);
+        let key_of_c = keys.0.as_ref().map(|_| Arc::new(NodeKey::ephemeral().unwrap()));
+        let (b, at_b) = alone(config(B, A, loopback(), &keys, 2));
+        let (a, at_a) = alone(config(A, B, b.address(), &keys, 1));
+        at_a.wait("the session with b", |l| l.ups == 1);
+        // c knows a; a does not know c yet.
+        let mut of_c = config(c, A, a.address(), &keys, 3);
+        of_c.security = key_of_c.clone().map_or(Security::Plain, Security::Tls);
+        of_c.nodes[0].fingerprint = keys.0.as_ref().map(|(a, _)| a.fingerprint());
+        let (peers_of_c, at_c) = alone(of_c);
+        let entry = NodeAddress {
+            id: c,
+            address: peers_of_c.address(),
+            fingerprint: key_of_c.as_ref().map(|k| k.fingerprint()),
+        };
+        assert_eq!(a.send(c, &Frame::Cancel { call: 1 }), Err(SendError::Dead));
+        a.admit(entry.clone()).unwrap();
+        at_c.wait("the session at c", |l| l.ups == 1);
+        at_a.wait("the session with c", |l| l.ups == 2);
+        send_calls(&a, c, 0..10);
+        at_c.wait("frames at c", |l| l.frames.len() == 10);
+        a.admit(entry.clone()).unwrap();
+        assert!(a.admit(NodeAddress { id: A, ..entry.clone() }).is_err(), "itself");
+        a.forget(c);
+        assert_eq!(at_a.log.lock().unwrap().downs, [DownReason::Forgotten], "said before it returned");
+        assert_eq!(a.send(c, &Frame::Cancel { call: 1 }), Err(SendError::Dead));
+        send_calls(&a, B, 0..10);
+        at_b.wait("frames at b", |l| l.frames.len() == 10 && l.downs.is_empty());
+        a.admit(entry).unwrap();
+        at_c.wait("the next session at c", |l| l.ups == 2 && l.downs.len() == 1);
+        send_calls(&a, c, 10..20);
+        at_c.wait("more frames at c", |l| l.frames.len() == 20);
+    }
+}
+
+#[test]
+fn a_node_that_listens_elsewhere_is_found_there() {
+    let keys = Keys::new(false);
+    let nowhere = listener();
+    let (a, at_a) = alone(config(A, B, nowhere.local_addr().unwrap(), &keys, 1));
+    drop(nowhere);
+    at_a.wait("a connection that is refused", |l| !l.troubles.is_empty());
+    let (b, at_b) = alone(config(B, A, loopback(), &keys, 2));
+    a.admit(NodeAddress { id: B, address: b.address(), fingerprint: None }).unwrap();
+    at_a.wait("the session", |l| l.ups == 1);
+    send_calls(&a, B, 0..10);
+    at_b.wait("frames", |l| l.frames.len() == 10);
+}
+
+#[test]
 fn a_session_given_up_ends_for_both_and_the_next_one_works() {
     let (p, _) = pair(false, false, Timing::default());
     p.at_a.wait("the session", |l| l.ups == 1);
