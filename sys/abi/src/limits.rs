@@ -109,6 +109,8 @@ pub const CONTROL_BYTES_MAX: usize = 64 << 10;
 
 /// Tokens to join that are neither used nor over.
 pub const TOKENS_MAX: usize = 64;
+/// Addresses in a token.
+pub const TOKEN_ADDRESSES_MAX: usize = 4;
 /// Slots a node asks for at a time, at least,
 pub const LEASE_ASK_MIN: u32 = 4;
 /// and at most.
