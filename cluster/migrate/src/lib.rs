@@ -1,0 +1,56 @@
+//! The phases of a move: a service's instance gives its state to one on another node, which takes its place.
+//! Pure: who carries bytes, starts processes and asks the log is elsewhere.
+//!
+//! ```text
+//!   source                               log                               target
+//!     │ prepare ──────────────────────────────────────────────────────────► │ starts, serves nobody
+//!     │ ◄────────────────────────────────────────────────────────── ready ──│
+//!     │ round 1, 2, … (what changed since; callers are served all the while)►│
+//!     │ Move ──────────────► Held: callers wait                              │
+//!     │ the rest, and what was pending ────────────────────────────────────► │ has all
+//!     │                        │ ◄────────────────────────────────── Offer ──│
+//!     │ ends ◄── Placed at the target, or at the source again ──────► serves │ or forgets
+//! ```
+//! Until `Move` is in the log nothing has happened that anybody else could see. From then on the log alone
+//! decides: the source serves again only when it says that the service is at the source, the target only when
+//! it says that it is at the target. So there is one instance that serves, or none, whoever crashes and
+//! whatever is lost. A move has a deadline, which is in the log as well: whoever applies an entry after it
+//! undoes the move.
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`source`] | where it moves from: leads |
+//! | [`target`] | where it moves to |
+//! | [`preflight`] | what would hinder it, asked before |
+#![forbid(unsafe_code)]
+
+pub mod preflight;
+pub mod source;
+pub mod target;
+
+/// What the two sides tell each other about one move; lost when the link is cut.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Note {
+    /// Source: start an instance that serves nobody yet.
+    Prepare,
+    /// Target: there is one.
+    Ready,
+    /// Target: there will be none.
+    Refused(String),
+    /// Source: a part of the state goes with it. `last`: callers wait, and nothing comes after it.
+    State {
+        /// From 1 up, without a gap.
+        round: u32,
+        /// Of this part.
+        bytes: u64,
+        /// All of the state is there with it.
+        last: bool,
+    },
+    /// Target: it has this round.
+    Has {
+        /// Which.
+        round: u32,
+    },
+    /// Source: the move is off.
+    Forget,
+}
