@@ -109,6 +109,10 @@ pub const CONTROL_BYTES_MAX: usize = 64 << 10;
 
 /// Tokens to join that are neither used nor over.
 pub const TOKENS_MAX: usize = 64;
+/// Callers whose last answer a replicated server keeps,
+pub const REPLICA_CALLERS_MAX: usize = 16_384;
+/// and bytes of these answers; beyond, those that called longest ago are forgotten.
+pub const REPLICA_KEPT_BYTES_MAX: usize = 64 << 20;
 /// Addresses in a token.
 pub const TOKEN_ADDRESSES_MAX: usize = 4;
 /// Slots a node asks for at a time, at least,

@@ -1,0 +1,113 @@
+//! Replication by requests: every replica does every request, in the order of the log.
+
+use crate::call::{CallName, Caller, Done};
+use crate::duplicates::{Duplicates, Verdict};
+use crate::passive::StateError;
+use serde::{Deserialize, Serialize};
+
+/// A server of which every replica does the same. No clock, no chance, no files, no order of a hash table:
+/// what differs from node to node must not reach the state or an answer.
+pub trait Server {
+    /// Does a request; gives the answer.
+    fn request(&mut self, caller: &Caller, request: &[u8]) -> Vec<u8>;
+
+    /// The answer to a request that changes nothing; `None` if it might.
+    fn query(&self, request: &[u8]) -> Option<Vec<u8>>;
+
+    /// The whole state.
+    fn snapshot(&self) -> Vec<u8>;
+
+    /// Becomes a state that was taken on any replica, of this or an older version.
+    ///
+    /// # Errors
+    /// These bytes are no such state.
+    fn restore(&mut self, snapshot: &[u8]) -> Result<(), String>;
+}
+
+/// An entry of the log.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+enum Entry {
+    Call(CallName, Vec<u8>),
+    /// The caller has ended.
+    Ended(Caller),
+}
+
+/// The entry that has a call done.
+pub fn call(name: CallName, request: Vec<u8>) -> Vec<u8> {
+    encode(&Entry::Call(name, request))
+}
+
+/// The entry that says that a caller has ended.
+pub fn ended(caller: Caller) -> Vec<u8> {
+    encode(&Entry::Ended(caller))
+}
+
+fn encode(entry: &Entry) -> Vec<u8> {
+    // Plain data into memory cannot fail.
+    postcard::to_stdvec(entry).unwrap_or_default()
+}
+
+/// A replica of an active server, as a state machine over a log.
+#[derive(Clone, Debug)]
+pub struct Active<S> {
+    server: S,
+    duplicates: Duplicates,
+}
+
+impl<S: Server> Active<S> {
+    /// A replica that has done nothing yet.
+    pub fn new(server: S) -> Self {
+        Active { server, duplicates: Duplicates::default() }
+    }
+
+    /// The server, to be looked at.
+    pub fn server(&self) -> &S {
+        &self.server
+    }
+
+    /// Does an entry of the log; gives the encoded [`Done`]. Entries that make no sense change nothing.
+    pub fn apply(&mut self, entry: &[u8]) -> Vec<u8> {
+        let done = match postcard::take_from_bytes(entry) {
+            Ok((Entry::Call(name, request), [])) => self.done(&name, &request),
+            Ok((Entry::Ended(caller), [])) => {
+                self.duplicates.ended(&caller);
+                Done::Answer(Vec::new())
+            }
+            _ => Done::Malformed,
+        };
+        done.encode()
+    }
+
+    fn done(&mut self, name: &CallName, request: &[u8]) -> Done {
+        if let Verdict::Known(done) = self.duplicates.look(name) {
+            return done;
+        }
+        let answer = self.server.request(&name.caller, request);
+        self.duplicates.keep(name, &answer);
+        Done::Answer(answer)
+    }
+
+    /// The answer to a request that changes nothing, from this replica's state; the caller has made sure that
+    /// this is recent enough (a read barrier of the log).
+    pub fn query(&self, request: &[u8]) -> Option<Vec<u8>> {
+        self.server.query(request)
+    }
+
+    /// The whole state, duplicate table included.
+    pub fn snapshot(&self) -> Vec<u8> {
+        // Plain data into memory cannot fail.
+        postcard::to_stdvec(&(self.server.snapshot(), &self.duplicates)).unwrap_or_default()
+    }
+
+    /// Becomes a state that was taken.
+    ///
+    /// # Errors
+    /// These bytes are no such state; then nothing has changed but what the server changed of itself.
+    pub fn restore(&mut self, snapshot: &[u8]) -> Result<(), StateError> {
+        let (server, duplicates): (Vec<u8>, Duplicates) =
+            postcard::from_bytes(snapshot).map_err(|_| StateError::Malformed)?;
+        self.server.restore(&server).map_err(StateError::Server)?;
+        self.duplicates = duplicates;
+        Ok(())
+    }
+}
