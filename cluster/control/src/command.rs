@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub struct Entry {
     /// Whose command it is.
     pub from: NodeId,
-    /// In which incarnation; [`Epoch::default`] for those that begin one.
+    /// In which incarnation; for those that begin one, the last one of the node that they know of.
     pub incarnation: Epoch,
     /// Rises by one with each command of an incarnation. A node has one command under way, and repeats it
     /// until it is answered.
@@ -57,10 +57,14 @@ pub enum Command {
         /// Who it is.
         card: NodeCard,
     },
-    /// The daemon of the sender serves from here on: a new incarnation.
+    /// The daemon of the sender serves from here on: a new incarnation, unless its [`Entry::incarnation`] is not
+    /// the last one any more.
     Begin {
         /// Where it listens now.
         address: String,
+        /// Made up by the daemon, another one each time it wants to begin. It may repeat the command until it is
+        /// answered; it begins once.
+        nonce: u64,
     },
     /// This incarnation of a node has not been heard of until its lease was over.
     Lost {

@@ -57,7 +57,9 @@ impl System {
     }
 
     fn begin(&mut self, n: u16) -> Epoch {
-        let begun = self.put(n, Epoch::default(), 0, Command::Begin { address: card(n).address });
+        let last = self.state.member(NodeId(n)).map(|m| m.last_incarnation()).unwrap_or_default();
+        let (address, nonce) = (card(n).address, self.place);
+        let begun = self.put(n, last, 0, Command::Begin { address, nonce });
         self.numbers.insert(NodeId(n), 0);
         let Ok(Reply::Begun(epoch)) = begun else { panic!("{begun:?}") };
         epoch
@@ -220,6 +222,30 @@ fn who_is_in_step_takes_over_and_nobody_else() {
     assert_eq!(s.place_of(), Place::Vacant, "node 1 does not have it all");
     s.offer(1, true).unwrap();
     assert_eq!(s.place_of(), Place::At(NodeId(1)));
+}
+
+#[test]
+fn a_begin_that_comes_late_or_twice_ends_no_incarnation() {
+    let mut s = System::new();
+    let first = s.incarnation(1);
+    s.say(1, Command::Slots { dc: DC, request: SlotRequest::Ask(Ask { number: 1, slots: 9, urgent: true }) })
+        .unwrap();
+    let owned = |s: &System| s.state.container(DC).unwrap().pool.owned(NodeId(1)).count();
+    let had = owned(&s);
+    assert!(had > 0);
+    let nonce = s.state.member(NodeId(1)).unwrap().begun_by.unwrap();
+    let begin = |nonce| Command::Begin { address: card(1).address, nonce };
+    let before = s.changes.len();
+    assert_eq!(s.put(1, Epoch::default(), 0, begin(nonce)), Ok(Reply::Begun(first)), "its answer was lost");
+    // Sent by a daemon that died before this one began.
+    assert_eq!(s.put(1, Epoch::default(), 0, begin(77)).unwrap_err().code, Code::STALE as i32);
+    assert_eq!((s.incarnation(1), owned(&s), s.changes.len()), (first, had, before));
+    s.say(0, Command::Lost { node: NodeId(1), incarnation: first }).unwrap();
+    let late = s.put(1, Epoch::default(), 0, begin(nonce)).unwrap_err().code;
+    assert_eq!(late, Code::STALE as i32, "it was taken for lost since, and does not rise again by that");
+    assert_eq!(s.incarnation(1), Epoch::default());
+    let Ok(Reply::Begun(second)) = s.put(1, first, 0, begin(78)) else { panic!("it may begin anew") };
+    assert!(second > first);
 }
 
 /// Any command, by any node, often one that makes sense.

@@ -63,7 +63,7 @@ pub fn genesis() -> Vec<Entry> {
         SERVICES.map(|(slot, kind)| Command::Declare { dc: MAIN, slot, spec: service(slot, kind) }),
     );
     let founder = |number, incarnation, command| Entry { from: NodeId(0), incarnation, number, at: 0, command };
-    let mut log = vec![founder(0, Epoch(0), Command::Begin { address: String::new() })];
+    let mut log = vec![founder(0, Epoch(0), Command::Begin { address: String::new(), nonce: 0 })];
     let rest = commands.into_iter().zip(1..).map(|(c, number)| founder(number, Epoch(1), c));
     log.extend(rest);
     log

@@ -10,7 +10,8 @@
 //!   c            ├──┤
 //!   d  ├─ ─ ─ ─ ─ ─ ─ ─     unknown: at any time since, or never
 //! ```
-//! Keys are checked apart.
+//! Keys are checked apart. A call that changes nothing and may be next is next, without trying others; an unknown
+//! one is done only if the one after it needs it.
 
 use crate::history::{Call, End, History};
 use crate::model::Model;
@@ -70,6 +71,16 @@ fn shown<M: Model>(calls: &[&Call<M, M::Reply>]) -> String {
 /// Calls done, one bit each.
 type Done = Vec<u64>;
 
+/// One call was done, these may be next.
+struct Level<S> {
+    next: Vec<usize>,
+    /// The state here, and which call led on.
+    before: S,
+    led: Option<usize>,
+    /// If the call that led here was unknown: the state before it.
+    without: Option<S>,
+}
+
 struct Search<'a, M: Model> {
     calls: &'a [&'a Call<M, M::Reply>],
     done: Done,
@@ -115,20 +126,18 @@ impl<'a, M: Model> Search<'a, M> {
 
     /// Whether an order was found; nothing if there were too many steps.
     fn run(&mut self) -> Option<bool> {
-        // Each level: what may still be tried there, the state before, the call that led on.
-        let mut levels: Vec<(Vec<usize>, M::State, Option<usize>)> =
-            vec![(self.candidates(), self.state.clone(), None)];
-        while let Some((next, before, led)) = levels.last_mut() {
+        let mut levels = vec![self.level(None)];
+        while let Some(level) = levels.last_mut() {
             if self.left == 0 {
                 return Some(true);
             }
-            if let Some(call) = led.take() {
+            if let Some(call) = level.led.take() {
                 // Came back from there: it was no good.
                 self.done[call / 64] &= !(1 << (call % 64));
                 self.left += usize::from(matches!(self.calls[call].end, End::Reply(..)));
-                self.state = before.clone();
+                self.state = level.before.clone();
             }
-            let Some(call) = next.pop() else {
+            let Some(call) = level.next.pop() else {
                 levels.pop();
                 continue;
             };
@@ -136,20 +145,44 @@ impl<'a, M: Model> Search<'a, M> {
             if self.steps > STEPS_MAX {
                 return None;
             }
-            if self.go(call) {
-                *led = Some(call);
-                levels.push((self.candidates(), self.state.clone(), None));
+            let (state, reply) = self.calls[call].op.run(&self.state);
+            // An unknown call just before, without which this one would do the same, was done for nothing:
+            // leaving it out is tried as well.
+            let needless = level.without.as_ref().is_some_and(|s| {
+                self.calls[call].op.run(s) == (state.clone(), reply.clone())
+            });
+            if needless || !self.fits(call, &state, &reply) {
+                continue;
+            }
+            let idle = self.calls[call].op.changes_nothing(&reply);
+            let without = Some(self.state.clone()).filter(|_| self.ended(call).is_none());
+            if self.go(call, state) {
+                level.led = Some(call);
+                if idle {
+                    // Whatever comes later, this call may as well be now.
+                    level.next.clear();
+                }
+                let next = self.level(without);
+                levels.push(next);
             }
         }
         Some(self.left == 0)
     }
 
-    /// Does a call, if its reply allows that and it leads somewhere new.
-    fn go(&mut self, call: usize) -> bool {
-        let (state, reply) = self.calls[call].op.run(&self.state);
-        if matches!(&self.calls[call].end, End::Reply(r, _) if *r != reply) {
-            return false;
+    fn level(&self, without: Option<M::State>) -> Level<M::State> {
+        Level { next: self.candidates(), before: self.state.clone(), led: None, without }
+    }
+
+    /// Whether a call may be done now: it was answered so; or, if nobody knows, it makes a difference.
+    fn fits(&self, call: usize, state: &M::State, reply: &M::Reply) -> bool {
+        match &self.calls[call].end {
+            End::Reply(said, _) => said == reply,
+            End::Nothing | End::Unknown => *state != self.state,
         }
+    }
+
+    /// Does a call, if that leads somewhere new.
+    fn go(&mut self, call: usize, state: M::State) -> bool {
         let bit = 1 << (call % 64);
         self.done[call / 64] |= bit;
         if !self.tried.insert((self.done.clone(), state.clone())) {

@@ -17,6 +17,13 @@ pub trait Model: Clone + Debug {
 
     /// What it does and answers.
     fn run(&self, state: &Self::State) -> (Self::State, Self::Reply);
+
+    /// Whether it never changes anything when it answers this. It need not say so; but where it does histories
+    /// are checked much faster.
+    fn changes_nothing(&self, reply: &Self::Reply) -> bool {
+        let _ = reply;
+        false
+    }
 }
 
 /// What a number is answered.
@@ -59,6 +66,10 @@ impl<'a> Model for Register<'a> {
             Register::Swap(..) => (*state, Number::Swapped(false)),
         }
     }
+
+    fn changes_nothing(&self, reply: &Number) -> bool {
+        matches!(self, Register::Read(_)) || *reply == Number::Swapped(false)
+    }
 }
 
 /// A number that is added to, 0 in the beginning. Shows what was done twice.
@@ -80,6 +91,10 @@ impl Model for Counter {
     fn run(&self, state: &i64) -> (i64, Number) {
         let sum = state + if let Counter::Add(n) = self { *n } else { 0 };
         (sum, Number::Is(sum))
+    }
+
+    fn changes_nothing(&self, _: &Number) -> bool {
+        matches!(self, Counter::Read | Counter::Add(0))
     }
 }
 
@@ -112,6 +127,10 @@ impl Model for Map {
         };
         (next, state.clone())
     }
+
+    fn changes_nothing(&self, _: &Self::Reply) -> bool {
+        matches!(self, Map::Get(_))
+    }
 }
 
 /// A set of names: whether something exists. What is created twice, or deleted twice, shows.
@@ -138,5 +157,9 @@ impl<K: Ord + Clone + Debug> Model for Set<K> {
             Set::Insert(_) => (true, !state),
             Set::Remove(_) => (false, *state),
         }
+    }
+
+    fn changes_nothing(&self, changed: &bool) -> bool {
+        !changed
     }
 }

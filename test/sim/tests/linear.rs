@@ -1,7 +1,7 @@
 //! The checker of histories: good ones are accepted, bad ones are not.
 
 use dvs_sim::{
-    Counter, End, History, Map, Model, NotLinear, Number, Random, Register, Set, check_linear,
+    Call, Counter, End, History, Map, Model, NotLinear, Number, Random, Register, Set, check_linear,
 };
 use Number::{Done, Is, Swapped};
 use Register::{Read, Swap, Write};
@@ -129,4 +129,56 @@ fn histories_of_a_true_register_are_good_and_a_reply_changed_makes_them_bad() {
         h.reply(call, Is(-1), ended);
         assert!(matches!(check_linear(&h), Err(NotLinear::Wrong(_))), "seed {seed}");
     }
+}
+
+/// All orders, tried without any thought: the measure for the checker.
+fn some_order(calls: &[Call<Register<'_>, Number>], done: &mut Vec<bool>, state: i64) -> bool {
+    let open: Vec<_> = (0..calls.len()).filter(|c| !done[*c]).collect();
+    let must = |c: &usize| matches!(calls[*c].end, End::Reply(..));
+    if !open.iter().any(must) {
+        return true;
+    }
+    let ends = |c: &usize| match calls[*c].end {
+        End::Reply(_, at) => at,
+        _ => u64::MAX,
+    };
+    let first_end = open.iter().map(ends).min().unwrap_or(u64::MAX);
+    open.iter().any(|c| {
+        let (next, reply) = calls[*c].op.run(&state);
+        let fits = matches!(&calls[*c].end, End::Unknown) || calls[*c].end == End::Reply(reply, ends(c));
+        if calls[*c].began > first_end || !fits {
+            return false;
+        }
+        done[*c] = true;
+        let found = some_order(calls, done, next);
+        done[*c] = false;
+        found
+    })
+}
+
+#[test]
+fn small_histories_are_judged_as_by_trying_all_orders() {
+    let (mut good, mut bad) = (0, 0);
+    for seed in 0..4000 {
+        let mut r = Random::new(seed);
+        let mut h = History::new();
+        for _ in 0..2 + r.below(6) {
+            let began = r.below(12);
+            let (a, b) = (r.below(3) as i64, r.below(3) as i64);
+            let (op, reply) = match r.below(3) {
+                0 => (Read("x"), Is(a)),
+                1 => (Write("x", a), Done),
+                _ => (Swap("x", a, b), Swapped(r.odds(500))),
+            };
+            let call = h.begin(began, op);
+            if r.odds(700) {
+                h.reply(call, reply, began + r.below(8));
+            }
+        }
+        let so = some_order(h.calls(), &mut vec![false; h.calls().len()], 0);
+        assert_eq!(check_linear(&h).is_ok(), so, "seed {seed}: {h:?}");
+        good += u64::from(so);
+        bad += u64::from(!so);
+    }
+    assert!(good > 500 && bad > 500, "{good} {bad}");
 }

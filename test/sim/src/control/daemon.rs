@@ -189,7 +189,7 @@ impl Daemon {
         let said = digest(0, format!("{answer:?}{changes:?}").as_bytes());
         fx.note(Note::Applied(self.applied, said));
         for change in &changes {
-            self.hear(change, entry, fx);
+            self.hear(change, fx);
         }
         let mine = entry.from == self.me && self.phase == Phase::Up(entry.incarnation);
         if mine
@@ -201,17 +201,17 @@ impl Daemon {
         }
     }
 
-    fn hear(&mut self, change: &Change, entry: &Entry, fx: &mut Effects<'_, Note>) {
+    fn hear(&mut self, change: &Change, fx: &mut Effects<'_, Note>) {
         match (change, self.phase) {
             (Change::Up { node, incarnation }, phase) if *node == self.me => match phase {
-                Phase::Beginning { .. } => {
-                    let _ = entry;
+                // Else an earlier life of this node has, and its begin came late.
+                Phase::Beginning { nonce } if self.begun_by() == Some(nonce) => {
                     self.phase = Phase::Up(*incarnation);
                     self.number = 0;
                     self.renew(fx);
                 }
                 Phase::Up(_) => self.fence("it began anew", fx),
-                Phase::Catching => {}
+                Phase::Beginning { .. } | Phase::Catching => {}
             },
             (Change::Down { node, incarnation }, Phase::Up(mine)) if (*node, *incarnation) == (self.me, mine) => {
                 self.fence("it was taken for lost", fx);
@@ -223,6 +223,10 @@ impl Daemon {
             }
             _ => {}
         }
+    }
+
+    fn begun_by(&self) -> Option<u64> {
+        self.state.member(self.me).and_then(|m| m.begun_by)
     }
 
     fn want_slots(&mut self, out: Vec<SlotRequest>) {
@@ -265,9 +269,8 @@ impl Daemon {
     fn propose(&mut self, fx: &mut Effects<'_, Note>) {
         let (incarnation, number, command) = match (self.phase, self.queue.front()) {
             (Phase::Beginning { nonce }, _) => {
-                let last = self.state.member(self.me).map(|m| m.standing);
-                let _ = (last, nonce);
-                (Epoch(0), 0, Command::Begin { address: format!("{}:2", self.me) })
+                let last = self.state.member(self.me).map(|m| m.last_incarnation()).unwrap_or_default();
+                (last, 0, Command::Begin { address: format!("{}:2", self.me), nonce })
             }
             (Phase::Up(incarnation), Some((command, _))) => (incarnation, self.number, command.clone()),
             _ => return,

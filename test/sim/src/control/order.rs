@@ -35,6 +35,8 @@ pub struct TotalOrder {
     syncing: bool,
     state: State,
     incarnation: Option<Epoch>,
+    /// Of its `Begin`.
+    nonce: Option<u64>,
     number: u64,
     heard: BTreeMap<NodeId, u64>,
     /// Taken for lost, in this incarnation.
@@ -52,6 +54,7 @@ impl TotalOrder {
             syncing: false,
             state: State::found(card(0)),
             incarnation: None,
+            nonce: None,
             number: 0,
             heard: BTreeMap::new(),
             lost: BTreeMap::new(),
@@ -82,12 +85,14 @@ impl TotalOrder {
     }
 
     fn begin(&mut self, fx: &mut Effects<'_, Note>) {
-        let address = "order:1".into();
-        self.append_own(Command::Begin { address }, fx);
+        let nonce = fx.random().next();
+        self.nonce = Some(nonce);
+        self.append_own(Command::Begin { address: "order:1".into(), nonce }, fx);
     }
 
     fn append_own(&mut self, command: Command, fx: &mut Effects<'_, Note>) -> bool {
-        let incarnation = self.incarnation.unwrap_or_default();
+        let last = || self.state.member(ORDER).map(|m| m.last_incarnation());
+        let incarnation = self.incarnation.or_else(last).unwrap_or_default();
         let entry = Entry { from: ORDER, incarnation, number: self.number + 1, at: fx.now(), command };
         let done = self.append(entry, fx);
         self.number += u64::from(done);
@@ -131,8 +136,9 @@ impl TotalOrder {
             let now = fx.now();
             for change in changes {
                 match change {
-                    Change::Up { node, incarnation } if node == ORDER && entry.at >= self.began => {
-                        self.incarnation = Some(incarnation);
+                    Change::Up { node, incarnation } if node == ORDER => {
+                        let begun_by = self.state.member(ORDER).and_then(|m| m.begun_by);
+                        self.incarnation = Some(incarnation).filter(|_| begun_by == self.nonce);
                     }
                     Change::Up { node, .. } => drop(self.heard.insert(node, now)),
                     _ => {}
