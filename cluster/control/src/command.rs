@@ -57,13 +57,13 @@ pub enum Command {
         /// Who it is.
         card: NodeCard,
     },
-    /// The daemon of the sender serves from here on: a new incarnation, unless its [`Entry::incarnation`] is not
-    /// the last one any more.
+    /// The daemon of the sender serves from here on: a new incarnation, unless its [`Entry::incarnation`] is
+    /// not the last one any more.
     Begin {
         /// Where it listens now.
         address: String,
-        /// Made up by the daemon, another one each time it wants to begin. It may repeat the command until it is
-        /// answered; it begins once.
+        /// Made up by the daemon, another one each time it wants to begin. It may repeat the command until it
+        /// is answered; it begins once.
         nonce: u64,
     },
     /// This incarnation of a node has not been heard of until its lease was over.

@@ -180,8 +180,8 @@ impl State {
         Ok(node)
     }
 
-    /// A daemon begins, if it knows the last incarnation of its node: one that was sent before that, and comes
-    /// late, must not end it. What comes twice is done once.
+    /// A daemon begins, if it knows the last incarnation of its node: one that was sent before that, and
+    /// comes late, must not end it. What comes twice is done once.
     fn begin(
         &mut self,
         (node, known): (NodeId, Epoch),

@@ -55,14 +55,16 @@ pub(crate) fn service(slot: i32, kind: Kind) -> ServiceSpec {
 
 /// What every log begins with: all nodes are admitted, the container and its services are there.
 pub fn genesis() -> Vec<Entry> {
-    let mut commands =
-        vec![Command::Invite { token: [9; 32], until: u64::MAX, uses: DAEMONS + 1 }];
+    let mut commands = vec![Command::Invite { token: [9; 32], until: u64::MAX, uses: DAEMONS + 1 }];
     commands.extend((1..=DAEMONS).map(|n| Command::Admit { token: [9; 32], card: card(n) }));
     commands.push(Command::Create { dc: Some(MAIN), spec: container("main".into()) });
-    commands.extend(
-        SERVICES.map(|(slot, kind)| Command::Declare { dc: MAIN, slot, spec: service(slot, kind) }),
-    );
-    let founder = |number, incarnation, command| Entry { from: NodeId(0), incarnation, number, at: 0, command };
+    commands.extend(SERVICES.map(|(slot, kind)| Command::Declare {
+        dc: MAIN,
+        slot,
+        spec: service(slot, kind),
+    }));
+    let founder =
+        |number, incarnation, command| Entry { from: NodeId(0), incarnation, number, at: 0, command };
     let mut log = vec![founder(0, Epoch(0), Command::Begin { address: String::new(), nonce: 0 })];
     let rest = commands.into_iter().zip(1..).map(|(c, number)| founder(number, Epoch(1), c));
     log.extend(rest);

@@ -16,8 +16,8 @@ pub trait Invariant<A: Actor> {
     /// What is wrong.
     fn check(&mut self, view: &View<'_, A>) -> Result<(), String>;
 
-    /// Looks at the world at the end of a run ([`crate::World::finish`]): all faults were healed and everybody
-    /// had time.
+    /// Looks at the world at the end of a run ([`crate::World::finish`]): all faults were healed and
+    /// everybody had time.
     ///
     /// # Errors
     /// What is wrong.

@@ -1,8 +1,8 @@
 //! Whether a history can be explained by a service that does one thing at a time.
 //!
-//! Each call must have been done at one moment between its begin and its end, so that the replies are those of
-//! the model. The search is Wing and Gong's with the memory of Lowe: of the calls that are not done yet, any
-//! one may be next that began before the first end among them; what was tried once is not tried again.
+//! Each call must have been done at one moment between its begin and its end, so that the replies are those
+//! of the model. The search is Wing and Gong's with the memory of Lowe: of the calls that are not done yet,
+//! any one may be next that began before the first end among them; what was tried once is not tried again.
 //!
 //! ```text
 //!   a ├──────┤              next may be a or b, not c:
@@ -10,8 +10,8 @@
 //!   c            ├──┤
 //!   d  ├─ ─ ─ ─ ─ ─ ─ ─     unknown: at any time since, or never
 //! ```
-//! Keys are checked apart. A call that changes nothing and may be next is next, without trying others; an unknown
-//! one is done only if the one after it needs it.
+//! Keys are checked apart. A call that changes nothing and may be next is next, without trying others; an
+//! unknown one is done only if the one after it needs it.
 
 use crate::history::{Call, End, History};
 use crate::model::Model;
@@ -148,9 +148,10 @@ impl<'a, M: Model> Search<'a, M> {
             let (state, reply) = self.calls[call].op.run(&self.state);
             // An unknown call just before, without which this one would do the same, was done for nothing:
             // leaving it out is tried as well.
-            let needless = level.without.as_ref().is_some_and(|s| {
-                self.calls[call].op.run(s) == (state.clone(), reply.clone())
-            });
+            let needless = level
+                .without
+                .as_ref()
+                .is_some_and(|s| self.calls[call].op.run(s) == (state.clone(), reply.clone()));
             if needless || !self.fits(call, &state, &reply) {
                 continue;
             }

@@ -68,7 +68,9 @@ fn main() -> ExitCode {
     let (mut failed, mut lines) = (0, 0);
     for seed in w.from..w.from.saturating_add(w.seeds) {
         match run_one(seed, &w) {
-            Ok((count, hash)) if w.one => println!("seed {seed}: all was so; {count} lines, trace {hash:016x}"),
+            Ok((count, hash)) if w.one => {
+                println!("seed {seed}: all was so; {count} lines, trace {hash:016x}")
+            }
             Ok((count, _)) => lines += count,
             Err(violation) => {
                 failed += 1;

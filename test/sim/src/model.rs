@@ -2,8 +2,8 @@
 
 use std::fmt::Debug;
 
-/// An operation of a service that does one thing at a time. Operations on different keys must not concern each
-/// other: they are checked apart.
+/// An operation of a service that does one thing at a time. Operations on different keys must not concern
+/// each other: they are checked apart.
 pub trait Model: Clone + Debug {
     /// What belongs together.
     type Key: Ord + Clone + Debug;
@@ -18,8 +18,8 @@ pub trait Model: Clone + Debug {
     /// What it does and answers.
     fn run(&self, state: &Self::State) -> (Self::State, Self::Reply);
 
-    /// Whether it never changes anything when it answers this. It need not say so; but where it does histories
-    /// are checked much faster.
+    /// Whether it never changes anything when it answers this. It need not say so; but where it does
+    /// histories are checked much faster.
     fn changes_nothing(&self, reply: &Self::Reply) -> bool {
         let _ = reply;
         false

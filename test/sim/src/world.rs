@@ -90,12 +90,13 @@ pub struct World<A: Actor> {
 }
 
 impl<A: Actor> World<A> {
-    /// A world of so many nodes, in which all have power from the beginning. `make` makes the actor of a node,
-    /// each time it gets power.
+    /// A world of so many nodes, in which all have power from the beginning. `make` makes the actor of a
+    /// node, each time it gets power.
     pub fn new(seed: u64, nodes: u16, faults: Faults, make: impl FnMut(NodeId) -> A + 'static) -> Self {
         let mut random = Random::new(seed);
         let hosts = (0..nodes).map(|_| {
-            let drift = random.below(2 * u64::from(faults.drift_ppm) + 1) as i64 - i64::from(faults.drift_ppm);
+            let drift =
+                random.below(2 * u64::from(faults.drift_ppm) + 1) as i64 - i64::from(faults.drift_ppm);
             Host {
                 actor: None,
                 life: 0,

@@ -1,10 +1,10 @@
 //! The checker of histories: good ones are accepted, bad ones are not.
 
+use Number::{Done, Is, Swapped};
+use Register::{Read, Swap, Write};
 use dvs_sim::{
     Call, Counter, End, History, Map, Model, NotLinear, Number, Random, Register, Set, check_linear,
 };
-use Number::{Done, Is, Swapped};
-use Register::{Read, Swap, Write};
 
 /// Calls as (began, ended or 0 for unknown, what, reply).
 fn history<M: Model>(calls: &[(u64, u64, M, M::Reply)]) -> History<M, M::Reply> {

@@ -213,7 +213,9 @@ impl Daemon {
                 Phase::Up(_) => self.fence("it began anew", fx),
                 Phase::Beginning { .. } | Phase::Catching => {}
             },
-            (Change::Down { node, incarnation }, Phase::Up(mine)) if (*node, *incarnation) == (self.me, mine) => {
+            (Change::Down { node, incarnation }, Phase::Up(mine))
+                if (*node, *incarnation) == (self.me, mine) =>
+            {
                 self.fence("it was taken for lost", fx);
             }
             (Change::Slots { dc: DcId(0), change }, Phase::Up(_)) => {

@@ -61,7 +61,13 @@ impl Instances {
         }
     }
 
-    pub(super) fn handed_over(&mut self, me: NodeId, slot: i32, number: Epoch, state: &State) -> Option<Command> {
+    pub(super) fn handed_over(
+        &mut self,
+        me: NodeId,
+        slot: i32,
+        number: Epoch,
+        state: &State,
+    ) -> Option<Command> {
         let moving = find(state, slot).map(|s| s.place);
         let mine = matches!(moving, Some(Place::Moving { to, number: n, .. }) if to == me && n == number);
         if !mine || self.taken.insert(slot, number) == Some(number) {

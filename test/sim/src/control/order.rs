@@ -1,13 +1,13 @@
 //! The order of all entries: the stand-in for consensus, until the real one is driven by this simulator.
 //!
 //! One node decides the order, keeps it on its disk and tells it to the others once it is durable there. It
-//! may lose its power, stand still, be cut off or have a full disk; then nobody gets on, which consensus would
-//! spare them, but nothing that was told is ever taken back, which is what the nodes may rely on.
+//! may lose its power, stand still, be cut off or have a full disk; then nobody gets on, which consensus
+//! would spare them, but nothing that was told is ever taken back, which is what the nodes may rely on.
 //!
-//! It is a member too (one that runs nothing), and as such says who is lost: whoever has not renewed its lease
-//! for longer than that lasts. Whoever it has taken for lost it renews no more.
+//! It is a member too (one that runs nothing), and as such says who is lost: whoever has not renewed its
+//! lease for longer than that lasts. Whoever it has taken for lost it renews no more.
 
-use super::wire::{Note, Packet, digest, recover, record};
+use super::wire::{Note, Packet, digest, record, recover};
 use super::{LOST_NS, MS, ORDER, brief, card, genesis};
 use crate::actor::Effects;
 use dvs_abi::NodeId;

@@ -21,9 +21,12 @@ impl Invariant<Node> for OneOwner {
         for slot in daemon.programs() {
             let owner = pool.and_then(|p| p.owner(slot));
             if owner != Some(node) {
-                return Err(format!("{node} runs a program in slot {slot}, which it knows to be of {owner:?}"));
+                return Err(format!(
+                    "{node} runs a program in slot {slot}, which it knows to be of {owner:?}"
+                ));
             }
-            if let Some((other, _)) = able(view).find(|(n, d)| *n != node && d.programs().any(|s| s == slot)) {
+            if let Some((other, _)) = able(view).find(|(n, d)| *n != node && d.programs().any(|s| s == slot))
+            {
                 return Err(format!("{node} and {other} both run a program in slot {slot}"));
             }
         }

@@ -23,9 +23,10 @@ impl Invariant<Node> for OnePlaceAnEpoch {
         let Some(node) = view.touched() else { return Ok(()) };
         for note in view.notes() {
             let (what, other) = match note {
-                Note::Serves(slot, epoch) => {
-                    (format!("service {slot} in {epoch}"), *self.served.entry((*slot, *epoch)).or_insert(node))
-                }
+                Note::Serves(slot, epoch) => (
+                    format!("service {slot} in {epoch}"),
+                    *self.served.entry((*slot, *epoch)).or_insert(node),
+                ),
                 Note::Begins(epoch) => {
                     (format!("incarnation {epoch}"), *self.begun.entry(*epoch).or_insert(node))
                 }

@@ -1,5 +1,5 @@
-//! Whatever a node has applied at a place of the log, all apply there, ever after: what was acknowledged is not
-//! lost and not changed.
+//! Whatever a node has applied at a place of the log, all apply there, ever after: what was acknowledged is
+//! not lost and not changed.
 
 use crate::control::node::Node;
 use crate::control::wire::Note;

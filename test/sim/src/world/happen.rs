@@ -65,11 +65,7 @@ impl<A: Actor> World<A> {
     }
 
     /// Lets a node act, and does what it wants.
-    fn act(
-        &mut self,
-        node: NodeId,
-        call: impl FnOnce(&mut A, &mut Effects<'_, A::Note>),
-    ) -> Acted<A::Note> {
+    fn act(&mut self, node: NodeId, call: impl FnOnce(&mut A, &mut Effects<'_, A::Note>)) -> Acted<A::Note> {
         let host = &mut self.hosts[usize::from(node.0)];
         let now = host.clock.read(self.now);
         let Some(actor) = host.actor.as_mut() else { return (None, Vec::new()) };
