@@ -40,17 +40,20 @@ pub const MAIN: DcId = DcId(0);
 pub const SERVICES: [(i32, Kind); 4] =
     [(0, Kind::Single), (1, Kind::Single), (2, Kind::Passive), (3, Kind::Active)];
 
+pub(crate) fn everywhere() -> u32 {
+    (1 << DAEMONS) - 1
+}
+
 pub(crate) fn card(node: u16) -> NodeCard {
     NodeCard { name: format!("n{node}"), address: format!("n{node}:1"), key: [node as u8; 32] }
 }
 
 pub(crate) fn container(name: String) -> ContainerSpec {
-    ContainerSpec { name, tasks: 4, procs: 40, sysprocs: 12, nodes: (1 << DAEMONS) - 1 }
+    ContainerSpec { name, tasks: 4, procs: 40, sysprocs: 12, nodes: everywhere() }
 }
 
 pub(crate) fn service(slot: i32, kind: Kind) -> ServiceSpec {
-    let nodes = (1 << DAEMONS) - 1;
-    ServiceSpec { name: format!("s{slot}"), kind, nodes, rule: PartitionRule::Stop }
+    ServiceSpec { name: format!("s{slot}"), kind, nodes: everywhere(), rule: PartitionRule::Stop }
 }
 
 /// What every log begins with: all nodes are admitted, the container and its services are there.

@@ -11,7 +11,7 @@
 use super::instances::Instances;
 use super::programs::Programs;
 use super::wire::{Note, Packet, digest};
-use super::{LEASE_NS, MS, ORDER, card, container};
+use super::{LEASE_NS, MAIN, MS, ORDER, card, container, everywhere};
 use crate::actor::Effects;
 use dvs_abi::{Code, DcId, NodeId};
 use dvs_control::change::Change;
@@ -218,6 +218,9 @@ impl Daemon {
             {
                 self.fence("it was taken for lost", fx);
             }
+            (Change::Allowed { dc: DcId(0), node, on: false }, Phase::Up(_)) if *node == self.me => {
+                self.programs.end(fx, self.me);
+            }
             (Change::Slots { dc: DcId(0), change }, Phase::Up(_)) => {
                 let mut out = Vec::new();
                 self.programs.hear(change, fx, &mut out);
@@ -232,7 +235,7 @@ impl Daemon {
     }
 
     fn want_slots(&mut self, out: Vec<SlotRequest>) {
-        self.queue.extend(out.into_iter().map(|request| (Command::Slots { dc: super::MAIN, request }, None)));
+        self.queue.extend(out.into_iter().map(|request| (Command::Slots { dc: MAIN, request }, None)));
     }
 
     /// Unless it waits already, or there is no room.
@@ -300,7 +303,7 @@ impl Daemon {
         }
         let mut requests = Vec::new();
         self.programs.tick(fx, &mut requests);
-        if !self.quiet {
+        if !self.quiet && self.allowed() {
             while fx.random().odds(350) {
                 self.programs.another(fx, &mut requests);
             }
@@ -309,11 +312,29 @@ impl Daemon {
         self.want_slots(requests);
         let wanted = self.instances.tick(self.me, &self.state, fx);
         self.want(wanted);
-        let drained = self.state.member(self.me).is_some_and(|m| m.draining);
-        if self.quiet && drained {
-            self.want(vec![Command::Drain { node: self.me, on: false }]);
+        if self.quiet {
+            self.undo_people();
         }
         self.go_on(fx);
+    }
+
+    fn allowed(&self) -> bool {
+        self.state.container(MAIN).is_some_and(|c| c.spec.runs_on(self.me))
+    }
+
+    /// So that all can come to rest: nothing is drained, withdrawn or forbidden.
+    fn undo_people(&mut self) {
+        let mut wanted = Vec::new();
+        if self.state.member(self.me).is_some_and(|m| m.draining) {
+            wanted.push(Command::Drain { node: self.me, on: false });
+        }
+        if !self.allowed() {
+            wanted.push(Command::Allow { dc: MAIN, node: self.me, on: true });
+        }
+        if self.state.container(MAIN).is_some_and(|c| c.spec.nodes == everywhere()) {
+            wanted.extend(self.instances.missing(&self.state));
+        }
+        self.want(wanted);
     }
 
     /// What people ask for.
@@ -324,7 +345,12 @@ impl Daemon {
                 let (node, on) = (NodeId(fx.random().below(5) as u16), fx.random().odds(300));
                 Some(Command::Drain { node, on })
             }
-            5..8 if self.queue.len() < QUEUE_MAX => {
+            5 if fx.random().odds(300) => {
+                let node = NodeId(fx.random().below(5) as u16);
+                let on = self.state.container(MAIN).is_some_and(|c| !c.spec.runs_on(node));
+                Some(Command::Allow { dc: MAIN, node, on })
+            }
+            6..9 if self.queue.len() < QUEUE_MAX => {
                 let (dc, create) = (DcId(8 + fx.random().below(3) as u16), fx.random().odds(500));
                 let spec = container(format!("dc{}", dc.0));
                 let command =

@@ -4,7 +4,7 @@
 //! and hands its state over until the move is over; its target offers itself when it got that.
 
 use super::wire::{Note, Packet};
-use super::{MAIN, MS, SERVICES};
+use super::{MAIN, MS, SERVICES, everywhere, service};
 use crate::actor::Effects;
 use dvs_abi::NodeId;
 use dvs_control::command::Command;
@@ -107,10 +107,21 @@ impl Instances {
         out
     }
 
+    /// What was withdrawn, or may not be everywhere.
+    pub(super) fn missing(&self, state: &State) -> Vec<Command> {
+        let fine = |slot| find(state, slot).is_some_and(|s| s.spec.nodes == everywhere());
+        let missing = SERVICES.iter().filter(|(slot, _)| !fine(*slot));
+        let declared =
+            missing.map(|(slot, kind)| Command::Declare { dc: MAIN, slot: *slot, spec: service(*slot, *kind) });
+        declared.collect()
+    }
+
     /// What people do with services.
     pub(super) fn people(&mut self, state: &State, fx: &mut Effects<'_, Note>) -> Option<Command> {
-        let (slot, _) = SERVICES[fx.random().below(SERVICES.len() as u64) as usize];
-        let s = find(state, slot)?;
+        let (slot, kind) = SERVICES[fx.random().below(SERVICES.len() as u64) as usize];
+        let Some(s) = find(state, slot) else {
+            return Some(Command::Declare { dc: MAIN, slot, spec: service(slot, kind) });
+        };
         let to = NodeId(fx.random().below(u64::from(super::DAEMONS)) as u16);
         match (fx.random().below(10), s.place) {
             (0..2, _) if self.alive.remove(&slot) => {
@@ -122,6 +133,7 @@ impl Instances {
                 let deadline = fx.now() + 100 * MS + fx.random().below(2_000 * MS);
                 Some(Command::Move { dc: MAIN, slot, to, deadline })
             }
+            (7, _) if fx.random().odds(300) => Some(Command::Withdraw { dc: MAIN, slot }),
             _ => None,
         }
     }

@@ -17,7 +17,7 @@ impl Invariant<Node> for OneInstance {
 
     fn check(&mut self, view: &View<'_, Node>) -> Result<(), String> {
         let Some(touched) = view.touched() else { return Ok(()) };
-        if !view.actor(touched).and_then(Node::daemon).is_some_and(|d| !d.serving().is_empty()) {
+        if view.actor(touched).and_then(Node::daemon).is_none_or(|d| d.serving().is_empty()) {
             return Ok(());
         }
         for (slot, _) in SERVICES.iter().filter(|(_, kind)| *kind == Kind::Single) {
