@@ -97,7 +97,9 @@ pub enum Command {
         /// Which.
         dc: DcId,
     },
-    /// Whether a container may run on a node.
+    /// Whether a container may run on a node. If not any more, its services may not be there either until they
+    /// are declared anew. The node ends its programs, gives their slots and retires its instances; until it has,
+    /// or is lost, nobody else gets them.
     Allow {
         /// The container.
         dc: DcId,
@@ -113,7 +115,7 @@ pub enum Command {
         /// What it wants.
         request: SlotRequest,
     },
-    /// A service is declared, or declared anew.
+    /// A service is declared, or declared anew. Nodes where it may no longer be retire their instances.
     Declare {
         /// In this container.
         dc: DcId,
@@ -122,7 +124,7 @@ pub enum Command {
         /// What it is to be.
         spec: ServiceSpec,
     },
-    /// A service is no more.
+    /// A service is no more. Nodes retire their instances; until they have its slot is not free.
     Withdraw {
         /// In this container.
         dc: DcId,
@@ -138,7 +140,7 @@ pub enum Command {
         /// See [`crate::service::Instance::in_step`].
         in_step: bool,
     },
-    /// The sender's instance has ended.
+    /// The sender's instance has ended. It starts another one when this is answered, not before.
     Retire {
         /// In this container.
         dc: DcId,

@@ -118,7 +118,7 @@ impl State {
             Command::Allow { dc, node, on } => self.allow(*dc, *node, *on, place, out)?,
             Command::Slots { dc, request } => self.slots(from, *dc, request, out)?,
             Command::Declare { dc, slot, spec } => self.declare(*dc, *slot, spec, place, out)?,
-            Command::Withdraw { dc, slot } => self.withdraw(*dc, *slot, out)?,
+            Command::Withdraw { dc, slot } => self.withdraw(*dc, *slot, place, out)?,
             Command::Offer { dc, slot, in_step } => self.offer(from, *dc, *slot, *in_step, place, out)?,
             Command::Retire { dc, slot } => self.retire(from, *dc, *slot, place, out)?,
             Command::Move { dc, slot, to, deadline } => {
@@ -272,6 +272,9 @@ impl State {
                 }
             }
             for (slot, s) in &c.services {
+                if s.spec.nodes & !c.spec.nodes != 0 {
+                    return Err(format!("{dc} slot {slot}: may be where its container may not: {s:?}"));
+                }
                 self.validate_service(s).map_err(|e| format!("{dc} slot {slot}: {e}"))?;
             }
         }

@@ -29,6 +29,14 @@ fn all_is_so_seeds_150_to_199() {
     all_is_so(150..200);
 }
 
+/// See docs/sim-bugs.md.
+#[test]
+fn seeds_that_once_failed() {
+    for seed in [0, 1, 8, 9, 25, 41, 72, 182, 1244] {
+        run(&mut world(seed)).unwrap_or_else(|v| panic!("{v}"));
+    }
+}
+
 #[test]
 fn all_is_so_with_everything_at_once() {
     for seed in 0..20 {

@@ -19,7 +19,7 @@ use dvs_control::command::{Command, Entry};
 use dvs_control::epoch::Epoch;
 use dvs_control::holding::SlotRequest;
 use dvs_control::state::{Answer, State};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 const TICK_NS: u64 = 50 * MS;
 const RENEW_NS: u64 = 300 * MS;
@@ -135,9 +135,11 @@ impl Daemon {
                 self.look_at_clock(fx);
             }
             Packet::HandOver(slot, number) if self.serves(fx.now()).is_some() => {
-                let offer = self.instances.handed_over(self.me, slot, number, &self.state);
-                self.queue.extend(offer.map(|c| (c, None)));
-                self.go_on(fx);
+                if !self.retiring().contains(&slot) {
+                    let offer = self.instances.handed_over(self.me, slot, number, &self.state);
+                    self.queue.extend(offer.map(|c| (c, None)));
+                    self.go_on(fx);
+                }
             }
             _ => {}
         }
@@ -219,7 +221,9 @@ impl Daemon {
                 self.fence("it was taken for lost", fx);
             }
             (Change::Allowed { dc: DcId(0), node, on: false }, Phase::Up(_)) if *node == self.me => {
-                self.programs.end(fx, self.me);
+                let mut out = Vec::new();
+                self.programs.close(fx, &mut out);
+                self.want_slots(out);
             }
             (Change::Slots { dc: DcId(0), change }, Phase::Up(_)) => {
                 let mut out = Vec::new();
@@ -245,6 +249,15 @@ impl Daemon {
                 self.queue.push_back((c, None));
             }
         }
+    }
+
+    /// The services whose instance here has ended, which is not in the log yet: another one must wait for that.
+    fn retiring(&self) -> BTreeSet<i32> {
+        let slot = |(c, _): &Asked| match c {
+            Command::Retire { slot, .. } => Some(*slot),
+            _ => None,
+        };
+        self.queue.iter().filter_map(slot).collect()
     }
 
     fn renew(&mut self, fx: &mut Effects<'_, Note>) {
@@ -310,7 +323,7 @@ impl Daemon {
             self.people(fx);
         }
         self.want_slots(requests);
-        let wanted = self.instances.tick(self.me, &self.state, fx);
+        let wanted = self.instances.tick((self.me, &self.retiring()), &self.state, fx);
         self.want(wanted);
         if self.quiet {
             self.undo_people();

@@ -44,6 +44,9 @@ impl Instances {
         for (slot, _) in SERVICES {
             let service = find(state, slot);
             let mine = service.is_some_and(|s| s.instances.get(&me.0).is_some_and(|i| i.incarnation == me.1));
+            if service.is_none_or(|s| s.withdrawn || !s.spec.allows(me.0)) {
+                self.alive.remove(&slot);
+            }
             let epoch = service.filter(|s| mine && s.at() == Some(me.0)).map(|s| s.epoch);
             match epoch.filter(|_| self.alive.contains(&slot)) {
                 Some(epoch) => {
@@ -78,16 +81,22 @@ impl Instances {
     }
 
     /// Time passes: hands over, offers itself where something is missing.
-    pub(super) fn tick(&mut self, me: NodeId, state: &State, fx: &mut Effects<'_, Note>) -> Vec<Command> {
+    pub(super) fn tick(
+        &mut self,
+        (me, retiring): (NodeId, &BTreeSet<i32>),
+        state: &State,
+        fx: &mut Effects<'_, Note>,
+    ) -> Vec<Command> {
         let mut out = Vec::new();
         for (slot, kind) in SERVICES {
-            let Some(s) = find(state, slot) else { continue };
+            let Some(s) = find(state, slot).filter(|s| !s.withdrawn && s.spec.allows(me)) else { continue };
             let has = s.instances.get(&me);
             let offer = |in_step| Command::Offer { dc: MAIN, slot, in_step };
             match s.place {
                 Place::Moving { from, to, number, .. } if from == me => {
                     fx.send(to, Packet::HandOver(slot, number).encode());
                 }
+                _ if retiring.contains(&slot) => {}
                 Place::Vacant if fx.random().odds(100) => {
                     self.alive.insert(slot);
                     out.push(offer(true));
@@ -109,7 +118,7 @@ impl Instances {
 
     /// What was withdrawn, or may not be everywhere.
     pub(super) fn missing(&self, state: &State) -> Vec<Command> {
-        let fine = |slot| find(state, slot).is_some_and(|s| s.spec.nodes == everywhere());
+        let fine = |slot| find(state, slot).is_some_and(|s| !s.withdrawn && s.spec.nodes == everywhere());
         let missing = SERVICES.iter().filter(|(slot, _)| !fine(*slot));
         let declared =
             missing.map(|(slot, kind)| Command::Declare { dc: MAIN, slot: *slot, spec: service(*slot, *kind) });
@@ -119,7 +128,7 @@ impl Instances {
     /// What people do with services.
     pub(super) fn people(&mut self, state: &State, fx: &mut Effects<'_, Note>) -> Option<Command> {
         let (slot, kind) = SERVICES[fx.random().below(SERVICES.len() as u64) as usize];
-        let Some(s) = find(state, slot) else {
+        let Some(s) = find(state, slot).filter(|s| !s.withdrawn) else {
             return Some(Command::Declare { dc: MAIN, slot, spec: service(slot, kind) });
         };
         let to = NodeId(fx.random().below(u64::from(super::DAEMONS)) as u16);

@@ -119,6 +119,17 @@ impl Programs {
         self.holding.tick(now, out);
     }
 
+    /// The container may not run here any more: programs end, slots are given.
+    pub(super) fn close(&mut self, fx: &mut Effects<'_, Note>, out: &mut Vec<SlotRequest>) {
+        for bind in self.waiting.drain(..) {
+            fx.note(Note::Truth(bind.id, "not on this node"));
+        }
+        for (slot, _) in std::mem::take(&mut self.running) {
+            self.holding.put_back(slot);
+        }
+        self.holding.close(out);
+    }
+
     /// The node may not serve any more: all programs end at once.
     pub(super) fn end(&mut self, fx: &mut Effects<'_, Note>, me: NodeId) {
         for bind in &self.waiting {
