@@ -22,13 +22,14 @@ pub enum Change {
     Created { dc: DcId, born: Epoch },
     /// A container ended.
     Ended { dc: DcId },
-    /// A container may run on a node, or no longer.
+    /// A container may run on a node, or no longer: then the node ends its programs of it, gives all its slots
+    /// and retires its instances.
     Allowed { dc: DcId, node: NodeId, on: bool },
     /// Slots of a container.
     Slots { dc: DcId, change: SlotChange },
-    /// A service was declared, or declared anew.
+    /// A service was declared, or declared anew. A node that may have no instance any more ends and retires it.
     Declared { dc: DcId, slot: i32 },
-    /// A service is no more.
+    /// A service is no more. Nodes end and retire their instances.
     Withdrawn { dc: DcId, slot: i32 },
     /// Callers of a service go to this node, and no longer anywhere else.
     Placed { dc: DcId, slot: i32, node: NodeId, epoch: Epoch },

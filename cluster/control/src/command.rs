@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub struct Entry {
     /// Whose command it is.
     pub from: NodeId,
-    /// In which incarnation; [`Epoch::default`] for those that begin one.
+    /// In which incarnation; for those that begin one, the last one of the node that they know of.
     pub incarnation: Epoch,
     /// Rises by one with each command of an incarnation. A node has one command under way, and repeats it
     /// until it is answered.
@@ -57,10 +57,14 @@ pub enum Command {
         /// Who it is.
         card: NodeCard,
     },
-    /// The daemon of the sender serves from here on: a new incarnation.
+    /// The daemon of the sender serves from here on: a new incarnation, unless its [`Entry::incarnation`] is
+    /// not the last one any more.
     Begin {
         /// Where it listens now.
         address: String,
+        /// Made up by the daemon, another one each time it wants to begin. It may repeat the command until it
+        /// is answered; it begins once.
+        nonce: u64,
     },
     /// This incarnation of a node has not been heard of until its lease was over.
     Lost {
@@ -93,7 +97,9 @@ pub enum Command {
         /// Which.
         dc: DcId,
     },
-    /// Whether a container may run on a node.
+    /// Whether a container may run on a node. If not any more, its services may not be there either until they
+    /// are declared anew. The node ends its programs, gives their slots and retires its instances; until it has,
+    /// or is lost, nobody else gets them.
     Allow {
         /// The container.
         dc: DcId,
@@ -109,7 +115,7 @@ pub enum Command {
         /// What it wants.
         request: SlotRequest,
     },
-    /// A service is declared, or declared anew.
+    /// A service is declared, or declared anew. Nodes where it may no longer be retire their instances.
     Declare {
         /// In this container.
         dc: DcId,
@@ -118,7 +124,7 @@ pub enum Command {
         /// What it is to be.
         spec: ServiceSpec,
     },
-    /// A service is no more.
+    /// A service is no more. Nodes retire their instances; until they have its slot is not free.
     Withdraw {
         /// In this container.
         dc: DcId,
@@ -134,7 +140,7 @@ pub enum Command {
         /// See [`crate::service::Instance::in_step`].
         in_step: bool,
     },
-    /// The sender's instance has ended.
+    /// The sender's instance has ended. It starts another one when this is answered, not before.
     Retire {
         /// In this container.
         dc: DcId,

@@ -119,6 +119,14 @@ impl Holding {
         self.free.push_back(slot);
     }
 
+    /// The node is to have none any more, and has ended its programs and put their slots back: all are given,
+    /// nothing is wanted. Binds that wait are the caller's to refuse. Later recalls are answered as ever.
+    pub fn close(&mut self, out: &mut Vec<SlotRequest>) {
+        (self.waiting, self.asked) = (0, None);
+        let slots = self.free.drain(..).collect();
+        out.push(SlotRequest::Give { round: 0, slots });
+    }
+
     /// A change of the container. Says how many of the binds that have waited longest are to be refused.
     pub fn hear(&mut self, change: &SlotChange, now: u64, out: &mut Vec<SlotRequest>) -> usize {
         match change {

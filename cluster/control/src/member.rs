@@ -9,6 +9,7 @@
 //! ```
 //! Each `Begin` is another *incarnation*, named by its place in the log. What an earlier incarnation still
 //! says is refused: a node that was stopped or cut off and comes back finds that out before it has done harm.
+//! A `Begin` names the incarnation it follows and its daemon, so one that comes late or twice ends none.
 
 use crate::epoch::Epoch;
 use serde::{Deserialize, Serialize};
@@ -50,12 +51,22 @@ pub struct Member {
     /// Number of its last command that was applied in this incarnation, and what it was answered: a command
     /// that comes twice is done once.
     pub last: u64,
+    /// The nonce of the `Begin` of its last incarnation: so a daemon knows its own.
+    pub begun_by: Option<u64>,
 }
 
 impl Member {
     /// One that has just been admitted.
     pub fn new(card: NodeCard) -> Self {
-        Member { card, standing: Standing::Joined, draining: false, last: 0 }
+        Member { card, standing: Standing::Joined, draining: false, last: 0, begun_by: None }
+    }
+
+    /// Its last incarnation, over or not; zero before the first.
+    pub fn last_incarnation(&self) -> Epoch {
+        match self.standing {
+            Standing::Joined => Epoch::default(),
+            Standing::Up(epoch) | Standing::Down(epoch) => epoch,
+        }
     }
 
     /// Its incarnation, if it serves.

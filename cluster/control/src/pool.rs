@@ -176,6 +176,13 @@ impl Pool {
         self.serve(out);
     }
 
+    /// A node is to have no more: what it wanted is forgotten. What it has stays its own until it gives it, as
+    /// programs may run there.
+    pub fn stop(&mut self, node: NodeId, out: &mut Vec<SlotChange>) {
+        self.wants.retain(|w| w.node != node);
+        self.serve(out);
+    }
+
     fn release(&mut self, slot: i32) {
         if let Some(owner) = self.index(slot).and_then(|i| self.owner.get_mut(i)) {
             *owner = None;

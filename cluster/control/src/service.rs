@@ -97,14 +97,16 @@ pub struct Service {
     pub place: Place,
     /// The epoch of the place.
     pub epoch: Epoch,
-    /// By node.
+    /// By node. Some may be where none may be any more: they are about to retire.
     pub instances: BTreeMap<NodeId, Instance>,
+    /// It is no more, as soon as its instances have retired.
+    pub withdrawn: bool,
 }
 
 impl Service {
     /// One without an instance.
     pub fn new(spec: ServiceSpec, epoch: Epoch) -> Self {
-        Service { spec, place: Place::Vacant, epoch, instances: BTreeMap::new() }
+        Service { spec, place: Place::Vacant, epoch, instances: BTreeMap::new(), withdrawn: false }
     }
 
     /// The node whose instance callers are sent to.
@@ -117,6 +119,7 @@ impl Service {
 
     /// Who could take over: the instance in step on the lowest node.
     pub(crate) fn heir(&self) -> Option<NodeId> {
-        self.instances.iter().find(|(_, i)| i.in_step).map(|(node, _)| *node)
+        let able = |node: &NodeId, i: &Instance| i.in_step && !self.withdrawn && self.spec.allows(*node);
+        self.instances.iter().find(|(node, i)| able(node, i)).map(|(node, _)| *node)
     }
 }

@@ -83,8 +83,8 @@ impl State {
         let Some(member) = self.members.get_mut(&entry.from) else {
             return Err(Refusal::new(Code::BADNODEID, format!("{} is no node of this system", entry.from)));
         };
-        if let Command::Begin { address } = &entry.command {
-            return Ok(self.begin(entry.from, address, place, out));
+        if let Command::Begin { address, nonce } = &entry.command {
+            return self.begin((entry.from, entry.incarnation), (address, *nonce), place, out);
         }
         if member.incarnation() != Some(entry.incarnation) {
             let text = format!("{} was taken for lost; its daemon has to begin anew", entry.from);
@@ -118,7 +118,7 @@ impl State {
             Command::Allow { dc, node, on } => self.allow(*dc, *node, *on, place, out)?,
             Command::Slots { dc, request } => self.slots(from, *dc, request, out)?,
             Command::Declare { dc, slot, spec } => self.declare(*dc, *slot, spec, place, out)?,
-            Command::Withdraw { dc, slot } => self.withdraw(*dc, *slot, out)?,
+            Command::Withdraw { dc, slot } => self.withdraw(*dc, *slot, place, out)?,
             Command::Offer { dc, slot, in_step } => self.offer(from, *dc, *slot, *in_step, place, out)?,
             Command::Retire { dc, slot } => self.retire(from, *dc, *slot, place, out)?,
             Command::Move { dc, slot, to, deadline } => {
@@ -180,17 +180,33 @@ impl State {
         Ok(node)
     }
 
-    fn begin(&mut self, node: NodeId, address: &str, place: Epoch, out: &mut Vec<Change>) -> Reply {
-        if let Some(incarnation) = self.members.get(&node).and_then(Member::incarnation) {
+    /// A daemon begins, if it knows the last incarnation of its node: one that was sent before that, and
+    /// comes late, must not end it. What comes twice is done once.
+    fn begin(
+        &mut self,
+        (node, known): (NodeId, Epoch),
+        (address, nonce): (&str, u64),
+        place: Epoch,
+        out: &mut Vec<Change>,
+    ) -> Answer {
+        let member = self.some_member(node)?;
+        let last = member.last_incarnation();
+        if let (Standing::Up(epoch), true) = (member.standing, member.begun_by == Some(nonce)) {
+            return Ok(Reply::Begun(epoch));
+        }
+        if known != last {
+            let text = format!("{node} has begun since, its last incarnation is {last}, not {known}");
+            return Err(Refusal::new(Code::STALE, text));
+        }
+        if let Some(incarnation) = member.incarnation() {
             self.over(node, incarnation, place, out);
         }
-        if let Some(m) = self.members.get_mut(&node) {
-            m.standing = Standing::Up(place);
-            m.last = 0;
-            address.clone_into(&mut m.card.address);
-        }
+        let member = self.some_member(node)?;
+        member.standing = Standing::Up(place);
+        (member.last, member.begun_by) = (0, Some(nonce));
+        address.clone_into(&mut member.card.address);
         out.push(Change::Up { node, incarnation: place });
-        Reply::Begun(place)
+        Ok(Reply::Begun(place))
     }
 
     fn lost(
@@ -256,6 +272,9 @@ impl State {
                 }
             }
             for (slot, s) in &c.services {
+                if s.spec.nodes & !c.spec.nodes != 0 {
+                    return Err(format!("{dc} slot {slot}: may be where its container may not: {s:?}"));
+                }
                 self.validate_service(s).map_err(|e| format!("{dc} slot {slot}: {e}"))?;
             }
         }

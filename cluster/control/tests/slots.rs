@@ -280,6 +280,23 @@ fn slots_of_a_node_that_is_gone_are_free_and_a_round_does_not_wait_for_it() {
     pool.validate().unwrap();
 }
 
+#[test]
+fn a_node_that_is_to_have_none_gives_all_and_answers_recalls() {
+    let mut out = Vec::new();
+    let mut h = Holding::new(NodeId(0));
+    assert_eq!(h.take(0, &mut out), None);
+    h.hear(&SlotChange::Leased { node: NodeId(0), ask: 1, slots: vec![4, 5, 6] }, 1, &mut out);
+    h.leave();
+    assert_eq!(h.take(1, &mut out), Some(4));
+    out.clear();
+    h.put_back(4);
+    h.close(&mut out);
+    assert_eq!(out, [SlotRequest::Give { round: 0, slots: vec![5, 6, 4] }]);
+    out.clear();
+    h.hear(&SlotChange::Recall { node: NodeId(0), round: 7, wanted: 2 }, 2, &mut out);
+    assert_eq!(out, [SlotRequest::Give { round: 7, slots: vec![] }]);
+}
+
 /// The reference's rule (facts §2.6), in its favour: membership never changes, a node asks again as soon as
 /// all have answered, and answers of zero are not held back.
 struct Reference {

@@ -57,7 +57,9 @@ impl System {
     }
 
     fn begin(&mut self, n: u16) -> Epoch {
-        let begun = self.put(n, Epoch::default(), 0, Command::Begin { address: card(n).address });
+        let last = self.state.member(NodeId(n)).map(|m| m.last_incarnation()).unwrap_or_default();
+        let (address, nonce) = (card(n).address, self.place);
+        let begun = self.put(n, last, 0, Command::Begin { address, nonce });
         self.numbers.insert(NodeId(n), 0);
         let Ok(Reply::Begun(epoch)) = begun else { panic!("{begun:?}") };
         epoch
@@ -220,6 +222,85 @@ fn who_is_in_step_takes_over_and_nobody_else() {
     assert_eq!(s.place_of(), Place::Vacant, "node 1 does not have it all");
     s.offer(1, true).unwrap();
     assert_eq!(s.place_of(), Place::At(NodeId(1)));
+}
+
+#[test]
+fn a_begin_that_comes_late_or_twice_ends_no_incarnation() {
+    let mut s = System::new();
+    let first = s.incarnation(1);
+    s.say(1, Command::Slots { dc: DC, request: SlotRequest::Ask(Ask { number: 1, slots: 9, urgent: true }) })
+        .unwrap();
+    let owned = |s: &System| s.state.container(DC).unwrap().pool.owned(NodeId(1)).count();
+    let had = owned(&s);
+    assert!(had > 0);
+    let nonce = s.state.member(NodeId(1)).unwrap().begun_by.unwrap();
+    let begin = |nonce| Command::Begin { address: card(1).address, nonce };
+    let before = s.changes.len();
+    assert_eq!(s.put(1, Epoch::default(), 0, begin(nonce)), Ok(Reply::Begun(first)), "its answer was lost");
+    // Sent by a daemon that died before this one began.
+    assert_eq!(s.put(1, Epoch::default(), 0, begin(77)).unwrap_err().code, Code::STALE as i32);
+    assert_eq!((s.incarnation(1), owned(&s), s.changes.len()), (first, had, before));
+    s.say(0, Command::Lost { node: NodeId(1), incarnation: first }).unwrap();
+    let late = s.put(1, Epoch::default(), 0, begin(nonce)).unwrap_err().code;
+    assert_eq!(late, Code::STALE as i32, "it was taken for lost since, and does not rise again by that");
+    assert_eq!(s.incarnation(1), Epoch::default());
+    let Ok(Reply::Begun(second)) = s.put(1, first, 0, begin(78)) else { panic!("it may begin anew") };
+    assert!(second > first);
+}
+
+#[test]
+fn what_a_node_has_is_its_own_until_it_gives_it_also_when_it_may_have_no_more() {
+    let mut s = System::new();
+    s.declare(Kind::Single);
+    s.offer(2, true).unwrap();
+    let ask = |number| SlotRequest::Ask(Ask { number, slots: 8, urgent: true });
+    let slots = |request| Command::Slots { dc: DC, request };
+    s.say(2, slots(ask(1))).unwrap();
+    let owned = |s: &System| s.state.container(DC).unwrap().pool.owned(NodeId(2)).collect::<Vec<_>>();
+    let had = owned(&s);
+    assert_eq!(had.len(), 8);
+    s.say(0, Command::Allow { dc: DC, node: NodeId(2), on: false }).unwrap();
+    assert_eq!(owned(&s), had, "its programs may still run");
+    assert_eq!(s.place_of(), Place::At(NodeId(2)), "it still serves");
+    assert_eq!(s.offer(1, true).unwrap_err().code, Code::SLOTUSED as i32);
+    assert_eq!(s.code(2, slots(ask(2))), Code::NODCNODE as i32);
+    s.say(2, slots(SlotRequest::Give { round: 0, slots: had })).unwrap();
+    s.say(2, Command::Retire { dc: DC, slot: SLOT }).unwrap();
+    assert_eq!((owned(&s), s.place_of()), (vec![], Place::Vacant));
+    assert_eq!(s.offer(2, true).unwrap_err().code, Code::NODCNODE as i32, "services, too, are kept away");
+    s.offer(1, true).unwrap();
+}
+
+#[test]
+fn a_withdrawn_service_is_not_declared_anew_before_its_instance_has_ended() {
+    let mut s = System::new();
+    s.declare(Kind::Single);
+    s.offer(1, true).unwrap();
+    let again = Command::Declare { dc: DC, slot: SLOT, spec: service(Kind::Single) };
+    s.say(0, Command::Withdraw { dc: DC, slot: SLOT }).unwrap();
+    assert_eq!(s.code(0, again.clone()), Code::BUSY as i32);
+    assert_eq!(s.offer(2, true).unwrap_err().code, Code::BADPROC as i32);
+    assert_eq!(s.code(0, Command::Withdraw { dc: DC, slot: SLOT }), Code::BADPROC as i32);
+    s.say(1, Command::Retire { dc: DC, slot: SLOT }).unwrap();
+    s.say(0, again.clone()).unwrap();
+    s.offer(2, true).unwrap();
+    s.say(0, Command::Withdraw { dc: DC, slot: SLOT }).unwrap();
+    let lost = Command::Lost { node: NodeId(2), incarnation: s.incarnation(2) };
+    s.say(0, lost).unwrap();
+    s.say(0, again).unwrap();
+}
+
+#[test]
+fn a_service_declared_for_fewer_nodes_stays_where_it_is_until_it_is_retired_there() {
+    let mut s = System::new();
+    s.declare(Kind::Passive);
+    s.offer(1, true).unwrap();
+    s.offer(2, true).unwrap();
+    let spec = ServiceSpec { nodes: 0b101, ..service(Kind::Passive) };
+    s.say(0, Command::Declare { dc: DC, slot: SLOT, spec }).unwrap();
+    assert_eq!(s.place_of(), Place::At(NodeId(1)));
+    s.say(1, Command::Retire { dc: DC, slot: SLOT }).unwrap();
+    assert_eq!(s.place_of(), Place::At(NodeId(2)));
 }
 
 /// Any command, by any node, often one that makes sense.

@@ -120,8 +120,9 @@ impl World {
     }
 
     fn begin(&mut self, n: usize) {
-        let (from, incarnation) = (NodeId(n as u16), Epoch::default());
-        let command = Command::Begin { address: String::new() };
+        let from = NodeId(n as u16);
+        let incarnation = self.state.member(from).map(|m| m.last_incarnation()).unwrap_or_default();
+        let command = Command::Begin { address: String::new(), nonce: self.log.len() as u64 };
         let begun = self.apply(&Entry { from, incarnation, number: 0, at: self.now, command });
         let Ok(Reply::Begun(incarnation)) = begun else { panic!("{begun:?}") };
         let follows = self.log.len();

@@ -83,7 +83,7 @@ impl State {
         spec.nodes ^= 1 << node.0;
         out.push(Change::Allowed { dc, node, on });
         if !on {
-            self.leave_container(dc, node, place, out);
+            self.stop_in_container(dc, node, place, out);
         }
         Ok(())
     }
@@ -96,7 +96,8 @@ impl State {
         out: &mut Vec<Change>,
     ) -> Result<(), Refusal> {
         let c = self.some_container(dc)?;
-        if !c.spec.runs_on(from) {
+        // It may give what it has also when it may have no more.
+        if !c.spec.runs_on(from) && matches!(request, SlotRequest::Ask(_)) {
             return Err(Refusal::new(Code::NODCNODE, format!("container {} does not run on {from}", dc.0)));
         }
         let mut changes = Vec::new();
@@ -110,6 +111,19 @@ impl State {
         })
     }
 
+    /// Nothing of a container comes to a node any more. What is there stays its own until it has ended it, or is
+    /// lost: others must not have it before.
+    fn stop_in_container(&mut self, dc: DcId, node: NodeId, place: Epoch, out: &mut Vec<Change>) {
+        let Some(c) = self.containers.get_mut(&dc) else { return };
+        let mut changes = Vec::new();
+        c.pool.stop(node, &mut changes);
+        say(dc, changes, out);
+        for (slot, s) in &mut c.services {
+            s.spec.nodes &= !(1 << node.0);
+            s.stop_moves(place, (dc, *slot), out);
+        }
+    }
+
     /// What a node had of a container is free, its instances are gone.
     pub(super) fn leave_container(&mut self, dc: DcId, node: NodeId, place: Epoch, out: &mut Vec<Change>) {
         let Some(c) = self.containers.get_mut(&dc) else { return };
@@ -119,6 +133,7 @@ impl State {
         for (slot, s) in &mut c.services {
             s.instance_gone(node, place, (dc, *slot), out);
         }
+        c.services.retain(|_, s| !s.is_over());
     }
 }
 

@@ -15,7 +15,7 @@ pub type ServiceName = (DcId, i32);
 impl State {
     fn some_service(&mut self, dc: DcId, slot: i32) -> Result<&mut Service, Refusal> {
         let services = &mut self.some_container(dc)?.services;
-        services.get_mut(&slot).ok_or_else(|| {
+        services.get_mut(&slot).filter(|s| !s.withdrawn).ok_or_else(|| {
             Refusal::new(
                 Code::BADPROC,
                 format!("no service is declared at slot {slot} of container {}", dc.0),
@@ -46,6 +46,10 @@ impl State {
             let text = format!("the service at slot {other} is called '{}' already", spec.name);
             return Err(Refusal::new(Code::RSCBUSY, text));
         }
+        if c.services.get(&slot).is_some_and(|s| s.withdrawn) {
+            let text = format!("the service that was at slot {slot} is about to end; try again");
+            return Err(Refusal::new(Code::BUSY, text));
+        }
         let service = c.services.entry(slot).or_insert_with(|| Service::new(spec.clone(), place));
         if service.spec.kind != spec.kind && !service.instances.is_empty() {
             let text = format!("'{}' has instances; its kind can be changed when they have ended", spec.name);
@@ -53,16 +57,21 @@ impl State {
         }
         service.spec = spec.clone();
         out.push(Change::Declared { dc, slot });
-        let strangers: Vec<_> = service.instances.keys().copied().filter(|n| !spec.allows(*n)).collect();
-        for node in strangers {
-            service.instance_gone(node, place, (dc, slot), out);
-        }
+        service.stop_moves(place, (dc, slot), out);
         Ok(())
     }
 
-    pub(super) fn withdraw(&mut self, dc: DcId, slot: i32, out: &mut Vec<Change>) -> Result<(), Refusal> {
-        self.some_service(dc, slot)?;
-        self.some_container(dc)?.services.remove(&slot);
+    pub(super) fn withdraw(
+        &mut self,
+        dc: DcId,
+        slot: i32,
+        place: Epoch,
+        out: &mut Vec<Change>,
+    ) -> Result<(), Refusal> {
+        let s = self.some_service(dc, slot)?;
+        s.withdrawn = true;
+        s.put(Place::Vacant, place, (dc, slot), out);
+        self.some_container(dc)?.services.retain(|_, s| !s.is_over());
         out.push(Change::Withdrawn { dc, slot });
         Ok(())
     }
@@ -123,12 +132,13 @@ impl State {
         place: Epoch,
         out: &mut Vec<Change>,
     ) -> Result<(), Refusal> {
-        let s = self.some_service(dc, slot)?;
-        if !s.instances.contains_key(&from) {
-            let text = format!("'{}' has no instance on {from}", s.spec.name);
+        let services = &mut self.some_container(dc)?.services;
+        let Some(s) = services.get_mut(&slot).filter(|s| s.instances.contains_key(&from)) else {
+            let text = format!("slot {slot} of container {} has no instance on {from}", dc.0);
             return Err(Refusal::new(Code::NONODE, text));
-        }
+        };
         s.instance_gone(from, place, (dc, slot), out);
+        services.retain(|_, s| !s.is_over());
         Ok(())
     }
 
@@ -211,9 +221,9 @@ impl State {
             if self.member(*node).and_then(Member::incarnation) != Some(i.incarnation) {
                 return Err(format!("an instance on {node} of an incarnation that is over"));
             }
-            if !s.spec.allows(*node) {
-                return Err(format!("an instance on {node}, where none may be"));
-            }
+        }
+        if s.is_over() || s.withdrawn && s.place != Place::Vacant {
+            return Err(format!("withdrawn: {s:?}"));
         }
         let there = |node| s.instances.contains_key(&node);
         let fine = match s.place {
@@ -230,6 +240,20 @@ impl State {
 impl Service {
     fn moves_to(&self, node: NodeId) -> bool {
         matches!(self.place, Place::Moving { to, .. } if to == node)
+    }
+
+    /// It was withdrawn, and its last instance has retired.
+    pub(super) fn is_over(&self) -> bool {
+        self.withdrawn && self.instances.is_empty()
+    }
+
+    /// A move to where it may no longer be is undone.
+    pub(super) fn stop_moves(&mut self, epoch: Epoch, name: ServiceName, out: &mut Vec<Change>) {
+        if let Place::Moving { from, to, .. } = self.place
+            && !self.spec.allows(to)
+        {
+            self.put(Place::At(from), epoch, name, out);
+        }
     }
 
     /// Callers go elsewhere, or wait, from `now` on. (One entry may do both, one after the other: then the

@@ -1,0 +1,105 @@
+//! What the nodes say to each other.
+
+use super::brief;
+use dvs_abi::NodeId;
+use dvs_control::command::Entry;
+use dvs_control::epoch::Epoch;
+use serde::{Deserialize, Serialize};
+
+/// One message.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub enum Packet {
+    /// To the order: put this into the log.
+    Propose(Entry),
+    /// To the order: what comes after so many entries?
+    Fetch(u64),
+    /// From the order: entries after the first so many, and how many there are in all.
+    Entries(u64, Vec<Entry>, u64),
+    /// To the order: may this incarnation go on? When it was asked, by the asker's clock.
+    Renew(Epoch, u64),
+    /// From the order: it may, since it asked.
+    Renewed(Epoch, u64),
+    /// To the target of a move: this service has stopped where it was, here is its state.
+    HandOver(i32, Epoch),
+}
+
+impl Packet {
+    /// As it travels.
+    pub fn encode(&self) -> Vec<u8> {
+        // Cannot fail: all of it can be written, and memory is the only bound.
+        postcard::to_stdvec(self).unwrap_or_default()
+    }
+
+    /// As it came; nothing if it makes no sense.
+    pub fn decode(bytes: &[u8]) -> Option<Packet> {
+        postcard::from_bytes(bytes).ok()
+    }
+
+    /// In words.
+    pub fn describe(bytes: &[u8]) -> String {
+        match Packet::decode(bytes) {
+            Some(Packet::Propose(e)) => format!("propose {}", brief(&e)),
+            Some(Packet::Entries(first, entries, head)) => {
+                let all: Vec<_> = entries.iter().map(brief).collect();
+                format!("entries after {first} of {head}: {}", all.join("; "))
+            }
+            Some(other) => format!("{other:?}"),
+            None => "rubbish".into(),
+        }
+    }
+}
+
+/// A digest that is the same on all machines.
+pub(crate) fn digest(begin: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(begin ^ 0xCBF2_9CE4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x100_0000_01B3))
+}
+
+/// One entry as it stands in the file of the log: length, digest, entry.
+pub(crate) fn record(entry: &Entry) -> Vec<u8> {
+    // Cannot fail: as above.
+    let body = postcard::to_stdvec(entry).unwrap_or_default();
+    let mut all = (body.len() as u32).to_le_bytes().to_vec();
+    all.extend(digest(0, &body).to_le_bytes());
+    all.extend(body);
+    all
+}
+
+/// The entries of a file, and how many of its bytes they are: what comes after was torn.
+pub(crate) fn recover(file: &[u8]) -> (Vec<Entry>, usize) {
+    let (mut entries, mut good) = (Vec::new(), 0);
+    while let Some((length, rest)) = file[good..].split_first_chunk::<4>()
+        && let Some((sum, rest)) = rest.split_first_chunk::<8>()
+        && let Some(body) = rest.get(..u32::from_le_bytes(*length) as usize)
+        && digest(0, body) == u64::from_le_bytes(*sum)
+        && let Ok(entry) = postcard::from_bytes(body)
+    {
+        entries.push(entry);
+        good += 12 + body.len();
+    }
+    (entries, good)
+}
+
+/// What a node tells the invariants.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Note {
+    /// It applied the entry at this place; a digest of the answer and what followed.
+    Applied(u64, u64),
+    /// A program wants to be bound.
+    Wants(u64),
+    /// It was bound to a slot, or told the truth.
+    Bound(u64, i32),
+    /// There is no slot, or not in time, or the node may not serve.
+    Truth(u64, &'static str),
+    /// A container is to be there (or not).
+    Asks(u64, u16, bool),
+    /// It is so now and was not before (or was).
+    Answered(u64, bool),
+    /// It serves callers of a service, since this epoch.
+    Serves(i32, Epoch),
+    /// It may serve, as this incarnation.
+    Begins(Epoch),
+    /// It found that it may serve no longer.
+    Fenced(&'static str),
+    /// The order takes a node for lost.
+    Loses(NodeId, Epoch),
+}

@@ -1,0 +1,31 @@
+//! What must always be so in the simulated control plane, one file each.
+
+mod binds_end;
+mod done_once;
+mod heals;
+mod one_instance;
+mod one_owner;
+mod one_place_an_epoch;
+mod same_decisions;
+mod state_agrees;
+
+pub use binds_end::BindsEnd;
+pub use done_once::DoneOnce;
+pub use heals::Heals;
+pub use one_instance::OneInstance;
+pub use one_owner::OneOwner;
+pub use one_place_an_epoch::OnePlaceAnEpoch;
+pub use same_decisions::SameDecisions;
+pub use state_agrees::StateAgrees;
+
+use crate::control::daemon::Daemon;
+use crate::control::node::Node;
+use crate::invariant::View;
+use dvs_abi::NodeId;
+
+/// The daemons that may do something now: they have power, do not stand still and hold their lease.
+fn able<'a>(view: &View<'a, Node>) -> impl Iterator<Item = (NodeId, &'a Daemon)> {
+    let all: Vec<_> = view.actors().filter_map(|(n, a)| Some((n, a.daemon()?))).collect();
+    let able = all.into_iter().filter(|(n, d)| view.acts(*n) && d.serves(view.clock(*n)).is_some());
+    able.collect::<Vec<_>>().into_iter()
+}

@@ -1,0 +1,44 @@
+//! Whatever a node has applied at a place of the log, all apply there, ever after: what was acknowledged is
+//! not lost and not changed.
+
+use crate::control::node::Node;
+use crate::control::wire::Note;
+use crate::invariant::{Invariant, View};
+use dvs_abi::NodeId;
+
+/// No decision is lost, and all make the same of it.
+#[derive(Debug, Default)]
+pub struct SameDecisions {
+    /// By place: its digest, and who applied it first.
+    made: Vec<(u64, NodeId)>,
+}
+
+impl Invariant<Node> for SameDecisions {
+    fn name(&self) -> &'static str {
+        "all make the same decisions"
+    }
+
+    fn check(&mut self, view: &View<'_, Node>) -> Result<(), String> {
+        let Some(node) = view.touched() else { return Ok(()) };
+        for note in view.notes() {
+            let Note::Applied(place, digest) = note else { continue };
+            match self.made.get(*place as usize - 1) {
+                None if *place as usize == self.made.len() + 1 => self.made.push((*digest, node)),
+                None => return Err(format!("{node} applied place {place}, nobody the one before")),
+                Some((made, _)) if made == digest => {}
+                Some((_, first)) => {
+                    return Err(format!("at place {place} {node} decided otherwise than {first}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, view: &View<'_, Node>) -> Result<(), String> {
+        let told = view.actors().find_map(|(_, a)| a.order()).map_or(0, |o| o.committed());
+        if (told as usize) < self.made.len() {
+            return Err(format!("the log has {told} entries, {} were applied", self.made.len()));
+        }
+        Ok(())
+    }
+}

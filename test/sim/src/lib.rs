@@ -1,0 +1,44 @@
+//! The seeded world: state machines of several nodes in one process, their network, disks and clocks, and all
+//! that may go wrong with them, decided by one number.
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`World`] | time, events, nodes; runs and heals |
+//! | [`Actor`], [`Effects`] | a node: hears what happens, says what it wants done |
+//! | [`Faults`] | what goes wrong, and how often |
+//! | [`Disk`] | what survives a loss of power |
+//! | [`Invariant`], [`View`], [`Violation`] | what must always be so |
+//! | [`History`], [`check_linear`], [`Model`] | what clients saw, and whether it can be explained |
+//! | [`Trace`] | what happened, and one number over it |
+//! | [`control`] | the control plane of the system itself, simulated |
+//! | [`invariants`] | what must always be so there, one file each |
+#![forbid(unsafe_code)]
+
+mod actor;
+mod clock;
+pub mod control;
+mod disk;
+mod faults;
+mod history;
+mod invariant;
+pub mod invariants;
+mod linear;
+mod model;
+mod network;
+mod random;
+mod trace;
+mod world;
+
+#[doc = include_str!("../../../docs/guide/simulator.md")]
+pub mod guide {}
+
+pub use actor::{Actor, Effects};
+pub use disk::{Disk, DiskFull};
+pub use faults::Faults;
+pub use history::{Call, End, History};
+pub use invariant::{Invariant, View, Violation};
+pub use linear::{NotLinear, STEPS_MAX, check_linear};
+pub use model::{Counter, Map, Model, Number, Register, Set};
+pub use random::Random;
+pub use trace::{Sink, TRACE_LINES_MAX, Trace};
+pub use world::{DISK_BYTES, EVENTS_MAX, World};

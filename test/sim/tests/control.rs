@@ -1,0 +1,77 @@
+//! The control plane under two hundred seeds; and that the simulator finds what is wrong.
+
+use dvs_sim::Faults;
+use dvs_sim::control::scenario::{run, world, world_with};
+
+fn all_is_so(seeds: std::ops::Range<u64>) {
+    for seed in seeds {
+        run(&mut world(seed)).unwrap_or_else(|v| panic!("{v}\nagain: ./x sim --seed {seed} --trace"));
+    }
+}
+
+#[test]
+fn all_is_so_seeds_0_to_49() {
+    all_is_so(0..50);
+}
+
+#[test]
+fn all_is_so_seeds_50_to_99() {
+    all_is_so(50..100);
+}
+
+#[test]
+fn all_is_so_seeds_100_to_149() {
+    all_is_so(100..150);
+}
+
+#[test]
+fn all_is_so_seeds_150_to_199() {
+    all_is_so(150..200);
+}
+
+/// See docs/sim-bugs.md.
+#[test]
+fn seeds_that_once_failed() {
+    for seed in [0, 1, 8, 9, 25, 41, 72, 182, 1244] {
+        run(&mut world(seed)).unwrap_or_else(|v| panic!("{v}"));
+    }
+}
+
+#[test]
+fn all_is_so_with_everything_at_once() {
+    for seed in 0..20 {
+        run(&mut world_with(seed, Faults::all())).unwrap_or_else(|v| panic!("{v}"));
+    }
+}
+
+#[test]
+fn equal_seeds_give_equal_traces_and_others_others() {
+    let trace = |seed| {
+        let mut w = world_with(seed, Faults::all());
+        run(&mut w).unwrap_or_else(|v| panic!("{v}"));
+        (w.trace().count(), w.trace().hash())
+    };
+    let (a, b) = (trace(7), trace(7));
+    assert!(a.0 > 1_000, "something happens: {} lines", a.0);
+    assert_eq!(a, b);
+    assert_ne!(a, trace(8));
+}
+
+/// The lease of a node ends by its clock, the order waits a tenth longer by its own. With clocks that are
+/// further apart two nodes must be seen with one slot.
+#[test]
+fn clocks_that_are_too_far_apart_are_found_out() {
+    let minute = 60_000_000_000;
+    let faults = Faults {
+        drift_ppm: 600_000,
+        cut_every_ns: minute / 60,
+        cut_for_ns: (minute / 60, minute / 10),
+        ..Faults::none()
+    };
+    let found: Vec<_> = (0..60).filter_map(|s| run(&mut world_with(s, faults.clone())).err()).collect();
+    let one_owner = found.iter().filter(|v| v.invariant == "a slot has one owner").count();
+    assert!(one_owner > 0, "{found:?}");
+    let v = &found[0];
+    let again = run(&mut world_with(v.seed, faults)).err();
+    assert_eq!(again.as_ref(), Some(v), "the same seed does it again");
+}
