@@ -31,6 +31,10 @@ pub enum Change {
     Declared { dc: DcId, slot: i32 },
     /// A service is no more. Nodes end and retire their instances.
     Withdrawn { dc: DcId, slot: i32 },
+    /// A node has an instance of a service, or another one than before, or it is in step now or no longer.
+    Offered { dc: DcId, slot: i32, node: NodeId, in_step: bool },
+    /// A node's instance of a service has ended, with all it had taken up.
+    Gone { dc: DcId, slot: i32, node: NodeId },
     /// Callers of a service go to this node, and no longer anywhere else.
     Placed { dc: DcId, slot: i32, node: NodeId, epoch: Epoch },
     /// Callers of a service wait from here on.

@@ -158,6 +158,17 @@ pub enum Command {
         /// As [`Entry::at`].
         deadline: u64,
     },
+    /// The sender has all of a service that moves to it, also what the old instance had taken up: it serves.
+    /// (An `Offer` does not say that: its sender may not know of the move.) Also if the source is gone by
+    /// now, as long as nobody else serves.
+    Arrive {
+        /// In this container.
+        dc: DcId,
+        /// At this slot.
+        slot: i32,
+        /// The begin of the move.
+        number: Epoch,
+    },
     /// A move is not to be: its source serves on.
     Undo {
         /// In this container.

@@ -5,10 +5,12 @@
 //!  Vacant ───────────────► Placed ────────────────────────────────────────────────┐
 //!    ▲  ▲                   │  ▲  ▲                                                │
 //!    │  └── it ends, and ───┘  │  └────────────────────────────────────────────────┘
-//!    │      nobody is in step  │ Offer on the new node (commit), or Undo, or its deadline (roll back)
+//!    │      nobody is in step  │ Arrive on the new node (commit), or Undo, or its deadline (roll back)
 //!    │                         │
 //!    └─── its node ends ──── Moving ◄── Move
 //! ```
+//! (A source that has ended since its move began leaves `Vacant` behind; the target may still arrive then.)
+//!
 //! Callers wait while it is vacant (if it is to come back) and while it is moving. Every arrow into `Placed`
 //! has an epoch of its own.
 
@@ -84,6 +86,8 @@ pub enum Place {
 pub struct Instance {
     /// The incarnation of its node in which it was offered.
     pub incarnation: Epoch,
+    /// The place in the log where it was first offered: tells it from an earlier one on the same node.
+    pub since: Epoch,
     /// It has all that was acknowledged, and can take over.
     pub in_step: bool,
 }
@@ -101,12 +105,16 @@ pub struct Service {
     pub instances: BTreeMap<NodeId, Instance>,
     /// It is no more, as soon as its instances have retired.
     pub withdrawn: bool,
+    /// The target of the last move and its number, until callers go anywhere: also when its source is gone, it
+    /// may have all there is.
+    pub arrival: Option<(NodeId, Epoch)>,
 }
 
 impl Service {
     /// One without an instance.
     pub fn new(spec: ServiceSpec, epoch: Epoch) -> Self {
-        Service { spec, place: Place::Vacant, epoch, instances: BTreeMap::new(), withdrawn: false }
+        let instances = BTreeMap::new();
+        Service { spec, place: Place::Vacant, epoch, instances, withdrawn: false, arrival: None }
     }
 
     /// The node whose instance callers are sent to.

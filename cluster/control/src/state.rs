@@ -12,6 +12,8 @@
 mod containers;
 mod services;
 
+pub use services::ServiceName;
+
 use crate::change::Change;
 use crate::command::{Command, Entry, Refusal, Reply};
 use crate::container::{Container, check_name};
@@ -69,6 +71,11 @@ impl State {
         self.containers.iter().map(|(n, c)| (*n, c))
     }
 
+    /// The place of the last entry that was applied.
+    pub fn last(&self) -> Epoch {
+        self.last
+    }
+
     /// A container.
     pub fn container(&self, dc: DcId) -> Option<&Container> {
         self.containers.get(&dc)
@@ -124,6 +131,7 @@ impl State {
             Command::Move { dc, slot, to, deadline } => {
                 return self.begin_move(*dc, *slot, *to, *deadline, place, out).map(Reply::Begun);
             }
+            Command::Arrive { dc, slot, number } => self.arrive(from, *dc, *slot, *number, place, out)?,
             Command::Undo { dc, slot, number } => self.undo(*dc, *slot, *number, place, out)?,
         }
         Ok(Reply::Done)

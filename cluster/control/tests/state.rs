@@ -172,7 +172,11 @@ fn a_single_service_has_one_instance_and_moves_with_its_callers_waiting() {
     let Ok(Reply::Begun(number)) = begun else { panic!("{begun:?}") };
     assert_eq!(s.place_of(), Place::Moving { from: NodeId(1), to, number, deadline: 100 });
     assert_eq!(s.code(0, Command::Move { dc: DC, slot: SLOT, to, deadline: 100 }), Code::MIGRATE as i32);
-    s.offer(2, true).unwrap();
+    assert_eq!(s.offer(2, true).unwrap_err().code, Code::SLOTUSED as i32, "it may not know of the move");
+    let arrive = Command::Arrive { dc: DC, slot: SLOT, number };
+    assert_eq!(s.code(0, arrive.clone()), Code::STALE as i32, "it moves elsewhere");
+    s.say(2, arrive.clone()).unwrap();
+    assert_eq!(s.code(2, arrive), Code::STALE as i32, "once");
     assert_eq!(s.place_of(), Place::At(to));
     let instances: Vec<_> =
         s.state.container(DC).unwrap().services[&SLOT].instances.keys().copied().collect();
@@ -187,6 +191,41 @@ fn epoch_of(c: &Change) -> Option<Epoch> {
         Change::Placed { epoch, .. } | Change::Held { epoch, .. } => Some(*epoch),
         _ => None,
     }
+}
+
+#[test]
+fn who_has_all_of_a_move_arrives_also_when_its_source_is_gone_unless_another_one_serves() {
+    for other in [false, true] {
+        let mut s = System::new();
+        s.declare(Kind::Single);
+        s.offer(1, true).unwrap();
+        let go = Command::Move { dc: DC, slot: SLOT, to: NodeId(2), deadline: 100 };
+        let Ok(Reply::Begun(number)) = s.say(0, go) else { panic!("it begins") };
+        let incarnation = s.incarnation(1);
+        s.say(0, Command::Lost { node: NodeId(1), incarnation }).unwrap();
+        assert_eq!(s.place_of(), Place::Vacant);
+        if other {
+            s.offer(0, true).unwrap();
+        }
+        let arrived = s.say(2, Command::Arrive { dc: DC, slot: SLOT, number });
+        assert_eq!(arrived.is_ok(), !other, "{arrived:?}");
+        assert_eq!(s.place_of(), Place::At(NodeId(if other { 0 } else { 2 })));
+    }
+}
+
+#[test]
+fn nobody_arrives_where_the_service_may_not_be_any_more() {
+    let mut s = System::new();
+    s.declare(Kind::Single);
+    s.offer(1, true).unwrap();
+    let go = Command::Move { dc: DC, slot: SLOT, to: NodeId(2), deadline: 100 };
+    let Ok(Reply::Begun(number)) = s.say(0, go) else { panic!("it begins") };
+    let incarnation = s.incarnation(1);
+    s.say(0, Command::Lost { node: NodeId(1), incarnation }).unwrap();
+    let spec = ServiceSpec { nodes: 0b011, ..service(Kind::Single) };
+    s.say(0, Command::Declare { dc: DC, slot: SLOT, spec }).unwrap();
+    let arrive = Command::Arrive { dc: DC, slot: SLOT, number };
+    assert_eq!(s.code(2, arrive), Code::NODCNODE as i32);
 }
 
 #[test]
@@ -303,6 +342,29 @@ fn a_service_declared_for_fewer_nodes_stays_where_it_is_until_it_is_retired_ther
     assert_eq!(s.place_of(), Place::At(NodeId(2)));
 }
 
+#[test]
+fn an_instance_that_comes_or_goes_is_told_also_when_callers_go_elsewhere() {
+    let mut s = System::new();
+    s.declare(Kind::Active);
+    s.offer(0, true).unwrap();
+    s.offer(1, false).unwrap();
+    let since = s.state.container(DC).unwrap().services[&SLOT].instances[&NodeId(1)].since;
+    assert_eq!(since, s.state.last());
+    s.changes.clear();
+    let offered = |in_step| Change::Offered { dc: DC, slot: SLOT, node: NodeId(1), in_step };
+    let gone = |node| Change::Gone { dc: DC, slot: SLOT, node: NodeId(node) };
+    s.offer(1, true).unwrap();
+    assert_eq!(s.state.container(DC).unwrap().services[&SLOT].instances[&NodeId(1)].since, since);
+    s.offer(1, true).unwrap();
+    s.say(1, Command::Retire { dc: DC, slot: SLOT }).unwrap();
+    assert_eq!(s.changes, [offered(true), gone(1)], "once each");
+    s.offer(1, true).unwrap();
+    assert!(s.state.container(DC).unwrap().services[&SLOT].instances[&NodeId(1)].since > since);
+    let incarnation = s.incarnation(0);
+    s.say(0, Command::Lost { node: NodeId(0), incarnation }).unwrap();
+    assert!(s.changes.contains(&gone(0)), "{:?}", s.changes);
+}
+
 /// Any command, by any node, often one that makes sense.
 fn command() -> impl Strategy<Value = (u16, Act)> {
     let node = || (0..4_u16).prop_map(NodeId);
@@ -321,6 +383,7 @@ fn command() -> impl Strategy<Value = (u16, Act)> {
         8 => any::<bool>().prop_map(|in_step| Act::Say(Command::Offer { dc: DC, slot: SLOT, in_step })),
         3 => Just(Act::Say(Command::Retire { dc: DC, slot: SLOT })),
         5 => node().prop_map(Act::Move),
+        3 => Just(Act::Arrive),
         1 => Just(Act::Later),
         8 => (1..300_u32, any::<bool>()).prop_map(|(slots, urgent)| Act::Ask(slots, urgent)),
         4 => (0..4_usize, 0..3_u64).prop_map(|(n, round)| Act::Give(n, round)),
@@ -335,6 +398,8 @@ enum Act {
     Begin,
     Lost(NodeId),
     Move(NodeId),
+    /// Of the move under way, if any.
+    Arrive,
     Ask(u32, bool),
     Give(usize, u64),
     Later,
@@ -374,6 +439,14 @@ proptest! {
                         None => vec![40],
                     };
                     Command::Slots { dc: DC, request: SlotRequest::Give { round, slots } }
+                }
+                Act::Arrive => {
+                    let service = s.state.container(DC).and_then(|c| c.services.get(&SLOT));
+                    let number = match service.map(|s| s.place) {
+                        Some(Place::Moving { number, .. }) => number,
+                        _ => Epoch(1),
+                    };
+                    Command::Arrive { dc: DC, slot: SLOT, number }
                 }
                 Act::Later => {
                     s.at += 3;

@@ -8,7 +8,7 @@
 //!     │ round 1, 2, … (what changed since; callers are served all the while)►│
 //!     │ Move ──────────────► Held: callers wait                              │
 //!     │ the rest, and what was pending ────────────────────────────────────► │ has all
-//!     │                        │ ◄────────────────────────────────── Offer ──│
+//!     │                        │ ◄───────────────────────────────── Arrive ──│
 //!     │ ends ◄── Placed at the target, or at the source again ──────► serves │ or forgets
 //! ```
 //! Until `Move` is in the log nothing has happened that anybody else could see. From then on the log alone
@@ -28,6 +28,8 @@ pub mod preflight;
 pub mod source;
 pub mod target;
 
+use dvs_control::epoch::Epoch;
+
 /// What the two sides tell each other about one move; lost when the link is cut.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Note {
@@ -37,14 +39,15 @@ pub enum Note {
     Ready,
     /// Target: there will be none.
     Refused(String),
-    /// Source: a part of the state goes with it. `last`: callers wait, and nothing comes after it.
+    /// Source: a part of the state goes with it.
     State {
         /// From 1 up, without a gap.
         round: u32,
         /// Of this part.
         bytes: u64,
-        /// All of the state is there with it.
-        last: bool,
+        /// With it all of the state is there: callers wait, and nothing comes after it. The move in the log,
+        /// which the target names when it arrives.
+        last: Option<Epoch>,
     },
     /// Target: it has this round.
     Has {

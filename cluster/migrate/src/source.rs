@@ -215,9 +215,9 @@ impl Source {
         let last = match &mut self.phase {
             Phase::Copying { round, bytes } if *round == self.round + 1 => {
                 *bytes = changed;
-                false
+                None
             }
-            Phase::Sending(_) => true,
+            Phase::Sending(number) => Some(*number),
             _ => return,
         };
         let _ = now;

@@ -80,6 +80,8 @@ pub struct Target {
     phase: Phase,
     /// The epoch of the place when it began: older news says nothing about this move.
     since: Epoch,
+    /// The move in the log, once it has all.
+    number: Epoch,
     offer_at: u64,
 }
 
@@ -87,7 +89,7 @@ impl Target {
     /// The source wants to move the service at `slot` of `dc` here. `since` = its present epoch.
     pub fn begin(me: NodeId, (dc, slot): (DcId, i32), since: Epoch, out: &mut Vec<Order>) -> Self {
         out.push(Order::Start);
-        Target { me, dc, slot, phase: Phase::Starting, since, offer_at: 0 }
+        Target { me, dc, slot, phase: Phase::Starting, since, number: Epoch::default(), offer_at: 0 }
     }
 
     /// Where it is.
@@ -110,8 +112,9 @@ impl Target {
             (Event::Note(Note::State { round, last, .. }), Phase::Filling(has)) if round == has + 1 => {
                 out.extend([Order::Take { round }, Order::Tell(Note::Has { round })]);
                 self.phase = Phase::Filling(round);
-                if last {
+                if let Some(number) = last {
                     self.phase = Phase::Full;
+                    self.number = number;
                     self.offer(now, out);
                 }
             }
@@ -140,7 +143,8 @@ impl Target {
 
     fn offer(&mut self, now: u64, out: &mut Vec<Order>) {
         self.offer_at = now + REPEAT_NS;
-        out.push(Order::Propose(Command::Offer { dc: self.dc, slot: self.slot, in_step: true }));
+        let Target { dc, slot, number, .. } = *self;
+        out.push(Order::Propose(Command::Arrive { dc, slot, number }));
     }
 
     fn end(&mut self, out: &mut Vec<Order>) {

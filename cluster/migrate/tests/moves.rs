@@ -188,7 +188,7 @@ impl World {
             match (command, answer) {
                 (Command::Move { .. }, Ok(Reply::Begun(e))) => self.source_hears(source::Event::Begun(e)),
                 (Command::Move { .. }, Err(e)) => self.source_hears(source::Event::NotBegun(e.text)),
-                (Command::Offer { .. }, Err(_)) => self.target_hears(target::Event::NotOffered),
+                (Command::Arrive { .. }, Err(_)) => self.target_hears(target::Event::NotOffered),
                 _ => {}
             }
         }

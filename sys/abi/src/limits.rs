@@ -119,6 +119,14 @@ pub const TOKEN_ADDRESSES_MAX: usize = 4;
 pub const LEASE_ASK_MIN: u32 = 4;
 /// and at most.
 pub const LEASE_ASK_MAX: u32 = 256;
+/// How long a node may go on as if it were one of the system after it last asked whether it still is: six
+/// heartbeats, and short beside the second a fail-over may take.
+pub const NODE_LEASE_NS: u64 = 600_000_000;
+/// So much earlier it stops, for its threads to be told and the answers they are at to be out.
+pub const NODE_LEASE_GUARD_NS: u64 = 100_000_000;
+/// How much faster or slower than time itself a node's clock may run, in millionths: twice what a clock is
+/// slewed by at most while it is being set, and its crystal besides.
+pub const CLOCK_DRIFT_PPM: u32 = 1_200;
 /// Programs a daemon has started and not seen the end of. Each costs it three descriptors.
 pub const PROGRAMS_MAX: usize = 64;
 /// Name, arguments and folder of a program to be started: half of a control record.
@@ -204,5 +212,6 @@ const _: () = {
     assert!(NODES_MAX as i32 + 2 < TASKS_MAX, "every node has a system task");
     assert!(MESSAGE_BYTES + GRANTS_PER_CALL * 24 < FRAME_BYTES_MAX);
     assert!((COPY_CHUNK_BYTES as u64) < CREDIT_BULK_BYTES);
+    assert!(2 * NODE_LEASE_GUARD_NS < NODE_LEASE_NS && CLOCK_DRIFT_PPM < 10_000);
     assert!(LINK_LANES_MAX <= 64, "one ready word a direction");
 };

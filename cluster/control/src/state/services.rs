@@ -107,20 +107,48 @@ impl State {
                 let text = format!("'{name}' is on {other}; dvs migrate moves it");
                 return Err(Refusal::new(Code::SLOTUSED, text));
             }
-            Place::Moving { from: other, to, .. } if from != other && from != to => {
+            Place::Moving { from: other, to, .. } if from != other => {
                 let text = format!("'{name}' moves from {other} to {to}");
                 return Err(Refusal::new(Code::SLOTUSED, text));
             }
             _ => {}
         }
-        s.instances.insert(from, Instance { incarnation, in_step });
-        match s.place {
-            Place::Vacant if in_step => s.put(Place::At(from), place, (dc, slot), out),
-            Place::Moving { to, .. } if to == from && in_step => {
-                s.put(Place::At(to), place, (dc, slot), out);
-            }
-            _ => {}
+        let had = s.instances.get(&from).copied();
+        let since = had.map_or(place, |i| i.since);
+        let instance = Instance { incarnation, since, in_step };
+        s.instances.insert(from, instance);
+        if had != Some(instance) {
+            out.push(Change::Offered { dc, slot, node: from, in_step });
         }
+        if s.place == Place::Vacant && in_step {
+            s.put(Place::At(from), place, (dc, slot), out);
+        }
+        Ok(())
+    }
+
+    pub(super) fn arrive(
+        &mut self,
+        from: NodeId,
+        dc: DcId,
+        slot: i32,
+        number: Epoch,
+        place: Epoch,
+        out: &mut Vec<Change>,
+    ) -> Result<(), Refusal> {
+        let incarnation = self.some_member(from)?.incarnation().unwrap_or_default();
+        let s = self.some_service(dc, slot)?;
+        if s.arrival != Some((from, number)) {
+            return Err(Refusal::new(Code::STALE, format!("the move {number} is over, or not to {from}")));
+        }
+        if !s.spec.allows(from) {
+            return Err(Refusal::new(Code::NODCNODE, format!("'{}' may not be on {from}", s.spec.name)));
+        }
+        let since = s.instances.get(&from).map_or(place, |i| i.since);
+        let instance = Instance { incarnation, since, in_step: true };
+        if s.instances.insert(from, instance) != Some(instance) {
+            out.push(Change::Offered { dc, slot, node: from, in_step: true });
+        }
+        s.put(Place::At(from), place, (dc, slot), out);
         Ok(())
     }
 
@@ -261,6 +289,11 @@ impl Service {
     fn put(&mut self, place: Place, now: Epoch, (dc, slot): ServiceName, out: &mut Vec<Change>) {
         let epoch = now.max(Epoch(self.epoch.0 + 1));
         (self.place, self.epoch) = (place, epoch);
+        self.arrival = match place {
+            Place::Moving { to, number, .. } => Some((to, number)),
+            Place::At(_) => None,
+            Place::Vacant => self.arrival,
+        };
         if let (Kind::Single, Place::At(node)) = (self.spec.kind, place) {
             // What another node has prepared, or left behind, is over.
             self.instances.retain(|n, _| *n == node);
@@ -280,6 +313,9 @@ impl Service {
         out: &mut Vec<Change>,
     ) {
         let had = self.instances.remove(&node).is_some();
+        if had {
+            out.push(Change::Gone { dc: name.0, slot: name.1, node });
+        }
         let next = match self.place {
             // Whoever was to take it over may have all of it by now: then it offers itself.
             Place::At(at) | Place::Moving { from: at, .. } if had && at == node => {
