@@ -77,7 +77,7 @@ impl Instances {
             return None;
         }
         self.alive.insert(slot);
-        Some(Command::Offer { dc: MAIN, slot, in_step: true })
+        Some(Command::Arrive { dc: MAIN, slot, number })
     }
 
     /// Time passes: hands over, offers itself where something is missing.
@@ -120,8 +120,11 @@ impl Instances {
     pub(super) fn missing(&self, state: &State) -> Vec<Command> {
         let fine = |slot| find(state, slot).is_some_and(|s| !s.withdrawn && s.spec.nodes == everywhere());
         let missing = SERVICES.iter().filter(|(slot, _)| !fine(*slot));
-        let declared =
-            missing.map(|(slot, kind)| Command::Declare { dc: MAIN, slot: *slot, spec: service(*slot, *kind) });
+        let declared = missing.map(|(slot, kind)| Command::Declare {
+            dc: MAIN,
+            slot: *slot,
+            spec: service(*slot, *kind),
+        });
         declared.collect()
     }
 
