@@ -22,12 +22,13 @@ pub enum Change {
     Created { dc: DcId, born: Epoch },
     /// A container ended.
     Ended { dc: DcId },
-    /// A container may run on a node, or no longer: then the node ends its programs of it, gives all its slots
-    /// and retires its instances.
+    /// A container may run on a node, or no longer: then the node ends its programs of it, gives all its
+    /// slots and retires its instances.
     Allowed { dc: DcId, node: NodeId, on: bool },
     /// Slots of a container.
     Slots { dc: DcId, change: SlotChange },
-    /// A service was declared, or declared anew. A node that may have no instance any more ends and retires it.
+    /// A service was declared, or declared anew. A node that may have no instance any more ends and retires
+    /// it.
     Declared { dc: DcId, slot: i32 },
     /// A service is no more. Nodes end and retire their instances.
     Withdrawn { dc: DcId, slot: i32 },

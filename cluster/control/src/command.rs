@@ -97,9 +97,9 @@ pub enum Command {
         /// Which.
         dc: DcId,
     },
-    /// Whether a container may run on a node. If not any more, its services may not be there either until they
-    /// are declared anew. The node ends its programs, gives their slots and retires its instances; until it has,
-    /// or is lost, nobody else gets them.
+    /// Whether a container may run on a node. If not any more, its services may not be there either until
+    /// they are declared anew. The node ends its programs, gives their slots and retires its instances; until
+    /// it has, or is lost, nobody else gets them.
     Allow {
         /// The container.
         dc: DcId,

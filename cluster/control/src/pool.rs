@@ -176,8 +176,8 @@ impl Pool {
         self.serve(out);
     }
 
-    /// A node is to have no more: what it wanted is forgotten. What it has stays its own until it gives it, as
-    /// programs may run there.
+    /// A node is to have no more: what it wanted is forgotten. What it has stays its own until it gives it,
+    /// as programs may run there.
     pub fn stop(&mut self, node: NodeId, out: &mut Vec<SlotChange>) {
         self.wants.retain(|w| w.node != node);
         self.serve(out);

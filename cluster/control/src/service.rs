@@ -105,8 +105,8 @@ pub struct Service {
     pub instances: BTreeMap<NodeId, Instance>,
     /// It is no more, as soon as its instances have retired.
     pub withdrawn: bool,
-    /// The target of the last move and its number, until callers go anywhere: also when its source is gone, it
-    /// may have all there is.
+    /// The target of the last move and its number, until callers go anywhere: also when its source is gone,
+    /// it may have all there is.
     pub arrival: Option<(NodeId, Epoch)>,
 }
 

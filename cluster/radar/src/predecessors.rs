@@ -1,9 +1,9 @@
 //! Nodes that may still serve, as they have not heard yet that they must not.
 //!
-//! The log can take a service from a node that is up: its owner declares that it may not be there, or
-//! withdraws it and declares another. That node learns of it a little later than the one that takes over, and
-//! much later if it was cut off at that moment. The one that takes over waits until, for each node that may
-//! have served before,
+//! The log can take a service from a node that is up: it moves away, or its container ends and another one
+//! begins in its place. That node learns of it a little later than the one that takes over, and much later if
+//! it was cut off at that moment. A node that was just sent a snapshot does not even know who served before.
+//! The one that takes over waits until, for each node that may have served before,
 //!
 //! - it has said that it has applied the entry, or
 //! - its incarnation is over (it is not declared lost before its lease is), or

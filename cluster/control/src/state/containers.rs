@@ -111,8 +111,8 @@ impl State {
         })
     }
 
-    /// Nothing of a container comes to a node any more. What is there stays its own until it has ended it, or is
-    /// lost: others must not have it before.
+    /// Nothing of a container comes to a node any more. What is there stays its own until it has ended it, or
+    /// is lost: others must not have it before.
     fn stop_in_container(&mut self, dc: DcId, node: NodeId, place: Epoch, out: &mut Vec<Change>) {
         let Some(c) = self.containers.get_mut(&dc) else { return };
         let mut changes = Vec::new();

@@ -134,12 +134,12 @@ impl Daemon {
                 self.lease = self.lease.max(Some(asked + LEASE_NS));
                 self.look_at_clock(fx);
             }
-            Packet::HandOver(slot, number) if self.serves(fx.now()).is_some() => {
-                if !self.retiring().contains(&slot) {
-                    let offer = self.instances.handed_over(self.me, slot, number, &self.state);
-                    self.queue.extend(offer.map(|c| (c, None)));
-                    self.go_on(fx);
-                }
+            Packet::HandOver(slot, number)
+                if self.serves(fx.now()).is_some() && !self.retiring().contains(&slot) =>
+            {
+                let arrival = self.instances.handed_over(self.me, slot, number, &self.state);
+                self.queue.extend(arrival.map(|c| (c, None)));
+                self.go_on(fx);
             }
             _ => {}
         }
@@ -251,7 +251,8 @@ impl Daemon {
         }
     }
 
-    /// The services whose instance here has ended, which is not in the log yet: another one must wait for that.
+    /// The services whose instance here has ended, which is not in the log yet: another one must wait for
+    /// that.
     fn retiring(&self) -> BTreeSet<i32> {
         let slot = |(c, _): &Asked| match c {
             Command::Retire { slot, .. } => Some(*slot),
