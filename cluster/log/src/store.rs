@@ -188,12 +188,11 @@ impl Store {
         }
         self.state::<Ballot>("vote")?;
         self.state::<Mark>("committed")?;
-        let mut next = self.state::<Mark>("purged")?.map_or(0, |m| m.index + 1);
-        for record in self.records(0, u64::MAX)? {
-            if record.mark.index != next {
-                return Err(record::damaged(&self.path, &format!("entry {next} is missing")));
+        let first = self.state::<Mark>("purged")?.map_or(0, |m| m.index + 1);
+        for (index, record) in (first..).zip(self.records(0, u64::MAX)?) {
+            if record.mark.index != index {
+                return Err(record::damaged(&self.path, &format!("entry {index} is missing")));
             }
-            next += 1;
         }
         self.snapshot().map(|_| ())
     }

@@ -121,7 +121,7 @@ fn commands_of_many_callers_share_entries() {
     let before = world.at(0).status().last;
     std::thread::scope(|s| {
         for t in 0..16 {
-            let group = world.shared(0);
+            let group = world.find(0).unwrap();
             s.spawn(move || (0..25).for_each(|n| drop(group.propose(vec![t, n], LONG).unwrap())));
         }
     });

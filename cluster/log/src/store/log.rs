@@ -155,7 +155,7 @@ impl RaftLogStorage<Types> for Store {
         I::IntoIter: OptionalSend,
     {
         let result = self.add(entries);
-        callback.log_io_completed(result.as_ref().map(|()| ()).map_err(|e| io::Error::other(e.clone())));
+        callback.log_io_completed(result.clone().map_err(io::Error::other));
         result.map_err(failed)
     }
 

@@ -1,5 +1,7 @@
 //! A network in memory whose ways can be cut, and members on it.
 
+#![allow(dead_code)] // Each test uses its part of it.
+
 use dvs_abi::NodeId;
 use dvs_log::{Group, GroupId, LogError, Machine, Network, Role, Store, Timing};
 use std::collections::{BTreeMap, BTreeSet};
@@ -145,8 +147,8 @@ impl World {
         &self.running[&NodeId(node)]
     }
 
-    pub fn shared(&self, node: u16) -> Arc<Group<Diary>> {
-        self.running[&NodeId(node)].clone()
+    pub fn find(&self, node: u16) -> Option<Arc<Group<Diary>>> {
+        self.running.get(&NodeId(node)).cloned()
     }
 
     /// Cuts a member off all others, or heals that.
