@@ -15,6 +15,7 @@
 //! | [`network`] | how members reach each other: the trait its carrier implements |
 //! | [`store`] | log, vote and snapshot on disk, in one file |
 //! | [`disk`] | the file below a store, as a trait, for tests and simulators |
+//! | [`seed_lots`], [`Ram`] | what makes a run repeatable, with tokio's paused clock |
 //! | [`node`] | a member, for programs that are asynchronous |
 //! | [`group`] | the same with calls that block, on a thread of its own |
 //! | [`error`] | what goes wrong, and whether the command was done |
@@ -32,7 +33,10 @@ mod message;
 pub mod network;
 pub mod node;
 mod post;
+mod ram;
 mod record;
+mod runtime;
+mod seen;
 mod serve;
 pub mod status;
 pub mod store;
@@ -45,6 +49,8 @@ pub use group::Group;
 pub use machine::Machine;
 pub use network::Network;
 pub use node::Node;
+pub use ram::Ram;
+pub use runtime::seed_lots;
 pub use status::{Role, Status};
 pub use store::{GroupId, Store};
 pub use timing::Timing;

@@ -19,6 +19,7 @@ use crate::machine::Machine;
 use crate::message::{self, Answer, Change, Failure, Letter, Question};
 use crate::network::Network;
 use crate::post::Post;
+use crate::seen::Seen;
 use crate::serve::Incoming;
 use crate::status::{Role, Status};
 use crate::store::Store;
@@ -30,7 +31,7 @@ use openraft::error::{CheckIsLeaderError, InitializeError, RaftError};
 use openraft::{AsyncRuntime, ServerState};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
@@ -58,6 +59,7 @@ pub(crate) struct Inner<M> {
     applier: Applier<M>,
     queue: mpsc::Sender<Waiting>,
     asked: AtomicUsize,
+    seen: Mutex<Seen>,
 }
 
 impl<M: Machine> Node<M> {
@@ -82,9 +84,10 @@ impl<M: Machine> Node<M> {
             .await
             .map_err(|_| store.failure().map_or(LogError::Stopped(Effect::No), LogError::from))?;
         let (queue, waiting) = mpsc::channel(LOG_WAITING_MAX);
-        let (incoming, changing, asked) =
-            (Mutex::default(), tokio::sync::Mutex::default(), AtomicUsize::new(0));
-        let inner = Arc::new(Inner { raft, store, incoming, changing, timing, post, applier, queue, asked });
+        let (incoming, changing) = (Mutex::default(), tokio::sync::Mutex::default());
+        let (asked, seen) = (AtomicUsize::new(0), Mutex::default());
+        let inner = Inner { raft, store, incoming, changing, timing, post, applier, queue, asked, seen };
+        let inner = Arc::new(inner);
         Runtime::spawn(batch::run(Arc::downgrade(&inner), waiting));
         Ok(Node { inner })
     }
@@ -177,6 +180,10 @@ impl<M: Machine> Node<M> {
         match message::decode(self.inner.store.group(), bytes) {
             Some(Letter::Tell(number, answer)) => self.inner.post.told(from, number, answer),
             Some(Letter::Ask(number, question)) => {
+                let once = matches!(question, Question::Propose { .. } | Question::Change { .. });
+                if once && !self.inner.seen().first_time(from, number) {
+                    return;
+                }
                 if self.inner.asked.fetch_add(1, Ordering::SeqCst) >= LOG_ASKED_MAX {
                     self.inner.asked.fetch_sub(1, Ordering::SeqCst);
                     return;
@@ -317,6 +324,10 @@ impl<M: Machine> Inner<M> {
         let answer = told.await.unwrap_or(Err(LogError::Stopped(Effect::Unknown)))?;
         size("the answer", answer.len(), Effect::Yes)?;
         Ok(answer)
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Up to where the log is decided, this member leading.

@@ -7,8 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What spawns, sleeps and draws lots for the library.
-pub(crate) type Runtime = openraft::TokioRuntime;
+pub(crate) use crate::runtime::Runtime;
 
 /// Node identifiers of the library.
 pub(crate) type Nid = u64;

@@ -1,4 +1,4 @@
-//! Members are killed, started and cut off at random under load: what was acknowledged is there, once; what was refused
+//! Machines crash with what was not synced, are started and cut off at random under load: what was acknowledged is there, once; what was refused
 //! is not; what is unknown is there at most once; and all have the same.
 
 mod world;
@@ -66,7 +66,7 @@ fn round(world: &Mutex<World>, lots: &mut Lots) {
 
 #[test]
 fn acknowledged_is_never_lost_and_nothing_is_done_twice() {
-    let mut first = World::of(MEMBERS);
+    let mut first = World::on_ram(MEMBERS);
     first.timing.snapshot_after = 300;
     first.timing.kept = 100;
     let world = Mutex::new(first);

@@ -6,10 +6,10 @@ use crate::apply::Applier;
 use crate::machine::Machine;
 use crate::network::Network;
 use crate::node::Node;
+use crate::ram::Ram;
 use crate::timing::Timing;
 use crate::types::{StorageError, Types};
 use openraft::testing::{StoreBuilder, Suite};
-use std::io;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -54,59 +54,6 @@ fn the_store_passes_the_suite_of_the_consensus_library() {
     Suite::test_all(Stores).unwrap();
 }
 
-/// A disk in memory: it has so much room, and forgets what was not synced.
-#[derive(Clone, Default)]
-struct Ram {
-    now: Arc<Mutex<Vec<u8>>>,
-    synced: Arc<Mutex<Vec<u8>>>,
-    room: Arc<Mutex<Option<u64>>>,
-}
-
-impl Ram {
-    fn room(&self, room: Option<u64>) {
-        *self.room.lock().unwrap() = room;
-    }
-    /// The same disk after a crash of the machine.
-    fn after_crash(&self) -> Ram {
-        let bytes = self.synced.lock().unwrap().clone();
-        let (now, synced) = (Arc::new(Mutex::new(bytes.clone())), Arc::new(Mutex::new(bytes)));
-        Ram { now, synced, room: Arc::default() }
-    }
-    fn fits(&self, end: u64) -> io::Result<()> {
-        match *self.room.lock().unwrap() {
-            Some(room) if end > room => Err(io::ErrorKind::StorageFull.into()),
-            _ => Ok(()),
-        }
-    }
-}
-
-impl Disk for Ram {
-    fn length(&self) -> io::Result<u64> {
-        Ok(self.now.lock().unwrap().len() as u64)
-    }
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let bytes = self.now.lock().unwrap();
-        let from = bytes.get(offset as usize..offset as usize + out.len());
-        out.copy_from_slice(from.ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
-    }
-    fn set_length(&self, length: u64) -> io::Result<()> {
-        self.fits(length)?;
-        self.now.lock().unwrap().resize(length as usize, 0);
-        Ok(())
-    }
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        // No room at all: not even what is there can be written anew.
-        self.fits(offset.max(1))?;
-        self.now.lock().unwrap()[offset as usize..offset as usize + data.len()].copy_from_slice(data);
-        Ok(())
-    }
-    fn sync(&self) -> io::Result<()> {
-        *self.synced.lock().unwrap() = self.now.lock().unwrap().clone();
-        Ok(())
-    }
-}
-
 fn quick() -> Timing {
     Timing { heartbeat_ms: 30, election_min_ms: 100, election_max_ms: 200, ..Timing::default() }
 }
@@ -127,7 +74,7 @@ fn a_full_disk_stops_the_member_and_loses_nothing_acknowledged() {
             node.propose(vec![1; 1000], LONG).await.unwrap();
             done += 1;
         }
-        disk.room(Some(disk.length().unwrap()));
+        disk.set_room(Some(disk.length().unwrap()));
         let error = loop {
             match node.propose(vec![1; 30_000], LONG).await {
                 Ok(_) => done += 1,

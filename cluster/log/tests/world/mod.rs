@@ -3,13 +3,15 @@
 #![allow(dead_code)] // Each test uses its part of it.
 
 use dvs_abi::NodeId;
-use dvs_log::{Group, GroupId, LogError, Machine, Network, Role, Store, Timing};
+use dvs_log::{Group, GroupId, LogError, Machine, Network, Ram, Role, Store, Timing};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 use tempfile::TempDir;
 
+const GROUP: GroupId = GroupId(7);
 /// The watchdog of all waits.
 pub const LONG: Duration = Duration::from_secs(60);
 /// Of proposals that are to fail.
@@ -49,13 +51,14 @@ impl Machine for Diary {
 struct Ways {
     members: BTreeMap<NodeId, Weak<Group<Diary>>>,
     cut: BTreeSet<(NodeId, NodeId)>,
+    dead: BTreeSet<(NodeId, NodeId)>,
 }
 
 /// The network.
 #[derive(Clone, Default)]
 pub struct Air(Arc<Mutex<Ways>>);
 
-struct Antenna(Air, NodeId);
+struct Antenna(Air, NodeId, AtomicU64);
 
 impl Network for Antenna {
     fn send(&self, to: NodeId, message: Vec<u8>) {
@@ -68,6 +71,10 @@ impl Network for Antenna {
             }
         };
         if let Some(group) = there {
+            // Every fourth message comes twice.
+            if self.2.fetch_add(1, Ordering::Relaxed) % 4 == 0 {
+                group.receive(self.1, message.clone());
+            }
             group.receive(self.1, message);
             // The last owner may have left meanwhile: its end is not for this thread to wait for.
             if Arc::strong_count(&group) == 1 {
@@ -87,6 +94,8 @@ impl Air {
 pub struct World {
     pub folder: TempDir,
     pub timing: Timing,
+    /// Disks in memory, if they are; then a kill is a crash of the machine.
+    disks: Option<BTreeMap<NodeId, Ram>>,
     air: Air,
     running: BTreeMap<NodeId, Arc<Group<Diary>>>,
 }
@@ -96,12 +105,20 @@ impl World {
         let timing =
             Timing { heartbeat_ms: 50, election_min_ms: 150, election_max_ms: 300, ..Timing::default() };
         let folder = tempfile::tempdir().unwrap();
-        World { folder, timing, air: Air::default(), running: BTreeMap::new() }
+        World { folder, timing, disks: None, air: Air::default(), running: BTreeMap::new() }
     }
 
     /// `count` voters, node 0 having founded the group.
     pub fn of(count: u16) -> Self {
-        let mut world = World::new();
+        Self::with(count, World::new())
+    }
+
+    /// The same on disks that lose what was not synced when a member is killed.
+    pub fn on_ram(count: u16) -> Self {
+        Self::with(count, World { disks: Some(BTreeMap::new()), ..World::new() })
+    }
+
+    fn with(count: u16, mut world: World) -> Self {
         world.start(0);
         world.at(0).found().unwrap();
         for n in 1..count {
@@ -118,26 +135,50 @@ impl World {
     /// Starts a member, on its store if it has one.
     pub fn start(&mut self, node: u16) {
         let (path, id) = (self.path(node), NodeId(node));
-        let store = if path.exists() {
-            Store::open(&path, GroupId(7), id).unwrap()
-        } else {
-            Store::create(&path, GroupId(7), id).unwrap()
+        let store = match &mut self.disks {
+            Some(disks) if disks.contains_key(&id) => Store::open_on(disks[&id].clone(), &path, GROUP, id),
+            Some(disks) => {
+                let disk = disks.entry(id).or_default();
+                Store::create_on(disk.clone(), &path, GROUP, id)
+            }
+            None if path.exists() => Store::open(&path, GROUP, id),
+            None => Store::create(&path, GROUP, id),
         };
-        let group = Group::open(store, Diary::default(), Antenna(self.air.clone(), id), self.timing).unwrap();
+        let store = store.unwrap();
+        let group = Group::open(
+            store,
+            Diary::default(),
+            Antenna(self.air.clone(), id, AtomicU64::new(0)),
+            self.timing,
+        )
+        .unwrap();
         let group = Arc::new(group);
-        self.air.ways().members.insert(id, Arc::downgrade(&group));
+        let mut ways = self.air.ways();
+        ways.members.insert(id, Arc::downgrade(&group));
+        ways.dead.retain(|(from, _)| *from != id);
+        drop(ways);
         self.running.insert(id, group);
     }
 
     /// Ends a member; all that is left of it is its store.
     pub fn kill(&mut self, node: u16) {
-        let group = self.running.remove(&NodeId(node)).unwrap();
+        if let Some(disk) = self.disks.as_mut().and_then(|d| d.get_mut(&NodeId(node))) {
+            // First nobody hears of it any more, then its machine crashes; how it ends is of no account.
+            let mut ways = self.air.0.lock().unwrap();
+            ways.members.remove(&NodeId(node));
+            ways.dead.extend((0..8).map(|other| (NodeId(node), NodeId(other))));
+            drop(ways);
+            *disk = disk.after_crash();
+        }
+        let mut group = self.running.remove(&NodeId(node)).unwrap();
         self.air.ways().members.remove(&NodeId(node));
-        let gone = Arc::downgrade(&group);
-        drop(group);
-        // A message may be on its way to it.
         let end = std::time::Instant::now() + LONG;
-        while gone.strong_count() > 0 {
+        loop {
+            group = match Arc::try_unwrap(group) {
+                Ok(group) => return group.shutdown(),
+                Err(shared) => shared,
+            };
+            // A message may be on its way to it, or a client waits.
             assert!(std::time::Instant::now() < end, "the member does not end");
             std::thread::yield_now();
         }
