@@ -1,5 +1,5 @@
-//! Commands that wait for the log, put together: those that come while an entry is being written share the next one,
-//! and so one sync of each disk.
+//! Commands that wait for the log, put together: those that come while an entry is being written share the
+//! next one, and so one sync of each disk.
 
 use crate::error::LogError;
 use crate::machine::Machine;

@@ -1,10 +1,12 @@
-//! The file below a store, as a trait: so that a test or a simulator can fill it up, tear it or lose what was not synced.
+//! The file below a store, as a trait: so that a test or a simulator can fill it up, tear it or lose what was
+//! not synced.
 
 use redb::StorageBackend;
 use std::fmt;
 use std::io;
 
-/// A growing array of bytes. What was written before a [`Disk::sync`] outlives a crash, what was written after may.
+/// A growing array of bytes. What was written before a [`Disk::sync`] outlives a crash, what was written
+/// after may.
 pub trait Disk: Send + Sync + 'static {
     /// Its length in bytes.
     ///

@@ -1,5 +1,5 @@
-//! A member of a group, for threads: calls that block. The member itself runs on a thread of its own, with a runtime
-//! that nobody else sees.
+//! A member of a group, for threads: calls that block. The member itself runs on a thread of its own, with a
+//! runtime that nobody else sees.
 //!
 //! ```text
 //!   caller's thread ── order ──► [ member's thread: Node ] ── answer ──► caller's thread

@@ -6,8 +6,8 @@
 //!      messages of │  ▼ Network::send
 //!         the other members
 //! ```
-//! The control plane and every replicated server are a [`Machine`] over such a log. This is the one crate that knows
-//! the consensus library and the store below it; nothing of theirs is to be seen from outside.
+//! The control plane and every replicated server are a [`Machine`] over such a log. This is the one crate
+//! that knows the consensus library and the store below it; nothing of theirs is to be seen from outside.
 //!
 //! | module | subject |
 //! |---|---|

@@ -1,7 +1,8 @@
 //! The way to one other member, as the consensus library uses it.
 //!
-//! Entries go out in messages of bounded size: what does not fit is said to have been sent in part. A snapshot goes
-//! out piece by piece, each confirmed by how much the other side has; after a restart of that side it begins anew.
+//! Entries go out in messages of bounded size: what does not fit is said to have been sent in part. A
+//! snapshot goes out piece by piece, each confirmed by how much the other side has; after a restart of that
+//! side it begins anew.
 
 use crate::message::{Answer, Appended, Question};
 use crate::post::Post;

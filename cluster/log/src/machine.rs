@@ -1,5 +1,5 @@
-//! What is replicated. A machine is pure: the same commands in the same order give the same state and the same
-//! answers on every node.
+//! What is replicated. A machine is pure: the same commands in the same order give the same state and the
+//! same answers on every node.
 
 /// A state that changes by commands alone.
 ///
@@ -24,8 +24,8 @@ pub trait Machine: Send + 'static {
     /// Does a command. `place` is its number in the group, from one, without gaps. The answer, at most
     /// [`LOG_COMMAND_BYTES_MAX`](dvs_abi::limits::LOG_COMMAND_BYTES_MAX) bytes, goes to whoever proposed it.
     ///
-    /// After a restart commands since the last snapshot are done again: what leaves the machine on the way has
-    /// to bear that.
+    /// After a restart commands since the last snapshot are done again: what leaves the machine on the way
+    /// has to bear that.
     fn apply(&mut self, place: u64, command: &[u8]) -> Vec<u8>;
 
     /// The whole state.

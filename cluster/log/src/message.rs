@@ -1,5 +1,5 @@
-//! Messages between members: `version │ group │ question or answer`. What arrives is hostile until it is decoded and
-//! checked; nothing here panics or grows beyond its bound.
+//! Messages between members: `version │ group │ question or answer`. What arrives is hostile until it is
+//! decoded and checked; nothing here panics or grows beyond its bound.
 
 use crate::record::{Ballot, Cover, Mark, Record};
 use crate::store::GroupId;

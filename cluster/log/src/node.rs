@@ -1,5 +1,5 @@
-//! A member of a group, for asynchronous programs. It runs in the tokio runtime it was opened in; [`Group`](crate::Group)
-//! is the same for threads.
+//! A member of a group, for asynchronous programs. It runs in the tokio runtime it was opened in;
+//! [`Group`](crate::Group) is the same for threads.
 //!
 //! What is asked of a member that does not lead goes to the leader:
 //!
@@ -105,12 +105,12 @@ impl<M: Machine> Node<M> {
         }
     }
 
-    /// Has a command done by every member, in the one order, and returns the answer of the machine. When it returns,
-    /// the command is on the disks of a majority of the voters.
+    /// Has a command done by every member, in the one order, and returns the answer of the machine. When it
+    /// returns, the command is on the disks of a majority of the voters.
     ///
     /// # Errors
-    /// [`LogError::effect`] says whether it was done; only then and after [`Effect::No`] it may be tried again
-    /// without the machine knowing.
+    /// [`LogError::effect`] says whether it was done; only then and after [`Effect::No`] it may be tried
+    /// again without the machine knowing.
     pub async fn propose(&self, command: Vec<u8>, within: Duration) -> Result<Vec<u8>, LogError> {
         size("the command", command.len(), Effect::No)?;
         let ask = |left: Duration| Question::Propose { command: command.clone(), within_ms: millis(left) };
@@ -120,8 +120,8 @@ impl<M: Machine> Node<M> {
         }
     }
 
-    /// Returns when this member has done everything that was answered before the call, to whomever: what is read here
-    /// then is not old.
+    /// Returns when this member has done everything that was answered before the call, to whomever: what is
+    /// read here then is not old.
     ///
     /// # Errors
     /// [`LogError::NoLeader`], [`LogError::NoQuorum`], or that this member has stopped.
@@ -146,11 +146,12 @@ impl<M: Machine> Node<M> {
         self.inner.applier.read(look)
     }
 
-    /// Makes a node a member or gives it another role. A voter-to-be first catches up. The node has to run a member
-    /// with a new store, or one that belongs to this group.
+    /// Makes a node a member or gives it another role. A voter-to-be first catches up. The node has to run a
+    /// member with a new store, or one that belongs to this group.
     ///
     /// # Errors
-    /// [`LogError::Refused`] if there are [`LOG_VOTERS_MAX`](dvs_abi::limits::LOG_VOTERS_MAX) voters already; as
+    /// [`LogError::Refused`] if there are [`LOG_VOTERS_MAX`](dvs_abi::limits::LOG_VOTERS_MAX) voters already;
+    /// as
     /// [`Node::propose`]. It may be repeated.
     pub async fn admit(&self, node: NodeId, role: Role, within: Duration) -> Result<(), LogError> {
         let node = u64::from(node.0);
@@ -174,8 +175,8 @@ impl<M: Machine> Node<M> {
         }
     }
 
-    /// Takes in a message from another member. Whatever it is, it does no harm; it has to come from that node.
-    /// To be called within the runtime.
+    /// Takes in a message from another member. Whatever it is, it does no harm; it has to come from that
+    /// node. To be called within the runtime.
     pub fn receive(&self, from: NodeId, bytes: &[u8]) {
         match message::decode(self.inner.store.group(), bytes) {
             Some(Letter::Tell(number, answer)) => self.inner.post.told(from, number, answer),
@@ -353,7 +354,8 @@ impl<M: Machine> Inner<M> {
         if self.is_stale(&metrics) { Err(LogError::NoQuorum) } else { Ok(()) }
     }
 
-    /// Whether a leader is not sure to be one: it was succeeded perhaps, or it led before it was started anew.
+    /// Whether a leader is not sure to be one: it was succeeded perhaps, or it led before it was started
+    /// anew.
     fn is_stale(&self, metrics: &Metrics) -> bool {
         let bound = u64::try_from(self.timing.stale().as_millis()).unwrap_or(u64::MAX);
         let alone = metrics.membership_config.voter_ids().count() == 1;

@@ -1,5 +1,5 @@
-//! A disk in memory, for tests and simulators: it has as much room as it is given, and a crash takes what was not
-//! synced.
+//! A disk in memory, for tests and simulators: it has as much room as it is given, and a crash takes what was
+//! not synced.
 
 use crate::disk::Disk;
 use std::io;

@@ -1,5 +1,5 @@
-//! How entries, votes, members and snapshots are written on disk and sent: our own forms, so that neither depends on
-//! the library's. What is read is checked before it becomes one of the library's values.
+//! How entries, votes, members and snapshots are written on disk and sent: our own forms, so that neither
+//! depends on the library's. What is read is checked before it becomes one of the library's values.
 
 use crate::types::{Batch, Entry, LogId, Membership, SnapshotMeta, StoredMembership, Vote};
 use dvs_abi::limits::{LOG_ENTRY_BYTES_MAX, LOG_ENTRY_COMMANDS_MAX, LOG_VOTERS_MAX, NODES_MAX};

@@ -1,7 +1,7 @@
 //! What spawns, sleeps and draws lots for the consensus library: tokio, with lots that a simulator can fix.
 //!
-//! Time is tokio's, so a runtime whose clock is paused runs members on virtual time. How long a member waits before it
-//! wants to lead is the only thing drawn by lot.
+//! Time is tokio's, so a runtime whose clock is paused runs members on virtual time. How long a member waits
+//! before it wants to lead is the only thing drawn by lot.
 
 use openraft::{AsyncRuntime, OptionalSend, TokioRuntime};
 use rand::{Error, RngCore};
@@ -15,8 +15,8 @@ thread_local! {
     static LOTS: Cell<u64> = Cell::new(RandomState::new().hash_one(0u8));
 }
 
-/// Fixes all lots that members on this thread draw from now on: with a paused clock, [`Ram`](crate::Ram) disks and a
-/// network that is as predictable, two runs are equal.
+/// Fixes all lots that members on this thread draw from now on: with a paused clock, [`Ram`](crate::Ram)
+/// disks and a network that is as predictable, two runs are equal.
 pub fn seed_lots(seed: u64) {
     LOTS.set(seed);
 }

@@ -1,15 +1,15 @@
-//! Log, vote and snapshot of one member of a group, in one file. What a call here has written is durable when it
-//! returns, except where it says otherwise.
+//! Log, vote and snapshot of one member of a group, in one file. What a call here has written is durable when
+//! it returns, except where it says otherwise.
 //!
 //! ```text
-//!   table log      index            ─► record          table state   "owner"      group, node, version
-//!   table snapshot "cover", "image" ─► what it covers                "vote"       for whom, in which term
-//!                                      and its bytes                 "committed"  decided up to here (a hint)
-//!                                                                    "purged"     entries up to here are gone
-//!                                                                    "openings"   how often it was opened
+//!   table log        index    ─► record         table state   "owner"      group and node
+//!   table snapshot   "cover"  ─► what it covers               "vote"       for whom, in which term
+//!                    "image"  ─► its bytes                    "committed"  decided up to here (a hint)
+//!                                                             "purged"     entries up to here are gone
+//!                                                             "openings"   how often it was opened
 //! ```
-//! Each value is `hash (8 bytes) │ version │ record`. The hash covers table and key as well, so a value is never
-//! taken for another one. Opening reads all of it: a member that cannot trust its file must not vote.
+//! Each value is `hash (8 bytes) │ version │ record`. The hash covers table and key as well, so a value is
+//! never taken for another one. Opening reads all of it: a member that cannot trust its file must not vote.
 
 mod log;
 
@@ -49,8 +49,8 @@ struct Owner {
 
 /// The store of one member. Clones are the same store.
 ///
-/// A member that lost its store has forgotten whom it voted for: it has to be removed from its group before it may
-/// join again. Therefore [`Store::open`] makes none, and [`Store::create`] opens none.
+/// A member that lost its store has forgotten whom it voted for: it has to be removed from its group before
+/// it may join again. Therefore [`Store::open`] makes none, and [`Store::create`] opens none.
 #[derive(Clone)]
 pub struct Store {
     base: Arc<Database>,
@@ -79,7 +79,8 @@ impl Store {
             _ => Ok(store),
         });
         if synced.is_err() {
-            // It was made by this call and holds nothing; if it stays, the next one says that it is not whole.
+            // It was made by this call and holds nothing; if it stays, the next one says that it is not
+            // whole.
             let _ = std::fs::remove_file(path);
         }
         synced
@@ -88,8 +89,8 @@ impl Store {
     /// Opens one and checks all that is in it.
     ///
     /// # Errors
-    /// [`StoreError::Missing`], [`StoreError::Foreign`], [`StoreError::Newer`], [`StoreError::Damaged`]; those of
-    /// the disk.
+    /// [`StoreError::Missing`], [`StoreError::Foreign`], [`StoreError::Newer`], [`StoreError::Damaged`];
+    /// those of the disk.
     pub fn open(path: &Path, group: GroupId, node: NodeId) -> Result<Self, StoreError> {
         if !path.exists() {
             return Err(StoreError::Missing(path.to_owned()));

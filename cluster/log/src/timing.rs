@@ -13,7 +13,8 @@ use std::time::Duration;
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timing {
-    /// Between two signs of life of the leader, in milliseconds. More than a round trip and a sync of the disk take.
+    /// Between two signs of life of the leader, in milliseconds. More than a round trip and a sync of the
+    /// disk take.
     pub heartbeat_ms: u64,
     /// Without a sign of life so long, a member wants to lead itself: at least,
     pub election_min_ms: u64,

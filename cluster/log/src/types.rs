@@ -1,6 +1,7 @@
 //! The types the consensus library is made to work with, and the runtime it runs on.
 //!
-//! A batch tells whoever handed it over whether it has reached the log: before that it is certain that it was not done.
+//! A batch tells whoever handed it over whether it has reached the log: before that it is certain that it was
+//! not done.
 
 use crate::record::Commands;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,5 @@
-//! Stores that are torn, cut, foreign, missing or in use: an error that names the file, and never a wrong log.
+//! Stores that are torn, cut, foreign, missing or in use: an error that names the file, and never a wrong
+//! log.
 
 mod world;
 

@@ -1,5 +1,5 @@
-//! Members in one thread on virtual time, with disks in memory, from one seed: equal seeds give equal runs, and hours
-//! pass in moments.
+//! Members in one thread on virtual time, with disks in memory, from one seed: equal seeds give equal runs,
+//! and hours pass in moments.
 
 use dvs_abi::NodeId;
 use dvs_log::{GroupId, Machine, Network, Node, Ram, Role, Store, Timing, seed_lots};
@@ -47,7 +47,7 @@ impl Network for Way {
             *lots = lots.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             *lots >> 33
         };
-        if lot % 50 == 0 {
+        if lot.is_multiple_of(50) {
             return;
         }
         let (air, from) = (self.0.clone(), self.1);

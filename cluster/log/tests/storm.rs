@@ -1,5 +1,6 @@
-//! Machines crash with what was not synced, are started and cut off at random under load: what was acknowledged is there, once; what was refused
-//! is not; what is unknown is there at most once; and all have the same.
+//! Machines crash with what was not synced, are started and cut off at random under load: what was
+//! acknowledged is there, once; what was refused is not; what is unknown is there at most once; and all have
+//! the same.
 
 mod world;
 

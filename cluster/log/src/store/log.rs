@@ -1,7 +1,8 @@
 //! The store as the consensus library uses it: entries, votes and the one snapshot.
 //!
-//! Calls write and sync before they return, on the thread of the member: what the library goes on to acknowledge is on
-//! the disk by then. `committed` is the exception: it is a hint, and durable with the next write.
+//! Calls write and sync before they return, on the thread of the member: what the library goes on to
+//! acknowledge is on the disk by then. `committed` is the exception: it is a hint, and durable with the next
+//! write.
 
 use super::{LOG, SNAPSHOT, STATE, Store, record};
 use crate::error::StoreError;
@@ -40,8 +41,8 @@ impl Store {
         self.noted(attempt().map_err(|t: record::Trouble| t.at(&self.path)))
     }
 
-    /// Keeps a snapshot in place of the one before, unless that covers more: one that was being written while another
-    /// arrived is late.
+    /// Keeps a snapshot in place of the one before, unless that covers more: one that was being written while
+    /// another arrived is late.
     pub(crate) fn keep_snapshot(&self, meta: &SnapshotMeta, image: &Vec<u8>) -> Result<(), StoreError> {
         if self.snapshot()?.is_some_and(|(kept, _)| kept.last_log_id > meta.last_log_id) {
             return Ok(());

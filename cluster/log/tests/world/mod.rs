@@ -72,7 +72,7 @@ impl Network for Antenna {
         };
         if let Some(group) = there {
             // Every fourth message comes twice.
-            if self.2.fetch_add(1, Ordering::Relaxed) % 4 == 0 {
+            if self.2.fetch_add(1, Ordering::Relaxed).is_multiple_of(4) {
                 group.receive(self.1, message.clone());
             }
             group.receive(self.1, message);
