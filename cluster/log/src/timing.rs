@@ -28,7 +28,7 @@ pub struct Timing {
 
 impl Default for Timing {
     fn default() -> Self {
-        let (heartbeat_ms, election_min_ms, election_max_ms) = (100, 250, 500);
+        let (heartbeat_ms, election_min_ms, election_max_ms) = (60, 150, 300);
         Timing { heartbeat_ms, election_min_ms, election_max_ms, snapshot_after: 5000, kept: 1000 }
     }
 }

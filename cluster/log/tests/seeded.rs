@@ -111,8 +111,7 @@ fn run(seed: u64) -> Vec<String> {
         for n in 0..3 {
             at(n).shutdown().await;
         }
-        let trace = air.trace.lock().unwrap().clone();
-        trace
+        air.trace.lock().unwrap().clone()
     })
 }
 
