@@ -200,11 +200,36 @@ pub const FILES_TREE_ENTRIES_MAX: usize = 2 << 20;
 /// File service: requests one copy has in flight, one worker each.
 pub const FILES_WORKERS_MAX: usize = 16;
 
+/// Voters of a replicated log: five outlive two of them; more would make every decision slower.
+pub const LOG_VOTERS_MAX: usize = 5;
+/// One command of a replicated log, and one answer to it: with its envelope it fits a control record.
+pub const LOG_COMMAND_BYTES_MAX: usize = 32 << 10;
+/// Bytes of the commands that one entry of a log carries together.
+pub const LOG_ENTRY_BYTES_MAX: usize = 48 << 10;
+/// Commands that one entry carries together: those that came while the one before was written.
+pub const LOG_ENTRY_COMMANDS_MAX: usize = 1024;
+/// Entries handed to a log that are not decided yet; further commands wait for them and share one.
+pub const LOG_ENTRIES_OPEN_MAX: usize = 4;
+/// One message between members of a log: a control record less its head.
+pub const LOG_MESSAGE_BYTES_MAX: usize = CONTROL_BYTES_MAX - 2048;
+/// Bytes of a snapshot carried in one message.
+pub const LOG_PIECE_BYTES: usize = 48 << 10;
+/// One snapshot of a replicated state; it is held in memory while it is taken or received.
+pub const LOG_SNAPSHOT_BYTES_MAX: usize = 1 << 30;
+/// Commands that wait at one member of a log: one for each endpoint of a session.
+pub const LOG_WAITING_MAX: usize = SESSION_ENDPOINTS_MAX;
+/// Questions of other members under way at one member of a log; what comes beyond is lost, and asked again.
+pub const LOG_ASKED_MAX: usize = 4096;
+
 const _: () = {
     assert!(PROGRAM_CHUNK_BYTES + 1024 < CONTROL_BYTES_MAX && PROGRAM_CHUNK_BYTES < PROGRAM_WINDOW_BYTES);
     assert!(PROGRAM_WINDOW_BYTES / RECORD_COST < ADMIN_QUEUE_MAX);
     assert!(FILES_BLOCK_BYTES as u64 <= COPY_BYTES_MAX && FILES_BLOCK_BYTES >= 2 * FILES_PATH_BYTES_MAX);
     assert!(FILES_HASHES_MAX as usize * 32 <= FILES_BLOCK_BYTES);
+    assert!(
+        LOG_COMMAND_BYTES_MAX <= LOG_ENTRY_BYTES_MAX && LOG_ENTRY_BYTES_MAX + 8192 < LOG_MESSAGE_BYTES_MAX
+    );
+    assert!(LOG_PIECE_BYTES + 8192 < LOG_MESSAGE_BYTES_MAX && LOG_VOTERS_MAX <= NODES_MAX);
     assert!(PROCS_MAX < 0x6ace, "a slot must not look like a reserved endpoint");
     assert!(PROCS_DEFAULT <= PROCS_MAX && SYSPROCS_DEFAULT <= SYSPROCS_MAX);
     assert!(SYSPROCS_DEFAULT > TASKS_MAX && SYSPROCS_DEFAULT < TASKS_MAX + PROCS_DEFAULT);

@@ -1,0 +1,165 @@
+//! Answers to the questions of other members.
+
+use crate::error::LogError;
+use crate::machine::Machine;
+use crate::message::{Answer, Appended, Failure, Question};
+use crate::node::Inner;
+use crate::record::{Ballot, Cover, Mark, Record};
+use crate::types::{Entry, LogId, Snapshot, Vote};
+use dvs_abi::limits::{LOG_COMMAND_BYTES_MAX, LOG_PIECE_BYTES, LOG_SNAPSHOT_BYTES_MAX};
+use dvs_abi::{Effect, NodeId};
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+/// A snapshot of which some pieces have arrived.
+pub(crate) struct Incoming {
+    from: NodeId,
+    ballot: Ballot,
+    cover: Cover,
+    total: u64,
+    bytes: Vec<u8>,
+}
+
+impl From<LogError> for Answer {
+    fn from(error: LogError) -> Self {
+        Answer::Failed(match error {
+            LogError::NoLeader => Failure::NotLeader,
+            LogError::NoQuorum => Failure::NoQuorum,
+            LogError::Unknown => Failure::Unknown,
+            LogError::TooLarge { bytes, .. } => Failure::TooLarge(bytes as u64),
+            LogError::Full => Failure::Full,
+            LogError::Refused(what) => Failure::Refused(what),
+            LogError::Stopped(effect) | LogError::Store { effect, .. } => {
+                Failure::Stopped(effect != Effect::No)
+            }
+        })
+    }
+}
+
+impl From<Failure> for LogError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::NotLeader => LogError::NoLeader,
+            Failure::NoQuorum => LogError::NoQuorum,
+            Failure::Unknown | Failure::Stopped(true) => LogError::Unknown,
+            Failure::Stopped(false) => LogError::NoLeader,
+            Failure::TooLarge(bytes) => {
+                let (bytes, max) = (usize::try_from(bytes).unwrap_or(usize::MAX), LOG_COMMAND_BYTES_MAX);
+                LogError::TooLarge { what: "the answer", bytes, max, effect: Effect::Yes }
+            }
+            Failure::Full => LogError::Full,
+            Failure::Refused(what) => LogError::Refused(what),
+        }
+    }
+}
+
+impl<M: Machine> Inner<M> {
+    /// The answer to a question, if there is one.
+    pub(crate) async fn answer(self: &Arc<Self>, from: NodeId, question: Question) -> Option<Answer> {
+        match question {
+            Question::Vote { ballot, last } => {
+                // Nobody asks in another's name.
+                let asked = ballot.node == u64::from(from.0) && !ballot.committed;
+                let request = VoteRequest::new(Vote::from(ballot), last.map(LogId::from));
+                let reply = if asked { self.raft.vote(request).await.ok()? } else { return None };
+                let last = reply.last_log_id.as_ref().map(Mark::from);
+                Some(Answer::Vote { ballot: Ballot::from(&reply.vote), granted: reply.vote_granted, last })
+            }
+            Question::Append { ballot, before, records, decided } => {
+                let request = appending(from, ballot, before, records, decided)?;
+                Some(Answer::Appended(match self.raft.append_entries(request).await.ok()? {
+                    AppendEntriesResponse::Success => Appended::Yes,
+                    AppendEntriesResponse::PartialSuccess(upto) => {
+                        Appended::Partly(upto.as_ref().map(Mark::from))
+                    }
+                    AppendEntriesResponse::Conflict => Appended::Gap,
+                    AppendEntriesResponse::HigherVote(vote) => Appended::Outvoted(Ballot::from(&vote)),
+                }))
+            }
+            Question::Piece { ballot, cover, total, at, bytes } => {
+                self.take_piece(Incoming { from, ballot, cover, total, bytes }, at).await
+            }
+            Question::Propose { command, within_ms } => {
+                let within = Duration::from_millis(within_ms);
+                Some(self.propose_here(command, within).await.map_or_else(Answer::from, Answer::Done))
+            }
+            Question::Barrier => Some(self.decided_here().await.map_or_else(Answer::from, Answer::Decided)),
+            Question::Change { change, within_ms } => {
+                let within = Duration::from_millis(within_ms);
+                Some(self.change_here(change, within).await.map_or_else(Answer::from, |()| Answer::Changed))
+            }
+        }
+    }
+
+    /// Takes a piece that follows on those before, and installs the snapshot after the last one.
+    async fn take_piece(self: &Arc<Self>, piece: Incoming, at: u64) -> Option<Answer> {
+        let sizes = piece.total <= LOG_SNAPSHOT_BYTES_MAX as u64 && piece.bytes.len() <= LOG_PIECE_BYTES;
+        if !sizes || piece.ballot.node != u64::from(piece.from.0) || !piece.ballot.committed {
+            return None;
+        }
+        let mine = self.raft.metrics().borrow().vote;
+        if Vote::from(piece.ballot) < mine {
+            return Some(Answer::Piece { ballot: Ballot::from(&mine), have: 0 });
+        }
+        let ballot = Ballot::from(&mine);
+        let whole = {
+            let mut slot = self.incoming.lock().unwrap_or_else(PoisonError::into_inner);
+            if !slot.as_ref().is_some_and(|kept| kept.same(&piece)) {
+                *slot = Some(Incoming { bytes: Vec::new(), cover: piece.cover.clone(), ..piece });
+            }
+            let kept = slot.as_mut()?;
+            if at == kept.bytes.len() as u64 && at + piece.bytes.len() as u64 <= kept.total {
+                kept.bytes.extend_from_slice(&piece.bytes);
+            }
+            let have = kept.bytes.len() as u64;
+            if have < kept.total {
+                return Some(Answer::Piece { ballot, have });
+            }
+            slot.take()?
+        };
+        let (vote, total) = (Vote::from(whole.ballot), whole.total);
+        let snapshot = Snapshot { meta: whole.cover.checked()?, snapshot: Box::new(whole.bytes) };
+        let reply = self.raft.install_full_snapshot(vote, snapshot).await.ok()?;
+        Some(Answer::Piece { ballot: Ballot::from(&reply.vote), have: total })
+    }
+}
+
+impl Incoming {
+    fn same(&self, other: &Incoming) -> bool {
+        (self.from, self.ballot, self.total) == (other.from, other.ballot, other.total)
+            && self.cover == other.cover
+    }
+}
+
+/// The library's request, if these entries follow each other and their sender speaks for himself.
+fn appending(
+    from: NodeId,
+    ballot: Ballot,
+    before: Option<Mark>,
+    records: Vec<Record>,
+    decided: Option<Mark>,
+) -> Option<AppendEntriesRequest<crate::types::Types>> {
+    if ballot.node != u64::from(from.0) || !ballot.committed {
+        return None;
+    }
+    let mut next = match before {
+        Some(mark) => mark.index.checked_add(1)?,
+        None => 0,
+    };
+    let mut term = before.map_or(0, |mark| mark.term);
+    let mut entries: Vec<Entry> = Vec::new();
+    for record in records {
+        if record.mark.index != next || record.mark.term < term || record.mark.term > ballot.term {
+            return None;
+        }
+        (next, term) = (next.checked_add(1)?, record.mark.term);
+        entries.push(record.checked()?);
+    }
+    Some(AppendEntriesRequest {
+        vote: Vote::from(ballot),
+        prev_log_id: before.map(LogId::from),
+        entries,
+        leader_commit: decided.map(LogId::from),
+    })
+}
