@@ -3,6 +3,7 @@
 mod binds_end;
 mod done_once;
 mod heals;
+mod none_needlessly;
 mod one_instance;
 mod one_owner;
 mod one_place_an_epoch;
@@ -12,6 +13,7 @@ mod state_agrees;
 pub use binds_end::BindsEnd;
 pub use done_once::DoneOnce;
 pub use heals::Heals;
+pub use none_needlessly::NoneNeedlessly;
 pub use one_instance::OneInstance;
 pub use one_owner::OneOwner;
 pub use one_place_an_epoch::OnePlaceAnEpoch;

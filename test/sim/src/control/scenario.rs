@@ -5,7 +5,8 @@ use super::{DAEMONS, MS};
 use crate::faults::Faults;
 use crate::invariant::Violation;
 use crate::invariants::{
-    BindsEnd, DoneOnce, Heals, OneInstance, OneOwner, OnePlaceAnEpoch, SameDecisions, StateAgrees,
+    BindsEnd, DoneOnce, Heals, NoneNeedlessly, OneInstance, OneOwner, OnePlaceAnEpoch, SameDecisions,
+    StateAgrees,
 };
 use crate::random::Random;
 use crate::world::World;
@@ -30,6 +31,7 @@ pub fn world_with(seed: u64, faults: Faults) -> World<Node> {
         .expect(OneInstance)
         .expect(OnePlaceAnEpoch::default())
         .expect(BindsEnd::default())
+        .expect(NoneNeedlessly::default())
         .expect(DoneOnce::default())
         .expect(Heals);
     world
