@@ -66,9 +66,10 @@ impl<'a, A: Actor> View<'a, A> {
         self.hosts.len()
     }
 
-    /// Whether a node has power and does not stand still: whether it can do anything now.
+    /// Whether a node has power and does not stand still: whether it can do anything now. One that goes on
+    /// after it stood still acts from the first thing that happens to it then.
     pub fn acts(&self, node: NodeId) -> bool {
-        self.hosts.get(usize::from(node.0)).is_some_and(|h| h.actor.is_some() && !h.paused)
+        self.hosts.get(usize::from(node.0)).is_some_and(|h| h.actor.is_some() && !h.paused && !h.waking)
     }
 
     /// What the clock of a node shows.

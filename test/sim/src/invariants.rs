@@ -25,9 +25,17 @@ use crate::control::node::Node;
 use crate::invariant::View;
 use dvs_abi::NodeId;
 
-/// The daemons that may do something now: they have power, do not stand still and hold their lease.
-fn able<'a>(view: &View<'a, Node>) -> impl Iterator<Item = (NodeId, &'a Daemon)> {
+/// The daemons that run programs, whether or not they may: they have power, do not stand still, and have not
+/// ended their incarnation. What they believe about their lease does not count: if that is over and they go on,
+/// that is to be found out.
+fn running<'a>(view: &View<'a, Node>) -> impl Iterator<Item = (NodeId, &'a Daemon)> {
     let all: Vec<_> = view.actors().filter_map(|(n, a)| Some((n, a.daemon()?))).collect();
-    let able = all.into_iter().filter(|(n, d)| view.acts(*n) && d.serves(view.clock(*n)).is_some());
-    able.collect::<Vec<_>>().into_iter()
+    let running = all.into_iter().filter(|(n, d)| view.acts(*n) && d.runs().is_some());
+    running.collect::<Vec<_>>().into_iter()
+}
+
+/// Those of them that hold their lease.
+fn able<'a>(view: &View<'a, Node>) -> impl Iterator<Item = (NodeId, &'a Daemon)> {
+    let holds: Vec<_> = running(view).filter(|(n, d)| d.serves(view.clock(*n)).is_some()).collect();
+    holds.into_iter()
 }

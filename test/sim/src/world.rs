@@ -64,6 +64,8 @@ pub(crate) struct Host<A> {
     pub(crate) actor: Option<A>,
     pub(crate) life: u32,
     pub(crate) paused: bool,
+    /// Goes on, and nothing has happened there since.
+    pub(crate) waking: bool,
     pub(crate) clock: Clock,
     disk: Disk,
     random: Random,
@@ -101,6 +103,7 @@ impl<A: Actor> World<A> {
                 actor: None,
                 life: 0,
                 paused: false,
+                waking: false,
                 clock: Clock::new(random.within((0, faults.offset_ns)), drift),
                 disk: Disk::new(DISK_BYTES),
                 random: random.fork(),

@@ -93,6 +93,14 @@ impl Daemon {
         }
     }
 
+    /// Its incarnation, if it runs programs and instances, whether or not it may.
+    pub fn runs(&self) -> Option<Epoch> {
+        match self.phase {
+            Phase::Up(incarnation) => Some(incarnation),
+            Phase::Catching | Phase::Beginning { .. } => None,
+        }
+    }
+
     /// The slots in which programs run.
     pub fn programs(&self) -> impl Iterator<Item = i32> {
         self.programs.running()

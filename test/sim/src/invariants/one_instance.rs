@@ -1,6 +1,6 @@
 //! Callers of a service of which there is one find it on one node at most.
 
-use super::able;
+use super::running;
 use crate::control::SERVICES;
 use crate::control::node::Node;
 use crate::invariant::{Invariant, View};
@@ -21,7 +21,7 @@ impl Invariant<Node> for OneInstance {
             return Ok(());
         }
         for (slot, _) in SERVICES.iter().filter(|(_, kind)| *kind == Kind::Single) {
-            let at: Vec<_> = able(view).filter_map(|(n, d)| Some((n, *d.serving().get(slot)?))).collect();
+            let at: Vec<_> = running(view).filter_map(|(n, d)| Some((n, *d.serving().get(slot)?))).collect();
             if at.len() > 1 {
                 return Err(format!("service {slot} is served by {at:?}"));
             }

@@ -1,6 +1,6 @@
 //! No slot has programs on two nodes at once, whatever the nodes believe.
 
-use super::able;
+use super::running;
 use crate::control::MAIN;
 use crate::control::node::Node;
 use crate::invariant::{Invariant, View};
@@ -16,7 +16,7 @@ impl Invariant<Node> for OneOwner {
 
     fn check(&mut self, view: &View<'_, Node>) -> Result<(), String> {
         let Some(touched) = view.touched() else { return Ok(()) };
-        let Some((node, daemon)) = able(view).find(|(n, _)| *n == touched) else { return Ok(()) };
+        let Some((node, daemon)) = running(view).find(|(n, _)| *n == touched) else { return Ok(()) };
         let pool = daemon.state().1.container(MAIN).map(|c| &c.pool);
         for slot in daemon.programs() {
             let owner = pool.and_then(|p| p.owner(slot));
@@ -25,7 +25,8 @@ impl Invariant<Node> for OneOwner {
                     "{node} runs a program in slot {slot}, which it knows to be of {owner:?}"
                 ));
             }
-            if let Some((other, _)) = able(view).find(|(n, d)| *n != node && d.programs().any(|s| s == slot))
+            if let Some((other, _)) =
+                running(view).find(|(n, d)| *n != node && d.programs().any(|s| s == slot))
             {
                 return Err(format!("{node} and {other} both run a program in slot {slot}"));
             }

@@ -68,6 +68,7 @@ impl<A: Actor> World<A> {
     fn act(&mut self, node: NodeId, call: impl FnOnce(&mut A, &mut Effects<'_, A::Note>)) -> Acted<A::Note> {
         let host = &mut self.hosts[usize::from(node.0)];
         let now = host.clock.read(self.now);
+        host.waking = false;
         let Some(actor) = host.actor.as_mut() else { return (None, Vec::new()) };
         let mut fx = Effects::new(node, now, &mut host.random, &mut host.disk);
         call(actor, &mut fx);

@@ -64,7 +64,7 @@ impl<A: Actor> World<A> {
         let host = &mut self.hosts[usize::from(node.0)];
         if host.actor.take().is_some() {
             host.disk.lose_power(&mut self.random, self.faults.torn);
-            host.paused = false;
+            (host.paused, host.waking) = (false, false);
             host.held.clear();
             host.sync_due = self.now;
             // Nothing that was under way for this life reaches the next one.
@@ -91,6 +91,7 @@ impl<A: Actor> World<A> {
     pub fn resume(&mut self, node: NodeId) {
         let host = &mut self.hosts[usize::from(node.0)];
         if std::mem::take(&mut host.paused) {
+            host.waking = true;
             let held = std::mem::take(&mut host.held);
             self.trace.line(self.now, format_args!("{node} goes on"));
             for (life, what) in held {
