@@ -340,6 +340,16 @@ fn a_service_declared_for_fewer_nodes_stays_where_it_is_until_it_is_retired_ther
     assert_eq!(s.place_of(), Place::At(NodeId(1)));
     s.say(1, Command::Retire { dc: DC, slot: SLOT }).unwrap();
     assert_eq!(s.place_of(), Place::At(NodeId(2)));
+    let only = |nodes| {
+        let spec = ServiceSpec { nodes, ..service(Kind::Passive) };
+        Command::Declare { dc: DC, slot: SLOT, spec }
+    };
+    s.offer(0, true).unwrap();
+    s.say(0, only(0b100)).unwrap();
+    s.say(2, Command::Retire { dc: DC, slot: SLOT }).unwrap();
+    assert_eq!(s.place_of(), Place::Vacant, "it may not go to node 0");
+    s.say(0, only(0b111)).unwrap();
+    assert_eq!(s.place_of(), Place::At(NodeId(0)), "now it may");
 }
 
 #[test]
@@ -378,7 +388,10 @@ fn command() -> impl Strategy<Value = (u16, Act)> {
         1 => (node(), any::<bool>()).prop_map(|(node, on)| Act::Say(Command::Drain { node, on })),
         1 => (node(), any::<bool>()).prop_map(|(node, on)| Act::Say(Command::Allow { dc: DC, node, on })),
         1 => Just(Act::Say(Command::Create { dc: None, spec: container(0b11) })),
-        1 => kind.prop_map(|kind| Act::Say(Command::Declare { dc: DC, slot: SLOT, spec: service(kind) })),
+        2 => (kind, prop_oneof![Just(0b111), 1..8_u32]).prop_map(|(kind, nodes)| {
+            let spec = ServiceSpec { nodes, ..service(kind) };
+            Act::Say(Command::Declare { dc: DC, slot: SLOT, spec })
+        }),
         1 => Just(Act::Say(Command::Withdraw { dc: DC, slot: SLOT })),
         8 => any::<bool>().prop_map(|in_step| Act::Say(Command::Offer { dc: DC, slot: SLOT, in_step })),
         3 => Just(Act::Say(Command::Retire { dc: DC, slot: SLOT })),
@@ -416,7 +429,7 @@ proptest! {
     ) {
         let mut s = System::new();
         s.declare(Kind::Passive);
-        let mut entries = Vec::new();
+        let mut entries: Vec<(u16, Epoch, u64, Command)> = Vec::new();
         for (n, act) in acts {
             let from = NodeId(n);
             let command = match act {
@@ -454,6 +467,8 @@ proptest! {
                 }
                 Act::Again => {
                     let Some((n, incarnation, number, command)) = entries.last().cloned() else { continue };
+                    // Time passes with any entry, also with one that is refused: late moves are undone.
+                    let _ = s.put(n, Epoch(u64::MAX), number, command.clone());
                     let before = s.state.clone();
                     let _ = s.put(n, incarnation, number, command);
                     if s.incarnation(n) == incarnation {

@@ -58,6 +58,12 @@ impl State {
         service.spec = spec.clone();
         out.push(Change::Declared { dc, slot });
         service.stop_moves(place, (dc, slot), out);
+        if service.place == Place::Vacant
+            && let Some(heir) = service.heir()
+        {
+            // It was to retire, and may stay after all.
+            service.put(Place::At(heir), place, (dc, slot), out);
+        }
         Ok(())
     }
 
@@ -259,8 +265,9 @@ impl State {
             Place::At(node) => there(node),
             Place::Moving { from, to, .. } => there(from) && from != to,
         };
-        let alone =
-            s.spec.kind != Kind::Single || s.instances.len() <= 1 || matches!(s.place, Place::Moving { .. });
+        // One to which it was to move may have been there already.
+        let two = s.withdrawn || matches!(s.place, Place::Moving { .. });
+        let alone = s.spec.kind != Kind::Single || s.instances.len() <= 1 || two;
         if fine && alone { Ok(()) } else { Err(format!("{s:?}")) }
     }
 }
