@@ -26,8 +26,8 @@ use crate::invariant::View;
 use dvs_abi::NodeId;
 
 /// The daemons that run programs, whether or not they may: they have power, do not stand still, and have not
-/// ended their incarnation. What they believe about their lease does not count: if that is over and they go on,
-/// that is to be found out.
+/// ended their incarnation. What they believe about their lease does not count: if that is over and they go
+/// on, that is to be found out.
 fn running<'a>(view: &View<'a, Node>) -> impl Iterator<Item = (NodeId, &'a Daemon)> {
     let all: Vec<_> = view.actors().filter_map(|(n, a)| Some((n, a.daemon()?))).collect();
     let running = all.into_iter().filter(|(n, d)| view.acts(*n) && d.runs().is_some());

@@ -1,5 +1,6 @@
-//! A bind is told that the container is full only if it was: every slot was in use at some moment of its wait.
-//! Slots of a node that could not act meanwhile count as in use: nobody may know better before it is lost.
+//! A bind is told that the container is full only if it was: every slot was in use at some moment of its
+//! wait. Slots of a node that could not act meanwhile count as in use: nobody may know better before it is
+//! lost.
 
 use super::able;
 use crate::control::MAIN;
