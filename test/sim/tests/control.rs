@@ -32,7 +32,7 @@ fn all_is_so_seeds_150_to_199() {
 /// See docs/sim-bugs.md.
 #[test]
 fn seeds_that_once_failed() {
-    for seed in [0, 1, 8, 9, 25, 41, 72, 182, 1244] {
+    for seed in [0, 1, 8, 9, 25, 41, 72, 182, 1244, 21163] {
         run(&mut world(seed)).unwrap_or_else(|v| panic!("{v}"));
     }
 }

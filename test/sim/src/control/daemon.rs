@@ -145,8 +145,8 @@ impl Daemon {
             Packet::HandOver(slot, number)
                 if self.serves(fx.now()).is_some() && !self.retiring().contains(&slot) =>
             {
-                let offer = self.instances.handed_over(self.me, slot, number, &self.state);
-                self.queue.extend(offer.map(|c| (c, None)));
+                let arrival = self.instances.handed_over(self.me, slot, number, &self.state);
+                self.queue.extend(arrival.map(|c| (c, None)));
                 self.go_on(fx);
             }
             _ => {}
