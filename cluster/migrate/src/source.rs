@@ -149,7 +149,7 @@ impl Source {
         match event {
             _ if matches!(self.phase, Phase::Ended(_)) => {}
             Event::Note(note) => self.note(note, now, out),
-            Event::Changed(bytes) => self.changed(bytes, now, out),
+            Event::Changed(bytes) => self.changed(bytes, out),
             Event::Begun(number) if self.phase == Phase::Freezing => {
                 self.phase = Phase::Sending(number);
                 self.proposed = None;
@@ -211,7 +211,7 @@ impl Source {
         }
     }
 
-    fn changed(&mut self, changed: u64, now: u64, out: &mut Vec<Order>) {
+    fn changed(&mut self, changed: u64, out: &mut Vec<Order>) {
         let last = match &mut self.phase {
             Phase::Copying { round, bytes } if *round == self.round + 1 => {
                 *bytes = changed;
@@ -220,7 +220,6 @@ impl Source {
             Phase::Sending(number) => Some(*number),
             _ => return,
         };
-        let _ = now;
         self.round += 1;
         out.push(Order::Tell(Note::State { round: self.round, bytes: changed, last }));
     }

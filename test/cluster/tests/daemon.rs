@@ -90,6 +90,24 @@ fn endpoints_of_one_process_reach_each_other_without_a_daemon() {
     });
 }
 
+/// Also when the end finds it waiting.
+#[test]
+fn a_receive_that_the_end_of_the_daemon_ends_is_told_once() {
+    let mut node = Node::start(DAEMON);
+    node.make_dc();
+    let (process, watcher) = (node.attach(), node.attach());
+    let port = process.bind(DC, server(1)).unwrap();
+    std::thread::scope(|s| {
+        let told = s.spawn(move || {
+            let receive = |t| port.receive(Endpoint::ANY, &mut Message::default(), t).unwrap_err().code;
+            (receive(WATCHDOG), receive(Timeout::Now))
+        });
+        blocked(&watcher, 1);
+        node.kill();
+        assert_eq!(told.join().unwrap(), (Code::DVSINIT, Code::AGAIN));
+    });
+}
+
 #[test]
 fn the_next_daemon_starts_in_the_same_folder_and_leaves_no_file() {
     let mut node = Node::start(DAEMON);

@@ -71,7 +71,7 @@ impl<W: Wait> Port<W> {
         let complete = match outcome? {
             Outcome::Message | Outcome::Done => true,
             Outcome::FromLane(lane, seq) => outside::take(self, lane, seq, m),
-            Outcome::Failed(e) => return Err(e),
+            Outcome::Failed(e) => return Err(self.heard(e)),
             _ => false,
         };
         if complete {
@@ -116,7 +116,7 @@ impl<W: Wait> Port<W> {
                         None => match self.wait_outcome(m, until, Phase::Receiving(filter))? {
                             Outcome::Message | Outcome::Done => Received::Message,
                             Outcome::FromLane(lane, seq) => Received::InLane(lane, seq),
-                            Outcome::Failed(e) => return Err(e),
+                            Outcome::Failed(e) => return Err(self.heard(e)),
                             _ => {
                                 core = self.look();
                                 continue;
@@ -135,6 +135,14 @@ impl<W: Wait> Port<W> {
             }
             core = self.look();
         }
+    }
+
+    /// A receive that ended because the daemon did has told the program so.
+    fn heard(&self, e: Error) -> Error {
+        if e.code == Code::DVSINIT {
+            self.told.set(true);
+        }
+        e
     }
 
     /// A receive that cannot be told of its source's end does not wait, but keeps what has come already.
