@@ -3,6 +3,7 @@
 use crate::epoch::Epoch;
 use crate::holding::SlotRequest;
 use crate::member::{Key, NodeCard};
+use crate::rules::Rules;
 use crate::service::ServiceSpec;
 use dvs_abi::{Code, DcId, NodeId};
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,13 @@ pub struct ContainerSpec {
 /// What is wanted.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum Command {
+    /// The first entry of every log: the sender founds the system, as its only node.
+    Found {
+        /// Who it is.
+        card: NodeCard,
+        /// What holds for the whole system.
+        rules: Rules,
+    },
     /// Whoever shows the secret with this digest may join, so many times, until then.
     Invite {
         /// Digest of the secret.
@@ -208,5 +216,9 @@ pub type Refused = i32;
 impl Refusal {
     pub(crate) fn new(code: Code, text: impl Into<String>) -> Self {
         Refusal { code: code as i32, text: text.into() }
+    }
+
+    pub(crate) fn witness(node: NodeId) -> Self {
+        Refusal::new(Code::BADNODEID, format!("{node} is a witness: it has a vote and runs nothing"))
     }
 }

@@ -6,6 +6,7 @@
 //! | [`state`] | the replicated state, and what an entry of the log does to it |
 //! | [`command`] | entries of the log, and what their senders are answered |
 //! | [`member`], [`container`], [`service`] | what is known of a node, a container, a service |
+//! | [`rules`] | what holds for the whole system |
 //! | [`epoch`] | the number that rises with every change of a place or role |
 //! | [`pool`] | the user slots of a container, free or leased to nodes: part of the replicated state |
 //! | [`holding`] | the slots a node was leased, and when it wants more: each node's own |
@@ -22,6 +23,7 @@ pub mod epoch;
 pub mod holding;
 pub mod member;
 pub mod pool;
+pub mod rules;
 pub mod service;
 pub mod state;
 pub mod token;

@@ -26,6 +26,8 @@ pub struct NodeCard {
     pub address: String,
     /// Its key.
     pub key: Key,
+    /// It only has a vote: no container may run there. So two machines and a small third one are enough.
+    pub witness: bool,
 }
 
 /// Whether a daemon serves for the node.

@@ -19,6 +19,7 @@ use crate::command::{Command, Entry, Refusal, Reply};
 use crate::container::{Container, check_name};
 use crate::epoch::Epoch;
 use crate::member::{Key, Member, NodeCard, Standing};
+use crate::rules::Rules;
 use dvs_abi::limits::{NODES_MAX, TOKENS_MAX};
 use dvs_abi::{Code, DcId, NodeId};
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,7 @@ struct Invitation {
 /// The replicated state.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 pub struct State {
+    rules: Rules,
     pub(crate) members: BTreeMap<NodeId, Member>,
     pub(crate) containers: BTreeMap<DcId, Container>,
     invitations: BTreeMap<Key, Invitation>,
@@ -54,6 +56,11 @@ impl State {
         let mut state = State::default();
         state.members.insert(NodeId(0), Member::new(card));
         state
+    }
+
+    /// What holds for the whole system.
+    pub fn rules(&self) -> Rules {
+        self.rules
     }
 
     /// The nodes.
@@ -87,6 +94,9 @@ impl State {
         self.last = place;
         self.clock = self.clock.max(entry.at);
         self.undo_late(place, out);
+        if let Command::Found { card, rules } = &entry.command {
+            return self.founded(entry.from, card, *rules, out);
+        }
         let Some(member) = self.members.get_mut(&entry.from) else {
             return Err(Refusal::new(Code::BADNODEID, format!("{} is no node of this system", entry.from)));
         };
@@ -111,7 +121,7 @@ impl State {
     fn perform(&mut self, place: Epoch, entry: &Entry, out: &mut Vec<Change>) -> Answer {
         let from = entry.from;
         match &entry.command {
-            Command::Begin { .. } => {}
+            Command::Begin { .. } | Command::Found { .. } => {}
             Command::Invite { token, until, uses } => self.invite(*token, *until, *uses)?,
             Command::Admit { token, card } => return self.admit(token, card, out).map(Reply::Node),
             Command::Lost { node, incarnation } => self.lost(*node, *incarnation, place, out)?,
@@ -142,6 +152,21 @@ impl State {
             let text = format!("{node} is no node of this system; dvs nodes shows those that are");
             Refusal::new(Code::BADNODEID, text)
         })
+    }
+
+    /// A log begins once; its founder may say so again when it has not heard that it has.
+    fn founded(&mut self, from: NodeId, card: &NodeCard, rules: Rules, out: &mut Vec<Change>) -> Answer {
+        let first = self.members.is_empty();
+        if !first && self.rules.system != rules.system {
+            return Err(Refusal::new(Code::EXIST, "this log has a founder already"));
+        }
+        if first {
+            check_name("node", &card.name)?;
+            self.rules = rules;
+            self.members.insert(from, Member::new(card.clone()));
+            out.push(Change::Admitted { node: from });
+        }
+        Ok(Reply::Node(from))
     }
 
     fn invite(&mut self, token: Key, until: u64, uses: u16) -> Result<(), Refusal> {

@@ -19,7 +19,12 @@ const TOKEN: [u8; 32] = [7; 32];
 const HOUR: u64 = 3_600_000_000_000;
 
 fn card(n: u16) -> NodeCard {
-    NodeCard { name: format!("node{n}"), address: format!("10.0.0.{n}:7000"), key: [n as u8; 32] }
+    NodeCard {
+        name: format!("node{n}"),
+        address: format!("10.0.0.{n}:7000"),
+        key: [n as u8; 32],
+        witness: false,
+    }
 }
 
 fn container(nodes: u32) -> ContainerSpec {

@@ -25,7 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// use dvs_control::{member::NodeCard, state::State};
 /// use dvs_radar::{Event, Radar, Terms};
 ///
-/// let card = NodeCard { name: "one".into(), address: "[::1]:7000".into(), key: [1; 32] };
+/// let card = NodeCard { name: "one".into(), address: "[::1]:7000".into(), key: [1; 32], witness: false };
 /// let state = State::found(card);
 /// let mut radar = Radar::new(NodeId(0), Terms::default());
 /// let mut commands = Vec::new();

@@ -45,7 +45,12 @@ pub(crate) fn everywhere() -> u32 {
 }
 
 pub(crate) fn card(node: u16) -> NodeCard {
-    NodeCard { name: format!("n{node}"), address: format!("n{node}:1"), key: [node as u8; 32] }
+    NodeCard {
+        name: format!("n{node}"),
+        address: format!("n{node}:1"),
+        key: [node as u8; 32],
+        witness: false,
+    }
 }
 
 pub(crate) fn container(name: String) -> ContainerSpec {
@@ -78,6 +83,7 @@ pub fn genesis() -> Vec<Entry> {
 pub(crate) fn brief(entry: &Entry) -> String {
     let Entry { from, incarnation, number, command, .. } = entry;
     let what = match command {
+        Command::Found { .. } => "found".to_owned(),
         Command::Begin { .. } => "begin".to_owned(),
         Command::Lost { node, incarnation } => format!("lost {node} {incarnation}"),
         Command::Create { dc, .. } => format!("create {dc:?}"),

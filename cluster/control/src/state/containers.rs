@@ -32,6 +32,9 @@ impl State {
         {
             return Err(Refusal::new(Code::BADNODEID, format!("{node} is no node of this system")));
         }
+        if let Some((n, _)) = self.members.iter().find(|(n, m)| m.card.witness && spec.runs_on(**n)) {
+            return Err(Refusal::witness(*n));
+        }
         if let Some((dc, _)) = self.containers.iter().find(|(_, c)| c.spec.name == spec.name) {
             let text = format!("container {} is called '{}' already", dc.0, spec.name);
             return Err(Refusal::new(Code::RSCBUSY, text));
@@ -69,7 +72,9 @@ impl State {
         place: Epoch,
         out: &mut Vec<Change>,
     ) -> Result<(), Refusal> {
-        self.some_member(node)?;
+        if self.some_member(node)?.card.witness && on {
+            return Err(Refusal::witness(node));
+        }
         let spec = &mut self.some_container(dc)?.spec;
         if spec.runs_on(node) == on {
             let text =

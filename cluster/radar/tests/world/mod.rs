@@ -37,7 +37,7 @@ pub struct World {
 }
 
 fn card(n: usize) -> NodeCard {
-    NodeCard { name: format!("node{n}"), address: format!("[::1]:{n}"), key: [n as u8; 32] }
+    NodeCard { name: format!("node{n}"), address: format!("[::1]:{n}"), key: [n as u8; 32], witness: false }
 }
 
 /// A container on all nodes.
