@@ -1,31 +1,28 @@
-//! The configuration file: which nodes there are and how this one listens.
+//! The configuration file: how this node listens and where it keeps what is its own.
 //!
-//! A one-node system needs no file. Anything unknown, doubtful or contradictory is an error that names the
-//! file, the line, the value and the remedy: a node that runs with half a configuration is worse than none.
+//! No node needs a file: `dvs up` and `dvs join` do without. Which nodes there are stands in the replicated
+//! state, see `dvs nodes`. Anything unknown, doubtful or contradictory is an error that names the file, the
+//! line, the value and the remedy: a node that runs with half a configuration is worse than none.
 //!
 //! ```toml
-//! node = "alpha"              # this node's name in the list
+//! node = "alpha"              # this node's name
+//! listen = "0.0.0.0:7400"     # where other nodes reach it
 //! security = "tls"            # or "plain": no encryption, for a network that is trusted as a whole
 //! remote_programs = false     # true: other nodes may start programs here, see SECURITY.md
 //!
-//! [[nodes]]
-//! id = 0
-//! name = "alpha"
-//! address = "192.0.2.1:7400"
-//! fingerprint = "3f…"         # of the node's key; `dvs status` prints it
+//! [reach]                     # nodes that are found at another address from here
+//! beta = "10.8.0.2:7400"
 //! ```
 
-use dvs_abi::NodeId;
-use dvs_abi::limits::{NAME_BYTES, NODES_MAX};
-use dvs_kern::node::config::{NodeConfig, NodeEntry};
-use serde::Deserialize;
-use std::collections::BTreeSet;
+use dvs_abi::limits::{NAME_BYTES, NODE_LEASE_NS};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 use toml::Spanned;
 
 /// How node-to-node connections are protected.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[serde(rename_all = "lowercase")]
 pub enum Security {
     /// Mutual TLS by node keys.
     #[default]
@@ -34,41 +31,32 @@ pub enum Security {
     Plain,
 }
 
-/// One node of the list.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct NodeLine {
-    /// Its number.
-    pub id: u16,
-    /// Its name.
-    pub name: String,
-    /// Where it listens, `host:port`; empty in a one-node system.
-    pub address: String,
-    /// Of its key; empty with plain connections.
-    pub fingerprint: String,
+impl Security {
+    /// As it is written.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Security::Tls => "tls",
+            Security::Plain => "plain",
+        }
+    }
 }
 
 /// When a silent peer is suspected and given up.
 #[derive(Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 #[serde(deny_unknown_fields, default)]
 pub struct Timeouts {
-    /// Between two signs of life, ms.
+    /// Between two signs of life of a connection, ms.
     pub heartbeat_ms: u64,
     /// Silence after which the connection is made anew, ms.
     pub broken_ms: u64,
-    /// Time without a connection after which the node is declared dead, ms.
-    pub dead_ms: u64,
+    /// How long a node that is not heard of may serve, and the others wait for it, ms. Of the node that
+    /// founds a system; it then holds for all of it.
+    pub lease_ms: u64,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Timeouts { heartbeat_ms: 100, broken_ms: 1000, dead_ms: 5000 }
-    }
-}
-
-impl Timeouts {
-    /// [`Timeouts::dead_ms`] as a duration.
-    pub fn dead(&self) -> Duration {
-        Duration::from_millis(self.dead_ms)
+        Timeouts { heartbeat_ms: 100, broken_ms: 1000, lease_ms: NODE_LEASE_NS / 1_000_000 }
     }
 }
 
@@ -79,18 +67,25 @@ pub struct Config {
     pub node: String,
     /// Where sockets and the lock are; `None` = see [`crate::paths::runtime_dir`].
     pub runtime_dir: Option<PathBuf>,
-    /// Where keys are kept; `None` = below the user's data folder.
+    /// Where the node's key and its part of the replicated state are kept; `None` = see
+    /// [`crate::paths::data_dir`].
     pub data_dir: Option<PathBuf>,
-    /// Where to listen; `None` = this node's address in the list.
+    /// Where to listen; `None` = nowhere, until `dvs token` or `dvs join` says where.
     pub listen: Option<String>,
-    /// Protection of connections.
+    /// Where the other nodes find this one, if that differs from where it listens.
+    pub address: Option<String>,
+    /// A token: if this node belongs to no system yet, it joins this one.
+    pub join: Option<String>,
+    /// Of a node that joins: it only has a vote, and runs nothing.
+    pub witness: bool,
+    /// Protection of connections, of a system founded here.
     pub security: Security,
     /// Other nodes may start programs here, as the user of the daemon.
     pub remote_programs: bool,
     /// Timeouts.
     pub timeouts: Timeouts,
-    /// Every node, in the same order everywhere.
-    pub nodes: Vec<NodeLine>,
+    /// Nodes, by name, that are found elsewhere from here.
+    pub reach: BTreeMap<String, String>,
 }
 
 /// What is wrong, where, and what to do.
@@ -114,23 +109,16 @@ struct Raw {
     runtime_dir: Option<PathBuf>,
     data_dir: Option<PathBuf>,
     listen: Option<Spanned<String>>,
+    address: Option<Spanned<String>>,
+    join: Option<String>,
+    #[serde(default)]
+    witness: bool,
     security: Option<Spanned<String>>,
     remote_programs: Option<Spanned<bool>>,
     #[serde(default)]
     timeouts: Timeouts,
     #[serde(default)]
-    nodes: Vec<Spanned<RawNode>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawNode {
-    id: Spanned<i64>,
-    name: Spanned<String>,
-    #[serde(default)]
-    address: Option<Spanned<String>>,
-    #[serde(default)]
-    fingerprint: Option<Spanned<String>>,
+    reach: BTreeMap<String, Spanned<String>>,
 }
 
 impl Default for Config {
@@ -140,19 +128,26 @@ impl Default for Config {
 }
 
 impl Config {
-    /// A system of one node.
+    /// A node of this name, all else as usual.
     pub fn single(name: &str) -> Self {
-        let line = NodeLine { id: 0, name: name.into(), address: String::new(), fingerprint: String::new() };
         Config {
             node: name.into(),
             runtime_dir: None,
             data_dir: None,
             listen: None,
+            address: None,
+            join: None,
+            witness: false,
             security: Security::default(),
             remote_programs: false,
             timeouts: Timeouts::default(),
-            nodes: vec![line],
+            reach: BTreeMap::new(),
         }
+    }
+
+    /// Where the node keeps what outlives its runs.
+    pub fn data(&self) -> PathBuf {
+        self.data_dir.clone().unwrap_or_else(|| crate::paths::data_dir(&self.node))
     }
 
     /// Reads a file.
@@ -188,29 +183,16 @@ impl Config {
             check.error(at, e.message().to_string(), remedy)
         })?;
         let security = check.security(raw.security.as_ref())?;
-        let mut nodes = Vec::new();
-        for node in &raw.nodes {
-            let line = check.node(node.get_ref(), raw.nodes.len() > 1, security)?;
-            check.unique(node.get_ref(), &line, &nodes)?;
-            nodes.push(line);
-        }
-        if nodes.len() > NODES_MAX {
-            let what = format!("{} nodes are listed", nodes.len());
-            return Err(check.error(0, what, &format!("a system has at most {NODES_MAX}")));
-        }
         let name = raw.node.as_ref().map_or("node0", |n| n.get_ref());
-        if nodes.is_empty() {
-            nodes = Config::single(name).nodes;
-        }
         let at = raw.node.as_ref().map_or(0, |n| n.span().start);
         check.name(at, "node", name)?;
-        if !nodes.iter().any(|n| n.name == name) {
-            let known: Vec<&str> = nodes.iter().map(|n| n.name.as_str()).collect();
-            let remedy = format!("use one of the listed names: {}", known.join(", "));
-            return Err(check.error(at, format!("node = \"{name}\" is not in the list of nodes"), &remedy));
+        for (field, value) in [("listen", &raw.listen), ("address", &raw.address)] {
+            if let Some(value) = value {
+                check.address(value.span().start, field, value.get_ref())?;
+            }
         }
-        if let Some(listen) = &raw.listen {
-            check.address(listen.span().start, "listen", listen.get_ref())?;
+        for (node, address) in &raw.reach {
+            check.address(address.span().start, node, address.get_ref())?;
         }
         check.timeouts(&raw.timeouts)?;
         let remote_programs = check.remote_programs(raw.remote_programs.as_ref(), security)?;
@@ -219,25 +201,14 @@ impl Config {
             runtime_dir: raw.runtime_dir,
             data_dir: raw.data_dir,
             listen: raw.listen.map(Spanned::into_inner),
+            address: raw.address.map(Spanned::into_inner),
+            join: raw.join,
+            witness: raw.witness,
             security,
             remote_programs,
             timeouts: raw.timeouts,
-            nodes,
+            reach: raw.reach.into_iter().map(|(n, a)| (n, a.into_inner())).collect(),
         })
-    }
-
-    /// This node's line.
-    pub fn me(&self) -> &NodeLine {
-        // `parse` and `single` hold it; a hand-made value without it is treated as the first node.
-        self.nodes.iter().find(|n| n.name == self.node).unwrap_or(&self.nodes[0])
-    }
-
-    /// What the state machine is told.
-    pub fn node_config(&self, pid: u32, first_generation: u32) -> NodeConfig {
-        let entry =
-            |n: &NodeLine| NodeEntry { id: NodeId(n.id), name: n.name.clone(), address: n.address.clone() };
-        let nodes = self.nodes.iter().map(entry).collect();
-        NodeConfig { me: NodeId(self.me().id), pid, nodes, first_generation }
     }
 }
 
@@ -297,72 +268,15 @@ impl Check<'_> {
         Ok(true)
     }
 
-    fn node(&self, raw: &RawNode, many: bool, security: Security) -> Result<NodeLine, ConfigError> {
-        let (at, id) = (raw.id.span().start, *raw.id.get_ref());
-        let Some(id) = u16::try_from(id).ok().filter(|n| (*n as usize) < NODES_MAX) else {
-            let remedy = format!("node numbers are 0 to {}", NODES_MAX - 1);
-            return Err(self.error(at, format!("id = {id} is no node number"), &remedy));
-        };
-        self.name(raw.name.span().start, "name", raw.name.get_ref())?;
-        let text = |v: &Option<Spanned<String>>| v.as_ref().map(|v| (v.get_ref().clone(), v.span().start));
-        let address = match text(&raw.address) {
-            Some((address, at)) => {
-                self.address(at, "address", &address)?;
-                address
-            }
-            None if many => {
-                let remedy = "add address = \"host:port\", where the other nodes reach it";
-                return Err(self.error(at, format!("node {id} has no address"), remedy));
-            }
-            None => String::new(),
-        };
-        let fingerprint = match text(&raw.fingerprint) {
-            Some((value, at)) => {
-                if value.len() != 64 || !value.chars().all(|c| c.is_ascii_hexdigit()) {
-                    let what = format!("fingerprint = \"{value}\" is none");
-                    return Err(self.error(
-                        at,
-                        what,
-                        "copy what `dvs key --config FILE` prints on that node; 64 zeros until then",
-                    ));
-                }
-                value.to_ascii_lowercase()
-            }
-            None if many && security == Security::Tls => {
-                let remedy = "write 64 zeros for now, then what `dvs key --config FILE` prints there, \
-                              or set security = \"plain\" on a trusted network";
-                return Err(self.error(at, format!("node {id} has no fingerprint"), remedy));
-            }
-            None => String::new(),
-        };
-        Ok(NodeLine { id, name: raw.name.get_ref().clone(), address, fingerprint })
-    }
-
-    fn unique(&self, raw: &RawNode, line: &NodeLine, nodes: &[NodeLine]) -> Result<(), ConfigError> {
-        let ids: BTreeSet<u16> = nodes.iter().map(|n| n.id).collect();
-        if ids.contains(&line.id) {
-            let what = format!("id = {} is used twice", line.id);
-            return Err(self.error(raw.id.span().start, what, "give every node its own number"));
-        }
-        if let Some(at) = raw.address.as_ref().filter(|_| nodes.iter().any(|n| n.address == line.address)) {
-            let what = format!("address = \"{}\" is used twice", line.address);
-            return Err(self.error(at.span().start, what, "give every node its own host or port"));
-        }
-        if nodes.iter().any(|n| n.name == line.name) {
-            let what = format!("name = \"{}\" is used twice", line.name);
-            return Err(self.error(raw.name.span().start, what, "give every node its own name"));
-        }
-        Ok(())
-    }
-
     fn timeouts(&self, t: &Timeouts) -> Result<(), ConfigError> {
-        if t.heartbeat_ms == 0 || t.broken_ms <= t.heartbeat_ms || t.dead_ms < t.broken_ms {
+        if t.heartbeat_ms == 0 || t.broken_ms <= t.heartbeat_ms || t.lease_ms <= 3 * t.heartbeat_ms {
             let at = self.text.find("[timeouts]").unwrap_or(0);
             let what = format!(
-                "heartbeat_ms = {}, broken_ms = {}, dead_ms = {} contradict each other",
-                t.heartbeat_ms, t.broken_ms, t.dead_ms
+                "heartbeat_ms = {}, broken_ms = {}, lease_ms = {} contradict each other",
+                t.heartbeat_ms, t.broken_ms, t.lease_ms
             );
-            return Err(self.error(at, what, "keep 0 < heartbeat_ms < broken_ms <= dead_ms"));
+            let remedy = "keep 0 < heartbeat_ms < broken_ms and 3 * heartbeat_ms < lease_ms";
+            return Err(self.error(at, what, remedy));
         }
         Ok(())
     }
@@ -380,20 +294,14 @@ mod tests {
 
     #[test]
     fn errors_name_line_value_and_remedy() {
-        let same = "security = \"plain\"\nnode = \"a\"\n[[nodes]]\nid = 0\nname = \"a\"\naddress = \"h:1\"\n\
-                    [[nodes]]\nid = 1\nname = \"b\"\naddress = \"h:1\"\n";
-        let two = "security = \"plain\"\nnode = \"a\"\n[[nodes]]\nid = 0\nname = \"a\"\naddress = \"h:1\"\n\
-                   [[nodes]]\nid = 0\nname = \"b\"\naddress = \"h:2\"\n";
         for (text, line, word) in [
             ("noode = 1", 1, "noode"),
             ("\nnode = \"a b\"", 2, "a b"),
-            (two, 8, "id = 0 is used twice"),
-            (same, 10, "address = \"h:1\" is used twice"),
             ("[timeouts]\nbroken_ms = 50", 1, "broken_ms = 50"),
-            ("[[nodes]]\nid = 99\nname = \"a\"", 2, "99"),
+            ("[[nodes]]\nid = 9", 1, "nodes"),
+            ("[reach]\nbeta = \"b\"", 2, "beta = \"b\""),
             ("listen = \"nowhere\"", 1, "nowhere"),
             ("security = \"plain\"\nremote_programs = true", 2, "remote_programs = true"),
-            ("[[nodes]]\nid = 0\nname = \"a\"", 1, "node0"),
         ] {
             let e = Config::parse("dvs.toml", text).unwrap_err();
             assert_eq!(e.line, line, "{e}");
@@ -402,11 +310,11 @@ mod tests {
     }
 
     #[test]
-    fn two_nodes() {
-        let text = "node = \"b\"\nsecurity = \"plain\"\n[[nodes]]\nid = 0\nname = \"a\"\naddress = \"h:1\"\n\
-                    [[nodes]]\nid = 4\nname = \"b\"\naddress = \"h:2\"\n";
+    fn all_fields() {
+        let text = "node = \"b\"\nsecurity = \"plain\"\nlisten = \"0.0.0.0:1\"\naddress = \"h:2\"\n[reach]\na = \"g:3\"";
         let c = Config::parse("f", text).unwrap();
-        assert_eq!((c.me().id, c.security, c.nodes.len()), (4, Security::Plain, 2));
-        assert!(Config::parse("f", &text.replace("plain", "tls")).is_err(), "no fingerprint");
+        assert_eq!((c.node.as_str(), c.security), ("b", Security::Plain));
+        assert_eq!((c.listen.as_deref(), c.address.as_deref()), (Some("0.0.0.0:1"), Some("h:2")));
+        assert_eq!(c.reach["a"], "g:3");
     }
 }

@@ -9,19 +9,21 @@
 //! ```
 //! What peers may have waiting in there is bounded by `backlog`.
 //!
-//! Without a proxy (a one-node system) what is meant for it is dropped.
+//! Without a proxy (a system of one, which listens nowhere) what is meant for it is dropped.
 //!
 //! [`start()`] makes it of the configuration; `router` is the part with threads.
 
 mod backlog;
 mod feeder;
+mod nodes;
 mod router;
 mod start;
 #[cfg(test)]
 mod tests;
 
 pub use backlog::Backlog;
-pub use start::{node_key, start};
+pub use nodes::resolve;
+pub use start::{node_key, random, start};
 
 use dvs_abi::{Endpoint, Error, NodeId};
 use dvs_ipc::bell::Ringer;
@@ -47,6 +49,9 @@ pub enum ToProxy {
     Reply { id: u64, result: Result<Answer, WireError> },
     /// Carry a record to a node, as `CONTROL`.
     Control { node: u16, bytes: Vec<u8> },
+    /// The same for what the replicated log says, which is dropped rather than kept when the node takes too
+    /// little: the log says it again.
+    Log { node: u16, bytes: Vec<u8> },
     /// Move `length` bytes for a session; answered by [`FromProxy::Copied`]. What was lent is checked by the
     /// proxy against the lanes, before each chunk.
     Copy { session: SessionId, id: u64, from: CopyEnd, to: CopyEnd, length: u64 },
@@ -56,6 +61,18 @@ pub enum ToProxy {
     Gone { session: SessionId },
     /// End.
     Stop,
+}
+
+/// With whom connections are kept.
+#[derive(Debug)]
+#[allow(missing_docs)]
+pub enum NodeOrder {
+    /// With this one, too, or at another address from now on; `key` unless connections are plain.
+    Admit { node: u16, address: String, key: Option<[u8; 32]> },
+    /// With this one no more.
+    Forget { node: u16 },
+    /// The session with this one is over; another one may begin.
+    GiveUp { node: u16 },
 }
 
 /// One side of a copy.
@@ -106,6 +123,8 @@ pub struct Door {
     pub backlog: Arc<Backlog>,
     /// Wakes the proxy after something was put into `to`.
     pub ringer: Ringer,
+    /// To the thread that has connections begin and end.
+    pub nodes: Sender<NodeOrder>,
     /// Ends after [`ToProxy::Stop`].
     pub thread: Option<JoinHandle<()>>,
 }

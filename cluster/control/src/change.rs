@@ -8,7 +8,7 @@ use dvs_abi::{DcId, NodeId};
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]
 pub enum Change {
-    /// A node was admitted.
+    /// A node was admitted, or listens elsewhere.
     Admitted { node: NodeId },
     /// A node serves, in this incarnation; whatever it had in an earlier one is over.
     Up { node: NodeId, incarnation: Epoch },

@@ -74,6 +74,11 @@ pub enum Command {
         /// is answered; it begins once.
         nonce: u64,
     },
+    /// The sender listens here from now on.
+    Listen {
+        /// Where.
+        address: String,
+    },
     /// This incarnation of a node has not been heard of until its lease was over.
     Lost {
         /// The node.

@@ -124,6 +124,10 @@ impl State {
             Command::Begin { .. } | Command::Found { .. } => {}
             Command::Invite { token, until, uses } => self.invite(*token, *until, *uses)?,
             Command::Admit { token, card } => return self.admit(token, card, out).map(Reply::Node),
+            Command::Listen { address } => {
+                address.clone_into(&mut self.some_member(from)?.card.address);
+                out.push(Change::Admitted { node: from });
+            }
             Command::Lost { node, incarnation } => self.lost(*node, *incarnation, place, out)?,
             Command::Leave { node } => self.leave(from, *node, place, out)?,
             Command::Drain { node, on } => {

@@ -126,6 +126,22 @@ impl<M: Machine> Group<M> {
         self.order(Effect::No, move |node| async move { node.read_barrier(within).await })
     }
 
+    /// Has a command done if this member leads; see [`Node::propose_here`].
+    ///
+    /// # Errors
+    /// As [`Node::propose_here`].
+    pub fn propose_here(&self, command: Vec<u8>, within: Duration) -> Result<Vec<u8>, LogError> {
+        self.order(Effect::Unknown, move |node| async move { node.propose_here(command, within).await })
+    }
+
+    /// Has a majority confirm that this member leads; see [`Node::confirm`].
+    ///
+    /// # Errors
+    /// As [`Node::confirm`].
+    pub fn confirm(&self, within: Duration) -> Result<u64, LogError> {
+        self.order(Effect::No, move |node| async move { node.confirm(within).await })
+    }
+
     /// Looks at the machine of this member; see [`Node::read`].
     pub fn read<T>(&self, look: impl FnOnce(&M) -> T) -> T {
         self.node.read(look)

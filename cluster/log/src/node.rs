@@ -141,6 +141,27 @@ impl<M: Machine> Node<M> {
         }
     }
 
+    /// As [`Node::propose`], but only if this member leads: never handed on. For what a leader decides by what
+    /// it alone has seen: if it has been succeeded meanwhile, nobody does it.
+    ///
+    /// # Errors
+    /// [`LogError::NoLeader`] if another member leads, or none; as [`Node::propose`].
+    pub async fn propose_here(&self, command: Vec<u8>, within: Duration) -> Result<Vec<u8>, LogError> {
+        let doing = self.inner.propose_here(command, within);
+        Runtime::timeout(within, doing).await.unwrap_or(Err(LogError::Unknown))
+    }
+
+    /// Has a majority confirm, after the call, that this member leads; returns the place of the last entry
+    /// that was decided before.
+    ///
+    /// # Errors
+    /// [`LogError::NoLeader`] if it does not lead, [`LogError::NoQuorum`] if no majority confirmed it in time.
+    pub async fn confirm(&self, within: Duration) -> Result<u64, LogError> {
+        let confirming = self.inner.decided_here();
+        let decided = Runtime::timeout(within, confirming).await.unwrap_or(Err(LogError::NoQuorum))?;
+        Ok(decided.unwrap_or(0))
+    }
+
     /// Looks at the machine of this member. It may be behind; after a [`Node::read_barrier`] it is not.
     pub fn read<T>(&self, look: impl FnOnce(&M) -> T) -> T {
         self.inner.applier.read(look)

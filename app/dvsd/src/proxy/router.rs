@@ -290,7 +290,7 @@ impl Router {
         }
     }
 
-    fn post(&self, message: FromProxy) {
+    pub(super) fn post(&self, message: FromProxy) {
         // A daemon that has ended has dropped its door, and this thread is about to learn it.
         let _ = self.daemon.send(message);
         self.waker.wake();
@@ -309,6 +309,7 @@ impl Router {
             ToProxy::Told(event, node) => self.step(|route, step| route.told(&event, node, step)),
             ToProxy::Reply { id, result } => self.step(|route, step| route.opened(id, result, step)),
             ToProxy::Control { node, bytes } => self.control(NodeId(node), bytes),
+            ToProxy::Log { node, bytes } => return self.log(NodeId(node), &bytes),
             ToProxy::Copy { session, id, from, to, length } => {
                 let (from, to) = (side(from), side(to));
                 self.step(|route, step| route.copy((session, id), from, to, length, step))
@@ -318,6 +319,14 @@ impl Router {
             ToProxy::Stop => return,
         };
         self.finish(after, None);
+    }
+
+    /// What cannot be sent now is lost, as on any network.
+    fn log(&self, node: NodeId, bytes: &[u8]) {
+        let free = !self.lock().route.holds(node);
+        if free && self.peers().queue(node, &Frame::Control { bytes }).is_ok() {
+            self.peers().flush(node);
+        }
     }
 
     /// A job of a feeder has ended.

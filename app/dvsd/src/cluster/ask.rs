@@ -1,0 +1,139 @@
+//! Who asked for a command, and what they are told.
+
+use super::clerk::Order;
+use super::join::Knocked;
+use crate::daemon::Daemon;
+use crate::desk::Wish;
+use dvs_abi::limits::DECISIONS_MAX;
+use dvs_abi::{Code, DcId, NodeId};
+use dvs_control::command::{Command, Refusal, Reply};
+use dvs_control::epoch::Epoch;
+use dvs_control::state::Answer;
+use dvs_kern::node::event::{Event, SessionId, Want};
+use dvs_linux::clock;
+
+/// How long an administrator, or a machine at the door, waits for a majority.
+const PATIENCE_NS: u64 = 10_000_000_000;
+
+/// Who asked.
+pub(crate) enum Asker {
+    /// The rules, under this number of theirs.
+    Rules(u64),
+    /// An administrator.
+    Admin(SessionId, Wish),
+    /// A machine at the door.
+    Knock(Knocked),
+    /// This daemon itself; what for.
+    Own(&'static str),
+}
+
+/// A question that is under way.
+pub(super) struct Asked {
+    by: Asker,
+    /// Until when they wait, ns; `u64::MAX` without end.
+    pub(super) until: u64,
+}
+
+impl Daemon {
+    /// Brings a command into the log, and tells its asker what became of it.
+    pub(crate) fn decide(&mut self, command: Command, by: Asker) {
+        self.order(command, by, false);
+    }
+
+    /// The same for what a leader has seen: only as long as this node leads.
+    pub(super) fn decide_here(&mut self, command: Command, why: &'static str) -> u64 {
+        self.order(command, Asker::Own(why), true)
+    }
+
+    fn order(&mut self, command: Command, by: Asker, here: bool) -> u64 {
+        let plane = &mut self.plane;
+        plane.tickets += 1;
+        let ticket = plane.tickets;
+        let patient = matches!(by, Asker::Rules(_) | Asker::Own(_));
+        let until = if patient { u64::MAX } else { clock::now() + PATIENCE_NS };
+        let full = plane.asked.len() >= DECISIONS_MAX;
+        plane.asked.insert(ticket, Asked { by, until });
+        let order = Order { ticket, follows: None, here, command };
+        let taken = match plane.incarnation {
+            _ if full => false,
+            Some(_) => plane.clerk.order(order),
+            None => {
+                plane.held.push(order);
+                true
+            }
+        };
+        if !taken {
+            let text = "too much waits for a decision already; try again in a while".to_owned();
+            self.decided(ticket, Err(Refusal { code: Code::AGAIN as i32, text }));
+        }
+        ticket
+    }
+
+    /// What the rules want decided.
+    pub(crate) fn decide_want(&mut self, ticket: u64, want: Want) {
+        let command = match want {
+            Want::Create { dc, config } => Command::Create { dc: Some(DcId(dc)), spec: config },
+            Want::End { dc } => Command::End { dc: DcId(dc) },
+            Want::Allow { dc, node, on } => Command::Allow { dc: DcId(dc), node: NodeId(node), on },
+            Want::Slots { dc, request } => Command::Slots { dc: DcId(dc), request },
+        };
+        self.decide(command, Asker::Rules(ticket));
+    }
+
+    /// An answer came. It waits until its entry was done here.
+    pub(super) fn answered(&mut self, ticket: u64, place: Epoch, answer: Answer) {
+        if place > self.plane.state.last() {
+            self.plane.verdicts.entry(place).or_default().push((ticket, answer));
+        } else {
+            self.decided(ticket, answer);
+        }
+    }
+
+    /// Tells those whose entries were done here by now.
+    pub(super) fn pass_verdicts(&mut self) {
+        while let Some(entry) = self.plane.verdicts.first_entry()
+            && *entry.key() <= self.plane.state.last()
+        {
+            for (ticket, answer) in entry.remove() {
+                self.decided(ticket, answer);
+            }
+        }
+    }
+
+    fn decided(&mut self, ticket: u64, answer: Answer) {
+        if self.plane.beginning.is_some_and(|(t, _)| t == ticket) {
+            return self.begin_answered(answer);
+        }
+        let Some(asked) = self.plane.asked.remove(&ticket) else { return };
+        match asked.by {
+            Asker::Rules(ticket) => {
+                let refused = |e: Refusal| Code::from_i32(e.code).unwrap_or(Code::INVAL);
+                self.feed(Event::Decided { ticket, result: answer.map(|_| ()).map_err(refused) });
+            }
+            Asker::Admin(s, wish) => self.admin_decided(s, wish, answer),
+            Asker::Knock(knocked) => {
+                let node = answer.map(|reply| match reply {
+                    Reply::Node(node) => node,
+                    _ => self.plane.me(),
+                });
+                self.knock_decided(knocked, node);
+            }
+            Asker::Own(why) => {
+                if let Err(e) = answer {
+                    self.log.add("cluster", format!("{why}: {}", e.text));
+                }
+            }
+        }
+        self.plane.losing.retain(|(n, i)| self.plane.state.member(*n).and_then(|m| m.incarnation()) == Some(*i));
+    }
+
+    /// Those who have waited long enough are told so.
+    pub(super) fn asked_expire(&mut self, now: u64) {
+        let over: Vec<u64> =
+            self.plane.asked.iter().filter(|(_, a)| a.until <= now).map(|(t, _)| *t).collect();
+        for ticket in over {
+            let text = "no majority of the nodes has answered in 10 s; it may still be done, see dvs status";
+            self.decided(ticket, Err(Refusal { code: Code::TIMEDOUT as i32, text: text.to_owned() }));
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Whether this node still counts as one of the system, and, when it leads, which others do.
+//!
+//! ```text
+//!   every BEAT_NS:  node ── Ask{sent} ──► leader ── confirm ──► a majority: it still leads
+//!                   node ◄── Grant{sent, upto} ────────┘
+//! ```
+//! The rules about time are [`dvs_radar::Lease`] and [`dvs_radar::vigil::Vigil`]; whether a node is silent is
+//! [`dvs_control::detector::Detector`]. This is what is between them: who has asked, and when somebody has to
+//! be declared lost. A leader that did not run for a while forgives everybody, and what it decides it decides
+//! as the leader it was (`Group::propose_here`): if it has been succeeded, nobody hears of it.
+
+use dvs_abi::NodeId;
+use dvs_control::detector::Detector;
+use dvs_control::epoch::Epoch;
+use dvs_radar::vigil::Vigil;
+use dvs_radar::{Lease, Terms};
+use std::collections::BTreeMap;
+
+/// Between two signs of life.
+pub(crate) const BEAT_NS: u64 = 100_000_000;
+/// A loop that comes so late did not run.
+const STOPPED_NS: u64 = 5 * BEAT_NS;
+/// Questions are confirmed together, and one confirmation is under way at a time; a node asks again.
+const ASKS_MAX: usize = 4 * dvs_abi::limits::NODES_MAX;
+
+/// A question: whose, and when it was asked by its asker's clock.
+pub(crate) type Ask = (NodeId, u64);
+
+/// What is known of leases here.
+pub(crate) struct Leases {
+    me: NodeId,
+    terms: Terms,
+    own: Lease,
+    vigil: Option<Vigil>,
+    detectors: BTreeMap<NodeId, Detector>,
+    asks: Vec<Ask>,
+    confirming: Option<Vec<Ask>>,
+    last_beat: u64,
+}
+
+/// What is to be done at a beat.
+#[derive(Default, Debug, PartialEq, Eq)]
+pub(crate) struct Beat {
+    /// Ask the leader.
+    pub(crate) ask: Option<NodeId>,
+    /// Have a majority confirm that this node leads.
+    pub(crate) confirm: bool,
+    /// These have been silent until their leases were over.
+    pub(crate) lost: Vec<NodeId>,
+}
+
+impl Leases {
+    pub(crate) fn new(me: NodeId, terms: Terms, now: u64) -> Self {
+        Leases {
+            me,
+            terms,
+            own: Lease::new(terms),
+            vigil: None,
+            detectors: BTreeMap::new(),
+            asks: Vec::new(),
+            confirming: None,
+            last_beat: now,
+        }
+    }
+
+    /// When the next beat is due.
+    pub(crate) fn next_beat(&self) -> u64 {
+        self.last_beat + BEAT_NS
+    }
+
+    /// Time for a beat: `leader` as this node knows it, `up` = the others that are up.
+    pub(crate) fn beat(&mut self, leader: Option<NodeId>, up: &[NodeId], now: u64) -> Beat {
+        let stopped = now.saturating_sub(self.last_beat) > STOPPED_NS;
+        self.last_beat = now;
+        let mut beat = Beat::default();
+        if leader != Some(self.me) {
+            self.vigil = None;
+            self.detectors.clear();
+            self.asks.clear();
+            beat.ask = leader;
+            return beat;
+        }
+        let terms = self.terms;
+        let vigil = self.vigil.get_or_insert_with(|| Vigil::new(terms, now));
+        self.detectors.retain(|n, _| up.contains(n));
+        for node in up {
+            let detector = self.detectors.entry(*node).or_insert_with(|| Detector::new(now, BEAT_NS));
+            if stopped {
+                detector.forgive(now);
+            } else if detector.suspects(now) && vigil.over(*node, now) {
+                beat.lost.push(*node);
+            }
+        }
+        self.asked((self.me, now), now);
+        beat.confirm = self.confirming.is_none();
+        if beat.confirm {
+            self.confirming = Some(std::mem::take(&mut self.asks));
+        }
+        beat
+    }
+
+    /// A node that is up has asked, or this one has.
+    pub(crate) fn asked(&mut self, ask: Ask, now: u64) {
+        if let Some(detector) = self.detectors.get_mut(&ask.0) {
+            detector.heard(now);
+        }
+        if self.vigil.is_some() && self.asks.len() < ASKS_MAX {
+            self.asks.push(ask);
+        }
+    }
+
+    /// A majority has confirmed that this node leads, later than what is confirmed was asked (`upto` = what was
+    /// decided by then), or has not. Gives back who is to be granted what they asked.
+    pub(crate) fn confirmed(&mut self, upto: Option<Epoch>, now: u64) -> Vec<Ask> {
+        let asks = self.confirming.take().unwrap_or_default();
+        let (Some(upto), Some(vigil)) = (upto, self.vigil.as_mut()) else { return Vec::new() };
+        asks.iter().for_each(|(node, _)| vigil.granted(*node, now));
+        if let Some((_, sent)) = asks.iter().find(|(node, _)| *node == self.me) {
+            self.own.granted(*sent, upto, now);
+        }
+        asks.into_iter().filter(|(node, _)| *node != self.me).collect()
+    }
+
+    /// The leader has granted what this node asked for at `sent`.
+    pub(crate) fn granted(&mut self, sent: u64, upto: Epoch, now: u64) {
+        self.own.granted(sent, upto, now);
+    }
+
+    /// This node has done what the log says up to there.
+    pub(crate) fn applied(&mut self, place: Epoch) {
+        self.own.applied(place);
+    }
+
+    /// This node was taken for lost: what it was granted is nothing.
+    pub(crate) fn void(&mut self) {
+        self.own.void();
+    }
+
+    /// Whether this node may serve.
+    pub(crate) fn holds(&self, now: u64) -> bool {
+        self.own.holds(now)
+    }
+
+    /// The others that this node, which leads, has not heard of for long.
+    pub(crate) fn suspected(&self, now: u64) -> Vec<NodeId> {
+        self.detectors.iter().filter(|(_, d)| d.suspects(now)).map(|(n, _)| *n).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BEAT_NS, Leases};
+    use dvs_abi::NodeId;
+    use dvs_control::epoch::Epoch;
+    use dvs_radar::Terms;
+
+    const ME: NodeId = NodeId(0);
+    const OTHER: NodeId = NodeId(1);
+
+    /// A leader that beats from 1 s on, heard of by the other at every beat until `silent`.
+    fn run(silent: u64, until: u64, skip: impl Fn(u64) -> bool) -> Option<u64> {
+        let mut l = Leases::new(ME, Terms::default(), 0);
+        let mut lost = None;
+        for beat in 1..until {
+            let now = beat * BEAT_NS;
+            if skip(beat) {
+                continue;
+            }
+            if beat < silent {
+                l.asked((OTHER, now), now);
+            }
+            let b = l.beat(Some(ME), &[OTHER], now);
+            if !b.lost.is_empty() && lost.is_none() {
+                lost = Some(beat);
+            }
+            if b.confirm {
+                l.confirmed(Some(Epoch(beat)), now);
+            }
+            assert!(b.ask.is_none());
+        }
+        lost
+    }
+
+    #[test]
+    fn a_silent_node_is_lost_once_its_lease_is_over_and_not_before() {
+        assert_eq!(run(u64::MAX, 100, |_| false), None);
+        let lost = run(20, 100, |_| false).expect("it is lost");
+        let wait = Terms::default().wait_ns();
+        assert!((lost - 20) * BEAT_NS >= wait - BEAT_NS && lost < 40, "at beat {lost}");
+    }
+
+    #[test]
+    fn a_leader_that_stood_still_forgives() {
+        let lost = run(20, 100, |b| (20..60).contains(&b)).expect("it is lost");
+        assert!(lost > 61, "at beat {lost}");
+        assert_eq!(run(u64::MAX, 100, |b| (20..60).contains(&b)), None);
+    }
+
+    #[test]
+    fn it_serves_as_long_as_the_leader_says_so() {
+        let mut l = Leases::new(OTHER, Terms::default(), 0);
+        assert_eq!(l.beat(Some(ME), &[], BEAT_NS).ask, Some(ME));
+        assert!(!l.holds(BEAT_NS));
+        l.granted(BEAT_NS, Epoch(3), BEAT_NS + 1);
+        assert!(!l.holds(BEAT_NS + 1), "it has not done what was decided by then");
+        l.applied(Epoch(3));
+        assert!(l.holds(BEAT_NS + 2) && !l.holds(BEAT_NS + Terms::default().serve_ns()));
+        l.void();
+        assert!(!l.holds(BEAT_NS + 2));
+    }
+}
