@@ -7,6 +7,8 @@ use clap::{Parser, Subcommand};
 const EXAMPLES: &str = "\
 Examples:
   dvs up                                   start this machine's node
+  dvs token                                what another machine needs to join
+  dvs join dvs1-…                          on that machine
   dvs dc create shop                       make a container
   dvs run shop --endpoint 3 -- ./server    run a program in it
   dvs ps                                   who is there, who waits for whom
@@ -36,6 +38,16 @@ pub struct Cli {
 pub enum Command {
     /// Start this machine's node
     Up(cmd::up::Up),
+    /// Make this machine a node of a system
+    Join(cmd::join::Join),
+    /// Make a token, with which machines join
+    Token(cmd::token::Token),
+    /// The nodes of the system: who leads, who has a vote, who is down
+    Nodes(cmd::nodes::Nodes),
+    /// Place nothing new on a node
+    Drain(cmd::drain::Drain),
+    /// Take a node out of the system
+    Leave(cmd::leave::Leave),
     /// Stop a node in order
     Down(cmd::down::Down),
     /// How a node is, and which others it knows

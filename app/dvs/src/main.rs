@@ -10,6 +10,7 @@ mod cmd;
 mod fail;
 mod node;
 mod output;
+mod settings;
 
 use clap::Parser;
 use std::process::ExitCode;

@@ -4,6 +4,7 @@
 //! [`AdminAnswer::End`] (or an error, which is the last). Records as on the session socket: SEQPACKET,
 //! postcard, at most `CONTROL_BYTES_MAX` bytes; long lists come in several answers.
 
+use crate::cluster::join::TokenOrder;
 use crate::log::LogEvent;
 use dvs_ipc::control::{Answer, DcInfo, NodeInfo, ProcInfo, Request, WireError};
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,14 @@ pub enum AdminRequest {
     Programs,
     /// Signal a program that was started so.
     Signal { node: u16, program: u32, signal: ProgramSignal },
+    /// Make a token, with which machines join the system.
+    Token(TokenOrder),
+    /// The nodes, as this one knows them.
+    Nodes,
+    /// A node leaves the system: this one, or one that is down.
+    Leave { node: u16 },
+    /// Whether nothing new is placed on a node.
+    Drain { node: u16, on: bool },
     /// End in order.
     Shutdown,
 }
@@ -75,6 +84,9 @@ pub enum AdminAnswer {
         why: String,
     },
     Programs(Vec<ProgramRow>),
+    /// For `dvs join` on another machine.
+    Token(String),
+    Nodes(Vec<NodeRow>),
     /// These nodes did not answer in time; what is shown is without them.
     Silent(Vec<u16>),
     /// It failed; nothing follows.
@@ -140,7 +152,53 @@ pub struct Status {
     pub lanes: u32,
     pub containers: u32,
     pub resident_kib: u64,
+    pub cluster: ClusterStatus,
     pub nodes: Vec<NodeInfo>,
+}
+
+/// How the system is, as one node sees it.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct ClusterStatus {
+    /// Tells it from every other system.
+    pub system: String,
+    /// This daemon has begun: programs are let in.
+    pub begun: bool,
+    /// Its incarnation.
+    pub incarnation: u64,
+    /// Entries of the log that were done here.
+    pub applied: u64,
+    /// Who leads, as far as known.
+    pub leader: Option<u16>,
+    /// How often a leader was sought.
+    pub term: u64,
+    /// Nodes with a vote.
+    pub voters: Vec<u16>,
+    /// How many of these can fail and decisions are still made.
+    pub spare: u32,
+    /// Whether this node may serve: it was heard of by a majority, or is alone.
+    pub lease: bool,
+    /// How long a silent node may serve, and the others wait, ms.
+    pub lease_ms: u64,
+    /// Silent nodes; only the leader knows.
+    pub suspected: Vec<u16>,
+}
+
+/// One node of the system.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct NodeRow {
+    pub node: u16,
+    pub name: String,
+    pub address: String,
+    /// `up`, `down`, `joined` (it has not begun yet).
+    pub standing: String,
+    pub incarnation: u64,
+    /// `leader`, `voter`, `learner`, or `-` for one without the log.
+    pub role: String,
+    /// Messages get through to it from here (or it is this node).
+    pub reached: bool,
+    pub draining: bool,
+    pub witness: bool,
+    pub fingerprint: String,
 }
 
 /// One endpoint.

@@ -1,6 +1,7 @@
 //! The loop: waits for descriptors, feeds the state machine, carries out its commands.
 
 use crate::boards::BoardRecord;
+use crate::cluster::{ControlPlane, first_generation};
 use crate::config::Config;
 use crate::conn::{Conn, Fds, Memories, Wrote};
 use crate::desk::{Desk, NodeRecord};
@@ -55,6 +56,7 @@ mod token {
 pub struct Daemon {
     pub(crate) config: Config,
     pub(crate) node: Node,
+    pub(crate) plane: ControlPlane,
     pub(crate) log: Log,
     pub(crate) desk: Desk,
     pub(crate) programs: Programs,
@@ -68,7 +70,7 @@ pub struct Daemon {
     pub(crate) conns: HashMap<SessionId, Conn>,
     watch: Watch,
     links: SharedLinks,
-    door: Option<Door>,
+    pub(crate) door: Option<Door>,
     waker: Waker,
     stop: Arc<AtomicBool>,
     signals: Option<OwnedFd>,
@@ -79,6 +81,10 @@ pub struct Daemon {
     leaving: VecDeque<(u64, SessionId)>,
     /// Nobody is let in: there are no descriptors.
     deaf: bool,
+    /// Programs are let in: this daemon has begun.
+    open: bool,
+    /// Why it ends, if that is an error.
+    pub(crate) failed: Option<String>,
     boards_at: u64,
 }
 
@@ -98,11 +104,11 @@ impl Stopper {
 }
 
 impl Daemon {
-    /// Takes the node's folder, listens, and joins the other nodes if there are any; `echo` = log to standard
-    /// error too.
+    /// Takes the node's folders, and is one of its system's nodes again, or founds or joins one; `echo` = log
+    /// to standard error too.
     ///
     /// # Errors
-    /// As [`Runtime::claim`]; of the system.
+    /// As [`Runtime::claim`]; what is in the node's folder cannot be used; of the system.
     pub fn new(config: Config, echo: bool) -> io::Result<Daemon> {
         let dir = config.runtime_dir.clone().unwrap_or_else(|| paths::runtime_dir(&config.node));
         let runtime = Runtime::claim(&dir)?;
@@ -110,16 +116,16 @@ impl Daemon {
         let admins_at = Listener::bind(&paths::admin_socket(runtime.dir()))?;
         let poller = Poller::new()?;
         let waker = Waker::new()?;
-        poller.add(&sessions_at, token::SESSIONS, Interest::Read)?;
         poller.add(&admins_at, token::ADMINS, Interest::Read)?;
         poller.add(waker.fd(), token::WAKER, Interest::Read)?;
         let started = clock::now();
-        // Differs from one start to the next, so that endpoint values of the last run are not met again.
-        let first_generation = (started / 1_000_000_000 % 1000) as u32;
-        let node = Node::new(config.node_config(std::process::id(), first_generation));
-        let (door, fingerprint) = proxy::start(&config, &waker)?;
-        Ok(Daemon {
+        let plane = ControlPlane::start(&config, &waker)?;
+        let generation = first_generation(started);
+        let node = Node::new(plane.node_config(std::process::id(), generation));
+        let fingerprint = plane.fingerprint();
+        let mut daemon = Daemon {
             node,
+            plane,
             config,
             log: Log::new(echo),
             desk: Desk::default(),
@@ -133,7 +139,7 @@ impl Daemon {
             conns: HashMap::new(),
             watch: Watch::default(),
             links: SharedLinks::default(),
-            door,
+            door: None,
             waker,
             stop: Arc::default(),
             signals: None,
@@ -142,8 +148,19 @@ impl Daemon {
             doomed: Vec::new(),
             leaving: VecDeque::new(),
             deaf: false,
+            open: false,
+            failed: None,
             boards_at: 0,
-        })
+        };
+        daemon.open_door()?;
+        Ok(daemon)
+    }
+
+    /// Opens the door to the other nodes, if this node listens anywhere.
+    pub(crate) fn open_door(&mut self) -> io::Result<()> {
+        self.door = self.plane.open(&self.config, &self.waker)?;
+        self.connect_all();
+        Ok(())
     }
 
     /// The node's folder.
@@ -193,8 +210,10 @@ impl Daemon {
                 self.on_ready(*r);
             }
             self.drain_proxy();
+            self.drain_news();
             if deadline.passed(clock::now()) {
                 self.feed(Event::Tick);
+                self.plane_expire();
                 self.desk_expire();
                 self.programs_expire();
                 self.leaving_expire();
@@ -203,13 +222,13 @@ impl Daemon {
             self.desk_follow();
         }
         self.shut();
-        Ok(())
+        self.failed.take().map_or(Ok(()), |text| Err(io::Error::other(text)))
     }
 
     fn next_deadline(&self) -> Deadline {
         let leaving = self.leaving.front().map(|(at, _)| *at);
-        let next =
-            [self.node.next_deadline(), self.desk.next_deadline(), self.programs.next_deadline(), leaving];
+        let (node, plane) = (self.node.next_deadline(), self.plane.next_deadline());
+        let next = [node, plane, self.desk.next_deadline(), self.programs.next_deadline(), leaving];
         next.into_iter().flatten().min().map_or(Deadline::NEVER, Deadline::from_ns)
     }
 
@@ -223,6 +242,7 @@ impl Daemon {
         self.programs_close();
         self.desk_close();
         self.settle();
+        self.plane.closed();
         if let Some(door) = &self.door {
             door.tell(ToProxy::Stop);
         }
@@ -317,15 +337,26 @@ impl Daemon {
             return;
         }
         self.log.add("daemon", format!("lets nobody in until somebody leaves: {e}"));
-        let _ = self.poller.remove(&self.sessions_at);
+        if self.open {
+            let _ = self.poller.remove(&self.sessions_at);
+        }
         let _ = self.poller.remove(&self.admins_at);
         self.deaf = true;
+    }
+
+    /// This daemon has begun: programs are let in.
+    pub(crate) fn open_to_programs(&mut self) {
+        if !std::mem::replace(&mut self.open, true) && !self.deaf {
+            let _ = self.poller.add(&self.sessions_at, token::SESSIONS, Interest::Read);
+        }
     }
 
     /// Somebody left.
     pub(crate) fn hear_again(&mut self) {
         if std::mem::take(&mut self.deaf) {
-            let _ = self.poller.add(&self.sessions_at, token::SESSIONS, Interest::Read);
+            if self.open {
+                let _ = self.poller.add(&self.sessions_at, token::SESSIONS, Interest::Read);
+            }
             let _ = self.poller.add(&self.admins_at, token::ADMINS, Interest::Read);
         }
     }
@@ -461,6 +492,7 @@ impl Daemon {
             Command::DropLink { link } => self.links.remove(link),
             Command::CloseLane { link, lane } => self.links.close(link, lane),
             Command::ResetLane { link, lane } => self.links.reset(link, lane),
+            Command::Decide { ticket, want } => self.decide_want(ticket, want),
             Command::Control { node, record } => self.send_node(node, &NodeRecord::Rules(record)),
             Command::Copy { session, id, from, to, length } => {
                 let sides = self.copy_end(from).zip(self.copy_end(to));
@@ -609,7 +641,9 @@ impl Daemon {
             && !door.tell(message)
         {
             self.log.add("node", "the proxy ended");
+            self.plane.closed();
             self.door = None;
+            self.unlink_all();
         }
     }
 
@@ -624,12 +658,9 @@ impl Daemon {
         for _ in 0..PROXY_TURN_MAX {
             let Some(message) = self.door.as_ref().and_then(Door::next) else { return };
             match message {
-                FromProxy::Up { node } => self.feed(Event::NodeUp { node }),
-                FromProxy::Down { node } => {
-                    self.feed(Event::NodeDown { node });
-                    self.desk_node_down(node);
-                    self.programs_node_down(node);
-                }
+                FromProxy::Up { node } => self.node_linked(node),
+                FromProxy::Down { node } => self.node_unlinked(node),
+                FromProxy::Knock { key, from, payload, answer } => self.knocked(key, from, &payload, answer),
                 FromProxy::Control { node, bytes } => match control::decode(&bytes) {
                     Ok(record) => self.on_node_record(node, record),
                     Err(_) => self.log.add("node", format!("node {node} sent something that is no record")),

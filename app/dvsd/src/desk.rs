@@ -3,12 +3,15 @@
 //! A question about the whole system goes to every node that is up; their parts are passed on as they come.
 //! When all have answered, or after [`PEERS_NS`], the answer ends, naming those who stayed silent.
 
+use crate::cluster::Asker;
 use crate::admin::{AdminAnswer, AdminRequest, ProcRow, ProgramSignal, RunOrder, Status, WaitRow};
-use crate::config::Security;
 use crate::daemon::Daemon;
 use crate::programs::Asker;
 use dvs_abi::limits::{ADMIN_QUEUE_MAX, ADMINS_MAX, RECORD_COST};
-use dvs_abi::{Code, Endpoint, Error};
+use dvs_abi::{Code, Endpoint, Error, NodeId};
+use dvs_control::command::Command as Decision;
+use dvs_control::epoch::Epoch;
+use dvs_control::state::Answer as Decided;
 use dvs_ipc::control::{self, Answer, Request, WireError, board};
 use dvs_kern::node::event::{Event, SessionId};
 use dvs_kern::node::record::Record;
@@ -52,6 +55,23 @@ pub(crate) enum NodeRecord {
     Withdraw {
         id: u64,
     },
+    /// What the replicated log's members say to each other.
+    Log {
+        bytes: Vec<u8>,
+    },
+    /// In which incarnation the sender is.
+    Hello {
+        incarnation: u64,
+    },
+    /// Whether the sender still counts as one of the system: to the leader; `sent` by the sender's clock.
+    Lease {
+        sent: u64,
+    },
+    /// It does: the leader's answer; `upto` = what was decided by then.
+    Granted {
+        sent: u64,
+        upto: u64,
+    },
 }
 
 /// A question to another node.
@@ -65,6 +85,14 @@ pub(crate) enum Query {
     Programs,
     Signal { program: u32, signal: ProgramSignal },
     Logs { since: u64 },
+}
+
+/// What an administrator gets when what they wanted is decided.
+pub(crate) enum Wish {
+    /// That it is done.
+    Done,
+    /// This token.
+    Token(String),
 }
 
 /// A part of an answer that waits to be read.
@@ -198,6 +226,20 @@ impl Daemon {
             AdminRequest::Signal { node, program, signal } => {
                 self.ask_one(s, node, Query::Signal { program, signal });
             }
+            AdminRequest::Token(order) => self.token(s, &order),
+            AdminRequest::Nodes => {
+                let rows = self.node_rows();
+                self.part(s, AdminAnswer::Nodes(rows));
+                self.part(s, AdminAnswer::End);
+            }
+            AdminRequest::Leave { node } => {
+                let node = NodeId(node);
+                self.decide(Decision::Leave { node }, Asker::Admin(s, Wish::Done));
+            }
+            AdminRequest::Drain { node, on } => {
+                let node = NodeId(node);
+                self.decide(Decision::Drain { node, on }, Asker::Admin(s, Wish::Done));
+            }
             AdminRequest::Shutdown => {
                 self.part(s, AdminAnswer::End);
                 self.stopper().stop();
@@ -229,9 +271,19 @@ impl Daemon {
         }
     }
 
+    /// What an administrator wanted was decided.
+    pub(crate) fn admin_decided(&mut self, s: SessionId, wish: Wish, answer: Decided) {
+        match (answer, wish) {
+            (Err(e), _) => self.part(s, AdminAnswer::Refused { code: e.code, why: e.text }),
+            (Ok(_), Wish::Token(token)) => self.part(s, AdminAnswer::Token(token)),
+            (Ok(_), Wish::Done) => {}
+        }
+        self.part(s, AdminAnswer::End);
+    }
+
     /// Asks one node, if there is such a node.
     fn ask_one(&mut self, s: SessionId, node: u16, query: Query) {
-        if self.config.nodes.iter().all(|n| n.id != node) {
+        if self.plane.state.member(NodeId(node)).is_none() {
             return self.part(s, AdminAnswer::Error(Error::early(Code::BADNODEID).into()));
         }
         match query {
@@ -266,8 +318,8 @@ impl Daemon {
     fn ask_all(&mut self, s: SessionId, query: Query, only: Option<u16>) {
         let me = self.node.me().0;
         let wanted = |n: u16| only.is_none_or(|o| o == n);
-        let others = self.config.nodes.iter().map(|n| n.id).filter(|n| *n != me && wanted(*n));
-        let (up, down): (Vec<u16>, Vec<u16>) = others.partition(|n| self.node.peer(*n).is_some_and(|p| p.up));
+        let others: Vec<u16> = self.plane.others().filter(|n| wanted(*n)).collect();
+        let (up, down): (Vec<u16>, Vec<u16>) = others.into_iter().partition(|n| self.node.peer(*n).is_some_and(|p| p.up));
         if wanted(me) {
             for answer in self.answers(me, &query) {
                 self.part(s, answer);
@@ -291,8 +343,12 @@ impl Daemon {
                 if matches!(record, Record::Probe { .. } | Record::Victim { .. }) {
                     self.refresh_boards();
                 }
-                self.feed(Event::Record { node, record });
+                self.node_rules(node, record);
             }
+            NodeRecord::Log { bytes } => self.node_log(node, bytes),
+            NodeRecord::Hello { incarnation } => self.node_greets(node, Epoch(incarnation)),
+            NodeRecord::Lease { sent } => self.lease_asked(node, sent),
+            NodeRecord::Granted { sent, upto } => self.lease_granted(node, sent, Epoch(upto)),
             NodeRecord::Credit { id, bytes } => self.program_credit(Asker { node, id }, bytes),
             NodeRecord::Withdraw { id } => self.program_withdrawn(Asker { node, id }),
             NodeRecord::Ask { id, query: Query::Run(order) } => self.run_asked(Asker { node, id }, &order),
@@ -446,7 +502,8 @@ impl Daemon {
     }
 
     fn status(&self) -> Status {
-        let nodes = self.config.nodes.iter().filter_map(|n| self.node.node_info(n.id as i32).ok()).collect();
+        let nodes = self.plane.state.members().filter_map(|(n, _)| self.node.node_info(n.0.into()).ok());
+        let nodes = nodes.collect();
         let (links, lanes) = self.node.lane_counts();
         let here = self.node.containers().flat_map(|(_, c)| c.descriptors()).filter(|d| d.pid != 0);
         Status {
@@ -456,13 +513,14 @@ impl Daemon {
             version: env!("CARGO_PKG_VERSION").into(),
             uptime_ms: clock::now().saturating_sub(self.started) / 1_000_000,
             fingerprint: self.fingerprint.clone(),
-            security: if self.config.security == Security::Tls { "tls" } else { "plain" }.into(),
+            security: self.plane.security().name().into(),
             sessions: self.conns.len() as u32,
             endpoints: here.count() as u32,
             links: links as u32,
             lanes: lanes as u32,
             containers: self.node.containers().count() as u32,
             resident_kib: resident_kib(),
+            cluster: self.plane_status(),
             nodes,
         }
     }

@@ -18,6 +18,7 @@
 //! | [`daemon`] | the loop |
 //! | [`admin`], [`client`] | what the command line asks, and how |
 //! | [`mod@serve`] | a daemon from its configuration to its end |
+//! | [`cluster`] | this node as one of a system: its part of the replicated state |
 //! | [`proxy`] | the door to the other nodes |
 //! | `programs` | programs started for `dvs run` |
 //! | [`log`] | events in memory and on standard error |
@@ -26,6 +27,7 @@
 pub mod admin;
 mod boards;
 pub mod client;
+pub mod cluster;
 pub mod config;
 mod conn;
 pub mod daemon;

@@ -27,12 +27,14 @@ pub use start::{node_key, random, start};
 
 use dvs_abi::{Endpoint, Error, NodeId};
 use dvs_ipc::bell::Ringer;
-use dvs_ipc::control::{Answer, Event, WireError};
+use dvs_ipc::control::{Answer as Answered, Event, WireError};
 use dvs_kern::node::event::SessionId;
 use dvs_linux::LinuxHost;
 use dvs_linux::memory::Mapping;
+use dvs_proxy::{Answer, Fingerprint};
 use rustix::event::{EventfdFlags, eventfd};
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
@@ -46,7 +48,7 @@ pub enum ToProxy {
     /// An event other than a link; of an opened lane the node its callee is on.
     Told(Event, Option<NodeId>),
     /// The answer to [`FromProxy::Open`] with this number.
-    Reply { id: u64, result: Result<Answer, WireError> },
+    Reply { id: u64, result: Result<Answered, WireError> },
     /// Carry a record to a node, as `CONTROL`.
     Control { node: u16, bytes: Vec<u8> },
     /// The same for what the replicated log says, which is dropped rather than kept when the node takes too
@@ -95,6 +97,8 @@ pub enum FromProxy {
     Up { node: u16 },
     /// A node was declared dead.
     Down { node: u16 },
+    /// A machine wants to join: the key it proved to have, where it comes from, what it says.
+    Knock { key: Option<Fingerprint>, from: SocketAddr, payload: Vec<u8>, answer: Answer },
     /// A record came from a node.
     Control { node: u16, bytes: Vec<u8> },
     /// A lane is wanted for messages of `from` on `node`.

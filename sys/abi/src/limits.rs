@@ -107,6 +107,12 @@ pub const PROXY_TURN_MAX: usize = 1024;
 /// One control record (session or administration socket).
 pub const CONTROL_BYTES_MAX: usize = 64 << 10;
 
+/// Commands of a node that wait for the log at a time: containers, slots, administrators and machines at the
+/// door together.
+pub const DECISIONS_MAX: usize = 4096;
+/// What a node says of its endpoints before the log says here that it is up: a little more than all it can
+/// have bound.
+pub const EARLY_RECORDS_MAX: usize = 16 << 10;
 /// Tokens to join that are neither used nor over.
 pub const TOKENS_MAX: usize = 64;
 /// Callers whose last answer a replicated server keeps,

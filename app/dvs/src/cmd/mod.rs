@@ -6,15 +6,20 @@ pub mod daemon;
 pub mod dc;
 pub mod demo;
 pub mod down;
+pub mod drain;
 pub mod files;
+pub mod join;
 pub mod key;
 pub mod kill;
+pub mod leave;
 pub mod logs;
 pub mod man;
+pub mod nodes;
 pub mod ping;
 pub mod ps;
 pub mod run;
 pub mod status;
+pub mod token;
 pub mod top;
 pub mod up;
 pub mod waits;
@@ -51,6 +56,11 @@ pub fn run(cli: Cli) -> Done {
     let context = Context { node, named: cli.node, by_folder, output: cli.output };
     match cli.command {
         Command::Up(c) => c.run(&context),
+        Command::Join(c) => c.run(&context),
+        Command::Token(c) => c.run(&context),
+        Command::Nodes(c) => c.run(&context),
+        Command::Drain(c) => c.run(&context),
+        Command::Leave(c) => c.run(&context),
         Command::Down(c) => c.run(&context),
         Command::Status(c) => c.run(&context),
         Command::Dc(c) => c.run(&context),

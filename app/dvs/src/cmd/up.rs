@@ -4,7 +4,7 @@ use super::Context;
 use crate::fail::{Done, Fail};
 use crate::node::Node;
 use crate::output::{self, Format, say};
-use dvsd::Config;
+use crate::settings::Settings;
 use std::fs::OpenOptions;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
@@ -15,48 +15,43 @@ use std::time::{Duration, Instant};
 /// How long a daemon may take to answer.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// How long a daemon that answers may take to hear of a majority of the nodes.
+const MEET: Duration = Duration::from_secs(5);
+
 const EXAMPLES: &str = "\
 Examples:
-  dvs up                       a system of one node, no file needed
-  dvs up --config node1.toml   a node of a larger system
+  dvs up                            a system of one node; or this node again
+  dvs up --listen 192.0.2.1:7400    where other nodes are to reach it
+  dvs up --config node1.toml        see docs/reference/configuration.md
 
-The file (docs/reference/configuration.md has all fields):
-  node = \"n1\"                  # this node, one of the list
-  security = \"tls\"             # or \"plain\", on a trusted network
-  [[nodes]]
-  id = 0
-  name = \"n1\"
-  address = \"192.0.2.1:7300\"
-  fingerprint = \"…\"            # from: dvs key --config node1.toml";
+More machines: dvs token here, dvs join there.";
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Up {
-    /// The configuration file
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
     /// Stay in the foreground
     #[arg(long)]
     foreground: bool,
 }
 
 impl Up {
+    /// Starts a node that has joined.
+    pub fn joined(settings: &Settings) -> Up {
+        Up { settings: settings.clone(), foreground: false }
+    }
+
     /// Starts the daemon and waits until it answers.
     pub fn run(&self, context: &Context) -> Done {
-        let node = match &self.config {
-            Some(file) => Node::of_config(&Config::load(file).map_err(Fail::usage)?),
-            None => context.node.clone(),
-        };
+        let (node, _) = self.settings.resolve(&context.node)?;
         if node.status().is_ok() {
             let runs = format!("node {} runs already", node.name());
             return Err(Fail::new(runs).next("see it with: dvs status"));
         }
         let mut command = Command::new(std::env::current_exe().map_err(Fail::new)?);
         command.arg("daemon");
-        match &self.config {
-            Some(file) => command.arg("--config").arg(file),
-            None => command.args(["--node", node.name(), "--runtime-dir"]).arg(node.dir()),
-        };
+        self.settings.pass(&node, &mut command);
         if self.foreground {
             return Err(Fail::new(command.exec()));
         }
@@ -68,8 +63,8 @@ impl Up {
             return Ok(ExitCode::SUCCESS);
         }
         say(&format!("node {} (n{}) runs, pid {}", status.name, status.node, status.pid));
-        if !status.fingerprint.is_empty() && status.nodes.len() > 1 {
-            say(&format!("  fingerprint {}", status.fingerprint));
+        if !status.cluster.begun {
+            say("  it waits for the other nodes: no majority of them was reached yet; see: dvs nodes");
         }
         say(&format!("  log {}", log.display()));
         Ok(ExitCode::SUCCESS)
@@ -96,7 +91,9 @@ impl Up {
 fn wait(node: &Node, child: &mut Child, log: &std::path::Path) -> Done<dvsd::admin::Status> {
     let start = Instant::now();
     loop {
-        if let Ok(status) = node.status() {
+        if let Ok(status) = node.status()
+            && (status.cluster.begun || start.elapsed() > MEET)
+        {
             return Ok(status);
         }
         let tail = || {

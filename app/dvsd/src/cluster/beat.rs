@@ -15,7 +15,7 @@ impl Daemon {
     pub(crate) fn plane_expire(&mut self) {
         let now = clock::now();
         self.asked_expire(now);
-        if self.plane.state.members().count() > 1 && self.plane.leases.next_beat() <= now {
+        if self.plane.beats() && self.plane.leases.next_beat() <= now {
             self.beat(now);
         }
     }
@@ -37,7 +37,9 @@ impl Daemon {
             plane.roster.confirm();
         }
         if leader == Some(me) {
-            plane.roster.review(&plane.state, &plane.group.members(), now);
+            let members = plane.group.members();
+            plane.roster.review(&plane.state, &members, now);
+            plane.trims = members.iter().any(|(n, _)| plane.state.member(*n).is_none());
         }
         if plane.leaving {
             self.let_go();

@@ -176,6 +176,7 @@ impl Daemon {
             return self.let_go();
         }
         self.log.add("cluster", format!("{node} has left the system"));
+        self.plane.trims = true;
         self.node_over(node.0);
         self.feed(Event::Forgotten { node: node.0 });
         self.plane.identity.contacts.retain(|c| c.node != node.0);
@@ -242,7 +243,7 @@ impl Daemon {
         }
         self.greet_all();
         self.node_review_all();
-        self.hear_again();
+        self.open_to_programs();
     }
 
     /// What this daemon had as the incarnation that is over is nothing any more.

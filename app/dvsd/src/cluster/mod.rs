@@ -31,6 +31,7 @@
 //! | `link` | which other nodes are reached, and in which incarnation |
 //! | `lease`, `beat` | whether this node counts, whether the others do |
 //! | `roster` | who has a vote |
+//! | `show` | how the system is, for the command line |
 //! | `join` | tokens, and the door for machines that have one |
 
 mod ask;
@@ -44,8 +45,10 @@ mod ledger;
 mod link;
 mod post;
 mod roster;
+mod show;
 
 pub(crate) use ask::Asker;
+pub(crate) use follow::first_generation;
 pub use identity::{Contact, Identity};
 
 use crate::config::{Config, Security};
@@ -59,6 +62,7 @@ use dvs_control::epoch::Epoch;
 use dvs_control::member::NodeCard;
 use dvs_control::rules::Rules;
 use dvs_control::state::{Answer, State};
+use dvs_kern::node::config::{NodeConfig, NodeEntry};
 use dvs_linux::clock;
 use dvs_log::{Group, GroupId, Store, Timing};
 use dvs_radar::Terms;
@@ -121,6 +125,8 @@ pub(crate) struct ControlPlane {
     losing: BTreeSet<(NodeId, Epoch)>,
     /// This node is to leave: it ends when the others have let it go.
     leaving: bool,
+    /// A node that has left may still be a member of the group.
+    trims: bool,
     leader: Option<NodeId>,
 }
 
@@ -176,6 +182,7 @@ impl ControlPlane {
             verdicts: BTreeMap::new(),
             losing: BTreeSet::new(),
             leaving: false,
+            trims: false,
             leader: None,
         };
         if founds {
@@ -217,6 +224,28 @@ impl ControlPlane {
         self.post.closed();
     }
 
+    /// What the rules are told at the start.
+    pub(crate) fn node_config(&self, pid: u32, first_generation: u32) -> NodeConfig {
+        let Identity { node, name, address, contacts, .. } = &self.identity;
+        let entry = |id: u16, name: &String, address: &String| NodeEntry {
+            id: NodeId(id),
+            name: name.clone(),
+            address: address.clone(),
+        };
+        let mut nodes: Vec<NodeEntry> = contacts.iter().map(|c| entry(c.node, &c.name, &c.address)).collect();
+        nodes.push(entry(*node, name, address));
+        nodes.sort_by_key(|n| n.id);
+        NodeConfig { me: self.me(), pid, nodes, first_generation }
+    }
+
+    /// Of this node's key; empty in a system without.
+    pub(crate) fn fingerprint(&self) -> String {
+        match self.security() {
+            Security::Tls => identity::hex(&self.identity.key),
+            Security::Plain => String::new(),
+        }
+    }
+
     /// This node's number.
     pub(crate) fn me(&self) -> NodeId {
         self.identity.id()
@@ -238,9 +267,14 @@ impl ControlPlane {
         self.state.members().map(|(n, _)| n).filter(move |n| *n != me).map(|n| n.0)
     }
 
+    /// Whether there is something to do now and then: a node that is alone has nobody to ask.
+    fn beats(&self) -> bool {
+        self.trims || self.leaving || self.state.members().count() > 1
+    }
+
     /// When [`crate::daemon::Daemon`] has to look at it again.
     pub(crate) fn next_deadline(&self) -> Option<u64> {
-        let beat = (self.state.members().count() > 1).then(|| self.leases.next_beat());
+        let beat = self.beats().then(|| self.leases.next_beat());
         let asked = self.asked.values().map(|a| a.until).filter(|t| *t != u64::MAX).min();
         [beat, asked].into_iter().flatten().min()
     }

@@ -25,7 +25,8 @@ use dvs_ipc::host::Host;
 use dvs_ipc::link::Side;
 use dvs_linux::LinuxHost;
 use dvs_proxy::route::{Cmd, JobName, Place, Range, Route, Shore, Side as CopySide, Step, Target};
-use dvs_proxy::{DownReason, Frame, Handler, Peers, SendError, StreamClass};
+use dvs_proxy::{Answer, DownReason, Fingerprint, Frame, Handler, Peers, SendError, StreamClass};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -438,6 +439,12 @@ impl Handler for Ear {
             route.resume(node, step, |frame| !matches!(peers.queue(node, frame), Err(SendError::WouldBlock)));
         });
         router.finish(After { written: after.written | 1 << node.0, ..after }, None);
+    }
+
+    fn knock(&self, key: Option<Fingerprint>, from: SocketAddr, payload: Vec<u8>, answer: Answer) {
+        if let Some(router) = self.0.upgrade() {
+            router.post(FromProxy::Knock { key, from, payload, answer });
+        }
     }
 
     fn trouble(&self, _node: Option<NodeId>, text: &str) {

@@ -1,0 +1,62 @@
+//! How the system is, as this node sees it: for `dvs status` and `dvs nodes`.
+
+use super::identity::hex;
+use crate::admin::{ClusterStatus, NodeRow};
+use crate::daemon::Daemon;
+use dvs_control::member::Standing;
+use dvs_linux::clock;
+use dvs_log::Role;
+
+impl Daemon {
+    pub(crate) fn plane_status(&self) -> ClusterStatus {
+        let (plane, now) = (&self.plane, clock::now());
+        let group = plane.group.status();
+        let voters: Vec<u16> = group.voters().map(|n| n.0).collect();
+        let alone = plane.state.members().count() == 1;
+        let rules = plane.state.rules();
+        ClusterStatus {
+            system: hex(&rules.system.to_be_bytes()),
+            begun: plane.incarnation.is_some(),
+            incarnation: plane.incarnation.map_or(0, |e| e.0),
+            applied: plane.state.last().0,
+            leader: group.leader.map(|n| n.0),
+            term: group.term,
+            spare: voters.len().saturating_sub(1) as u32 / 2,
+            voters,
+            lease: plane.incarnation.is_some() && (alone || plane.leases.holds(now)),
+            lease_ms: rules.lease_ns / 1_000_000,
+            suspected: plane.leases.suspected(now).iter().map(|n| n.0).collect(),
+        }
+    }
+
+    pub(crate) fn node_rows(&self) -> Vec<NodeRow> {
+        let plane = &self.plane;
+        let group = plane.group.status();
+        let rows = plane.state.members().map(|(n, m)| {
+            let role = match group.members.iter().find(|(g, _)| *g == n) {
+                Some(_) if group.leader == Some(n) => "leader",
+                Some((_, Role::Voter)) => "voter",
+                Some((_, Role::Learner)) => "learner",
+                None => "-",
+            };
+            let standing = match m.standing {
+                Standing::Joined => "joined",
+                Standing::Up(_) => "up",
+                Standing::Down(_) => "down",
+            };
+            NodeRow {
+                node: n.0,
+                name: m.card.name.clone(),
+                address: m.card.address.clone(),
+                standing: standing.into(),
+                incarnation: m.last_incarnation().0,
+                role: role.into(),
+                reached: n == plane.me() || plane.links.is_up(n.0),
+                draining: m.draining,
+                witness: m.card.witness,
+                fingerprint: hex(&m.card.key),
+            }
+        });
+        rows.collect()
+    }
+}
