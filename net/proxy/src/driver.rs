@@ -21,7 +21,7 @@ use dvs_wire::{DataFrame, Frame, StreamClass, VERSIONS, Versions};
 use rustls::{ClientConfig, ServerConfig};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
@@ -206,6 +206,8 @@ pub struct Peers {
     keys: Arc<Keys>,
     table: Arc<Table>,
     address: SocketAddr,
+    /// How many nodes were admitted.
+    admitted: AtomicU64,
     stop: Arc<AtomicBool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -241,6 +243,7 @@ impl Peers {
             keys: Arc::clone(&keys),
             table: Arc::clone(&table),
             address,
+            admitted: AtomicU64::new(0),
             stop: Arc::new(AtomicBool::new(false)),
             threads: Mutex::new(Vec::new()),
             config,
@@ -284,7 +287,9 @@ impl Peers {
             there.moved(node.address);
             return Ok(());
         }
-        let new = new_node(&self.config, &node, &self.handler, self.clock);
+        // No session is given up this often.
+        let life = self.admitted.fetch_add(1, Ordering::Relaxed) << 32;
+        let new = new_node(&self.config, &node, &self.handler, self.clock, life);
         // Before its threads: whoever dials at once is known.
         if !self.table.put(&new) {
             return Err(StartError::Nodes(format!("{} is there twice", node.id)));
@@ -492,9 +497,15 @@ fn stats(node: &Node) -> Stats {
     }
 }
 
-fn new_node(config: &Config, n: &NodeAddress, handler: &Arc<dyn Handler>, clock: Clock) -> Arc<Node> {
-    let peer =
-        Peer::new(config.me, config.boot, n.id, config.timing, clock.now()).with_versions(config.versions);
+fn new_node(
+    config: &Config,
+    n: &NodeAddress,
+    handler: &Arc<dyn Handler>,
+    clock: Clock,
+    life: u64,
+) -> Arc<Node> {
+    let peer = Peer::new(config.me, config.boot, n.id, config.timing, clock.now());
+    let peer = peer.with_versions(config.versions).with_life(life);
     Arc::new(Node::new(peer, n.id, n.address, n.fingerprint, Arc::clone(handler), clock))
 }
 
@@ -541,6 +552,6 @@ pub(crate) mod tests {
         let address = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
         let config = Config::new(NodeId(0), 1, address, Vec::new(), Security::Plain);
         let handler: Arc<dyn Handler> = Arc::new(Deaf);
-        new_node(&config, &NodeAddress { id, address, fingerprint }, &handler, Clock(Instant::now()))
+        new_node(&config, &NodeAddress { id, address, fingerprint }, &handler, Clock(Instant::now()), 0)
     }
 }

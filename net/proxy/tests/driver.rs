@@ -217,9 +217,48 @@ fn nodes_are_admitted_and_forgotten_while_others_go_on() {
         send_calls(&a, B, 0..10);
         at_b.wait("frames at b", |l| l.frames.len() == 10 && l.downs.is_empty());
         a.admit(entry).unwrap();
-        at_c.wait("the next session at c", |l| l.ups == 2 && l.downs.len() == 1);
+        at_c.wait("the next session at c", |l| l.ups == 2 && l.downs == [DownReason::GaveUp]);
         send_calls(&a, c, 10..20);
         at_c.wait("more frames at c", |l| l.frames.len() == 20);
+    }
+}
+
+#[test]
+fn a_node_that_is_admitted_again_has_a_session_of_its_own_at_once() {
+    // nothing here may be waited for until it is given up
+    let timing = Timing { dead_after: 3_600_000_000_000, ..Timing::default() };
+    for by_dialer in [true, false] {
+        let (p, _) = pair(false, false, timing);
+        let (by, of, at_by, at_of, other) = if by_dialer {
+            (&p.a, B, &p.at_a, &p.at_b, &p.b)
+        } else {
+            (&p.b, A, &p.at_b, &p.at_a, &p.a)
+        };
+        at_by.wait("the session", |l| l.ups == 1);
+        let entry = NodeAddress { id: of, address: other.address(), fingerprint: None };
+        let (mut frames, mut ups) = (0, 1);
+        for round in 1..=4 {
+            if round % 2 == 0 {
+                by.give_up(of);
+                ups += 1;
+                at_of.wait("the next session", |l| l.ups >= ups);
+                at_by.wait("the next session", |l| l.ups >= ups);
+                send_calls(by, of, 0..10);
+                frames += 10;
+                at_of.wait("frames", |l| l.frames.len() == frames);
+            }
+            by.forget(of);
+            by.admit(entry.clone()).unwrap();
+            ups += 1;
+            at_of.wait("the session of the one admitted again", |l| l.ups >= ups);
+            at_by.wait("the same here", |l| l.ups >= ups);
+            send_calls(by, of, 100..110);
+            frames += 10;
+            at_of.wait("frames", |l| l.frames.len() == frames);
+            let log = at_of.log.lock().unwrap();
+            assert!(calls(&log).skip(frames - 10).eq(100..110));
+            assert!(log.downs.iter().all(|d| *d == DownReason::GaveUp), "{:?}", log.downs);
+        }
     }
 }
 

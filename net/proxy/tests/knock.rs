@@ -283,7 +283,7 @@ fn the_longest_knock_and_the_longest_answer_arrive_whole() {
     for tls in [false, true] {
         let node = Node::start(A, tls);
         let (stranger, _) = security(tls);
-        let long: Vec<u8> = (0..KNOCK_BYTES_MAX).map(|i| (i * 31 >> 3) as u8).collect();
+        let long: Vec<u8> = (0..KNOCK_BYTES_MAX).map(|i| (i * 31 / 8) as u8).collect();
         let knocking = node.knock(&stranger, &long);
         let (_, _, payload, answer) = node.next();
         assert!(payload == long);
