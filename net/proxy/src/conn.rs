@@ -6,7 +6,9 @@
 
 use crate::crypt::Crypt;
 use crate::records::Records;
-use crate::tls::{Fingerprint, fingerprint};
+use crate::tls::{Fingerprint, NotPinned, fingerprint};
+use dvs_abi::limits::FRAME_BYTES_MAX;
+use dvs_wire::RECORD_HEAD_BYTES;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, sendmsg, sockopt};
 use std::io::{self, IoSlice};
@@ -20,6 +22,8 @@ const RAW_BYTES: usize = 256 << 10;
 /// How long and how often a refused connection is read before it is closed.
 const FAREWELL_WAIT: Duration = Duration::from_millis(200);
 const FAREWELL_READS: usize = 4;
+/// Longest time for writing a greeting, however slowly the other side takes it.
+const GREETING_WRITE_WAIT: Duration = Duration::from_secs(2);
 
 /// A lock whose holder panicked is still usable: every critical section here leaves whole values.
 pub(crate) fn lock<T: ?Sized>(m: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -47,10 +51,15 @@ fn broken(e: impl std::fmt::Display) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, e.to_string())
 }
 
-/// The library's error in words; our own verdict on a certificate stands alone.
+/// The library's error in words; our own verdict on a certificate stands alone, as [`NotPinned`].
 fn explain(e: rustls::Error) -> io::Error {
     match e {
-        rustls::Error::InvalidCertificate(rustls::CertificateError::Other(why)) => broken(why.0),
+        rustls::Error::InvalidCertificate(rustls::CertificateError::Other(why)) => {
+            match why.0.downcast_ref::<NotPinned>() {
+                Some(own) => io::Error::new(io::ErrorKind::InvalidData, own.clone()),
+                None => broken(why.0),
+            }
+        }
         e => broken(format_args!("TLS: {e}")),
     }
 }
@@ -112,16 +121,25 @@ impl Conn {
             if ready {
                 return Ok(raw);
             }
+            // A first frame may come right behind the handshake, and no more than that.
+            if records.held() > RECORD_HEAD_BYTES + FRAME_BYTES_MAX {
+                return Err(broken("more bytes than a greeting has"));
+            }
+            if raw.again {
+                continue;
+            }
             self.wait_read(raw.room(), until).map(|n| raw.end += n)?;
         }
     }
 
     fn wait_read(&self, room: &mut [u8], until: Instant) -> io::Result<usize> {
         loop {
-            match self.receive(room, true)? {
-                Some(n) => return Ok(n),
-                None if Instant::now() >= until => return Err(io::ErrorKind::TimedOut.into()),
-                None => {}
+            // Looked at before each read: who sends a byte now and then is late, too.
+            if Instant::now() >= until {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            if let Some(n) = self.receive(room, true)? {
+                return Ok(n);
             }
         }
     }
@@ -200,12 +218,17 @@ impl Conn {
         }
     }
 
-    /// Writes it all or fails; for greetings, which fit any socket buffer.
+    /// Writes it all or fails; for greetings, which fit most socket buffers.
     pub(crate) fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+        let until = Instant::now() + GREETING_WRITE_WAIT;
         while !bytes.is_empty() {
             match self.write(&[IoSlice::new(bytes), IoSlice::new(&[])], true)? {
                 Some(n) => bytes = &bytes[n..],
+                None if Instant::now() < until => {}
                 None => return Err(io::ErrorKind::TimedOut.into()),
+            }
+            if !bytes.is_empty() && Instant::now() >= until {
+                return Err(io::ErrorKind::TimedOut.into());
             }
         }
         Ok(())

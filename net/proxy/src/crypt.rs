@@ -235,7 +235,7 @@ mod tests {
     fn pair() -> (Crypt, Crypt) {
         let (a, b) = (NodeKey::ephemeral().unwrap(), NodeKey::ephemeral().unwrap());
         let client = Crypt::client(a.client(b.fingerprint()).unwrap()).unwrap();
-        let server = Crypt::server(b.server(crate::table::tests::of(&[a.fingerprint()])).unwrap()).unwrap();
+        let server = Crypt::server(b.server().unwrap()).unwrap();
         (client, server)
     }
 

@@ -3,7 +3,9 @@
 //! Threads: one listener, one clock, and four a peer (a reader and a sender for messages and for bulk). A
 //! sender thread only works when a socket is full; otherwise whoever sends writes.
 
+use crate::answer::Answer;
 use crate::conn::lock;
+use crate::greet::Greeter;
 use crate::listen::Listener;
 use crate::node::Node;
 use crate::outbox::SendError;
@@ -12,13 +14,14 @@ use crate::reader;
 use crate::session::{DownReason, State, Timing};
 use crate::table::Table;
 use crate::tls::{Fingerprint, NodeKey, Security, TlsError};
+use dvs_abi::limits::KNOCK_WAIT_NS;
 use dvs_abi::NodeId;
 use dvs_abi::limits::NODES_MAX;
 use dvs_wire::{DataFrame, Frame, StreamClass, VERSIONS, Versions};
 use rustls::{ClientConfig, ServerConfig};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
@@ -46,10 +49,17 @@ pub trait Handler: Send + Sync + 'static {
     fn unwatch(&self, _node: NodeId) {}
     /// A new session began; said before its first frame.
     fn up(&self, node: NodeId);
-    /// The session ended: what was sent and not answered will never be. Said after its last frame, once.
+    /// The session ended: what was sent and not answered will never be. Said after its last frame, once. Also
+    /// said when no session could begin for too long, for what was queued until then.
     fn down(&self, node: NodeId, reason: DownReason);
     /// The node confirmed frames: who had `WouldBlock` may try again.
     fn credit(&self, _node: NodeId, _class: StreamClass) {}
+    /// A machine wants to join: the key it has proved to have (nothing without TLS: then only what it says
+    /// tells who it is), where it comes from, and what it says, which is hostile until checked. It may be a
+    /// node that is known, and asks again as it heard no answer. The answer may be given later, from any
+    /// thread, within [`Config::knock_wait`]; this returns at once. Runs on a thread of its own; at most
+    /// [`KNOCKS_MAX`](dvs_abi::limits::KNOCKS_MAX) at a time. Unless overridden, the answer is dropped: nobody is let in.
+    fn knock(&self, _key: Option<Fingerprint>, _from: SocketAddr, _payload: Vec<u8>, _answer: Answer) {}
     /// Something for the log; also kept for [`Peers::trouble`].
     fn trouble(&self, _node: Option<NodeId>, _text: &str) {}
 }
@@ -72,7 +82,8 @@ pub struct Config {
     pub me: NodeId,
     /// A random number of this run, never used before.
     pub boot: u128,
-    /// Where to listen; port 0 takes any, see [`Peers::address`].
+    /// Where to listen; port 0 takes any, see [`Peers::address`]. It may be 0.0.0.0 or \[::\]: where the other
+    /// nodes find this one is what *their* entries for it say, and never told by this address.
     pub listen: SocketAddr,
     /// The others.
     pub nodes: Vec<NodeAddress>,
@@ -82,6 +93,8 @@ pub struct Config {
     pub timing: Timing,
     /// Protocol versions to offer; [`VERSIONS`] unless a test says otherwise.
     pub versions: Versions,
+    /// How long a machine that knocks is kept waiting for [`Handler::knock`]'s answer.
+    pub knock_wait: Duration,
 }
 
 impl Config {
@@ -93,7 +106,16 @@ impl Config {
         nodes: Vec<NodeAddress>,
         security: Security,
     ) -> Self {
-        Config { me, boot, listen, nodes, security, timing: Timing::default(), versions: VERSIONS }
+        Config {
+            me,
+            boot,
+            listen,
+            nodes,
+            security,
+            timing: Timing::default(),
+            versions: VERSIONS,
+            knock_wait: Duration::from_nanos(KNOCK_WAIT_NS),
+        }
     }
 }
 
@@ -143,8 +165,8 @@ impl Keys {
         own.client(pinned).map(Some).map_err(io::Error::other)
     }
 
-    pub(crate) fn server(&self) -> io::Result<Option<Arc<ServerConfig>>> {
-        Ok(self.server.clone())
+    pub(crate) fn server(&self) -> Option<Arc<ServerConfig>> {
+        self.server.clone()
     }
 }
 
@@ -184,6 +206,8 @@ pub struct Peers {
     keys: Arc<Keys>,
     table: Arc<Table>,
     address: SocketAddr,
+    /// How many nodes were admitted.
+    admitted: AtomicU64,
     stop: Arc<AtomicBool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -212,13 +236,14 @@ impl Peers {
         socket.set_nonblocking(true).map_err(error)?;
         let address = socket.local_addr().map_err(error)?;
         let table = Arc::<Table>::default();
-        let keys = Arc::new(keys(&config, &table)?);
+        let keys = Arc::new(keys(&config)?);
         let peers = Peers {
             handler: Arc::clone(&handler),
             clock: Clock(Instant::now()),
             keys: Arc::clone(&keys),
             table: Arc::clone(&table),
             address,
+            admitted: AtomicU64::new(0),
             stop: Arc::new(AtomicBool::new(false)),
             threads: Mutex::new(Vec::new()),
             config,
@@ -231,7 +256,9 @@ impl Peers {
         }
         let stop = Arc::clone(&peers.stop);
         let nodes = Arc::clone(&table);
-        let listener = Listener { socket, table, keys, stop, trouble: handler, said: Default::default() };
+        let (versions, knock_wait) = (peers.config.versions, peers.config.knock_wait);
+        let greeter = Greeter::new(table, keys, stop, handler, peers.clock, versions, knock_wait);
+        let listener = Listener { socket, greeter: Arc::new(greeter) };
         peers.spawn("dvs-listen".to_owned(), move || listener.run())?;
         let stop = Arc::clone(&peers.stop);
         let pause = Duration::from_nanos(peers.config.timing.ping_every / 4)
@@ -260,7 +287,9 @@ impl Peers {
             there.moved(node.address);
             return Ok(());
         }
-        let new = new_node(&self.config, &node, &self.handler, self.clock);
+        // No session is given up this often.
+        let life = self.admitted.fetch_add(1, Ordering::Relaxed) << 32;
+        let new = new_node(&self.config, &node, &self.handler, self.clock, life);
         // Before its threads: whoever dials at once is known.
         if !self.table.put(&new) {
             return Err(StartError::Nodes(format!("{} is there twice", node.id)));
@@ -282,8 +311,8 @@ impl Peers {
         Ok(())
     }
 
-    /// No connection with this node is kept or taken any more. If there was a session, [`Handler::down`] is
-    /// called before this returns. Not to be called by a handler.
+    /// No connection with this node is kept or taken any more; if it dials, it is refused as any stranger.
+    /// Unless it was dead, [`Handler::down`] is called before this returns. Not to be called by a handler.
     pub fn forget(&self, node: NodeId) {
         if let Some(node) = self.table.take(node) {
             node.forgotten();
@@ -418,8 +447,11 @@ impl Peers {
         }
     }
 
-    /// Ends the session with a node that takes too little of what it is sent: [`Handler::down`] is called
-    /// soon, by another thread. Waits for nothing, and may be called from a handler.
+    /// Ends the session with a node that takes too little of what it is sent, or that the system has declared
+    /// dead: what was queued and not received never will be, and [`Handler::down`] is called soon, by another
+    /// thread. The next session, with a new number, begins as soon as the node is reached; a node that was
+    /// only cut off learns by that that the old one is over ([`DownReason::GaveUp`]). Waits for nothing, and
+    /// may be called from a handler.
     pub fn give_up(&self, node: NodeId) {
         if let Ok(node) = self.node(node) {
             node.give_up();
@@ -465,15 +497,21 @@ fn stats(node: &Node) -> Stats {
     }
 }
 
-fn new_node(config: &Config, n: &NodeAddress, handler: &Arc<dyn Handler>, clock: Clock) -> Arc<Node> {
-    let peer =
-        Peer::new(config.me, config.boot, n.id, config.timing, clock.now()).with_versions(config.versions);
+fn new_node(
+    config: &Config,
+    n: &NodeAddress,
+    handler: &Arc<dyn Handler>,
+    clock: Clock,
+    life: u64,
+) -> Arc<Node> {
+    let peer = Peer::new(config.me, config.boot, n.id, config.timing, clock.now());
+    let peer = peer.with_versions(config.versions).with_life(life);
     Arc::new(Node::new(peer, n.id, n.address, n.fingerprint, Arc::clone(handler), clock))
 }
 
-fn keys(config: &Config, table: &Arc<Table>) -> Result<Keys, TlsError> {
+fn keys(config: &Config) -> Result<Keys, TlsError> {
     let Security::Tls(own) = &config.security else { return Ok(Keys { own: None, server: None }) };
-    Ok(Keys { own: Some(Arc::clone(own)), server: Some(own.server(Arc::clone(table))?) })
+    Ok(Keys { own: Some(Arc::clone(own)), server: Some(own.server()?) })
 }
 
 fn check(config: &Config, node: &NodeAddress) -> Result<(), StartError> {
@@ -514,6 +552,6 @@ pub(crate) mod tests {
         let address = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
         let config = Config::new(NodeId(0), 1, address, Vec::new(), Security::Plain);
         let handler: Arc<dyn Handler> = Arc::new(Deaf);
-        new_node(&config, &NodeAddress { id, address, fingerprint }, &handler, Clock(Instant::now()))
+        new_node(&config, &NodeAddress { id, address, fingerprint }, &handler, Clock(Instant::now()), 0)
     }
 }

@@ -14,9 +14,13 @@
 //! (`tests/session.rs`). [`driver`], `conn` and [`tls`] do the input and output with plain threads.
 #![forbid(unsafe_code)]
 
+mod answer;
 mod conn;
 mod crypt;
+pub mod door;
 pub mod driver;
+mod greet;
+pub mod knock;
 mod listen;
 mod node;
 pub mod outbox;
@@ -32,8 +36,10 @@ mod table;
 pub mod tls;
 mod writer;
 
+pub use answer::{Answer, AnswerError, Pending, Verdict};
 pub use driver::{Config, Handler, NodeAddress, Peers, StartError, Stats, Wait};
 pub use dvs_wire::{DataFrame, Frame, Grants, StreamClass};
+pub use knock::{KnockError, knock};
 pub use outbox::SendError;
 pub use session::{DownReason, State, Timing};
 pub use tls::{Fingerprint, NodeKey, Security};

@@ -395,7 +395,8 @@ impl Node {
     /// Ends the session; what follows is done with the next tick.
     pub(crate) fn give_up(&self) {
         let mut peer = lock(&self.peer);
-        if matches!(peer.state(), State::Up | State::Broken) {
+        // Also before the first connection: what was queued for the next session must not go out in it.
+        if peer.state() != State::Dead {
             peer.give_up(DownReason::Flooded, self.clock.now());
         }
     }
@@ -404,7 +405,7 @@ impl Node {
     pub(crate) fn forgotten(&self) {
         {
             let mut peer = lock(&self.peer);
-            if matches!(peer.state(), State::Up | State::Broken) {
+            if peer.state() != State::Dead {
                 peer.give_up(DownReason::Forgotten, self.clock.now());
             }
         }

@@ -43,6 +43,12 @@ impl Peer {
         self
     }
 
+    /// Begins with this life: see [`Session::with_life`].
+    pub fn with_life(mut self, life: u64) -> Self {
+        self.session = self.session.with_life(life);
+        self
+    }
+
     /// Where it stands.
     pub fn state(&self) -> State {
         self.session.state()

@@ -14,7 +14,7 @@ use crate::records::{Records, write_record};
 use crate::squeeze::unpack;
 use crate::stream::{Outgoing, Payload, StreamError};
 use dvs_wire::greeting::GREETING_BYTES_MAX;
-use dvs_wire::{Frames, Greeting, RecordHead, SessionFrame, StreamClass};
+use dvs_wire::{Frames, RecordHead, SessionFrame, StreamClass};
 use std::io;
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub(crate) const GREET_WAIT: Duration = Duration::from_secs(2);
 /// A blocking read returns after so long to look around.
 pub(crate) const READ_WAIT: Duration = Duration::from_millis(500);
 
-fn broken(e: impl std::fmt::Display) -> io::Error {
+pub(crate) fn broken(e: impl std::fmt::Display) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, e.to_string())
 }
 
@@ -85,7 +85,8 @@ fn greet(node: &Node, class: StreamClass, keys: &Keys) -> io::Result<Made> {
     let mut raw = conn.handshake(&mut records, until)?;
     let hello = lock(&node.peer).hello(class);
     say(&conn, SessionFrame::Hello(hello))?;
-    let answer = session_frame(&conn, &mut raw, &mut records, until).map_err(explain)?;
+    let answer =
+        session_frame(&conn, &mut raw, &mut records, GREETING_BYTES_MAX, until).map_err(explain)?;
     let now = node.clock.now();
     match answer {
         SessionFrame::Welcome(g) if g.class == class => {
@@ -104,14 +105,13 @@ fn greet(node: &Node, class: StreamClass, keys: &Keys) -> io::Result<Made> {
     }
 }
 
+/// What a node is told whose key is in no list.
+pub(crate) const UNKNOWN_KEY: &str =
+    "the other node refuses this node's key (is its fingerprint in that node's list?)";
+
 /// The acceptor looks at our key after our handshake is over, so its alert comes in place of WELCOME.
 fn explain(e: io::Error) -> io::Error {
-    if e.to_string().contains("alert") {
-        return broken(format!(
-            "{e}: the other node refuses this node's key (is its fingerprint in that node's list?)"
-        ));
-    }
-    e
+    if e.to_string().contains("alert") { broken(format!("{e}: {UNKNOWN_KEY}")) } else { e }
 }
 
 fn accept(node: &Node, class: StreamClass, a: Accepted) -> io::Result<Made> {
@@ -143,16 +143,17 @@ pub(crate) fn say(conn: &Conn, frame: SessionFrame) -> io::Result<()> {
     conn.write_all(&out[..n])
 }
 
-/// Waits for the greeting; anything else, and anything larger, is an error.
+/// Waits for the greeting; anything else, and anything larger than `limit`, is an error.
 pub(crate) fn session_frame(
     conn: &Conn,
     raw: &mut Raw,
     records: &mut Records,
+    limit: usize,
     until: Instant,
 ) -> io::Result<SessionFrame> {
     loop {
         if let Some(head) = records.peek().map_err(broken)? {
-            if !head.session || head.length as usize > GREETING_BYTES_MAX {
+            if !head.session || head.length as usize > limit {
                 return Err(broken("no greeting at the start of the connection"));
             }
             if let Some((_, payload)) = records.next_record().map_err(broken)? {
@@ -341,12 +342,4 @@ fn record(node: &Node, class: StreamClass, id: u64, head: &RecordHead, payload: 
     half.frames_in.fetch_add(last - received, Ordering::Relaxed);
     lock(&node.peer).end(class, id, last, payload.len(), node.clock.now())?;
     Ok(())
-}
-
-/// The greeting of a node that is to be refused before it is known which one it is.
-pub(crate) fn expect_hello(frame: SessionFrame) -> io::Result<Greeting> {
-    match frame {
-        SessionFrame::Hello(g) => Ok(g),
-        _ => Err(broken("the connection does not start with HELLO")),
-    }
 }

@@ -92,6 +92,11 @@ impl Records {
         self.buffer[self.start..self.end].first_chunk().map(RecordHead::decode).transpose()
     }
 
+    /// Bytes that are there and not taken.
+    pub const fn held(&self) -> usize {
+        self.end - self.start
+    }
+
     /// Whether part of a record is there.
     pub const fn partial(&self) -> bool {
         self.start != self.end

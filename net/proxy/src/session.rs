@@ -130,6 +130,13 @@ impl Session {
         self
     }
 
+    /// Begins with this life, for a node that was forgotten and is admitted again by the same run: above all
+    /// lives before, or the other side takes it for the session that it still knows, or for one that is over.
+    pub fn with_life(mut self, life: u64) -> Self {
+        self.me.life = life;
+        self
+    }
+
     /// The times it keeps.
     pub const fn timing(&self) -> &Timing {
         &self.timing

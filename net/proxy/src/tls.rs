@@ -4,8 +4,11 @@
 //! BLAKE3 hash of the public key (the certificate's SubjectPublicKeyInfo), so a certificate can be made
 //! anew for the same key. A peer is accepted when its certificate's key has the fingerprint of the node
 //! list *and* its signature over the handshake verifies; names, dates and issuers mean nothing.
+//!
+//! Whoever dials checks the key in the handshake, before it says a word. Whoever is dialed lets any key
+//! through that its owner proves to have, and looks at it with the first frame: a key that is in no list may
+//! only knock (`listen`).
 
-use crate::table::Table;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
@@ -149,7 +152,7 @@ impl NodeKey {
         let (cert, key) = (read(&cert_path)?, read(&dir.join(KEY_FILE))?);
         let content = |what| TlsError::Content { path: cert_path.clone(), what };
         let node = Self::new(CertificateDer::from(cert), key).map_err(content)?;
-        node.server(Arc::default()).map_err(|e| content(e.to_string()))?;
+        node.server().map_err(|e| content(e.to_string()))?;
         Ok(node)
     }
 
@@ -178,20 +181,20 @@ impl NodeKey {
             .with_protocol_versions(&[&TLS13])
             .map_err(library)?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Pinned(Allowed::One(peer))))
+            .with_custom_certificate_verifier(Arc::new(Pinned(Some(peer))))
             .with_client_auth_cert(vec![self.cert.clone()], self.private())
             .map_err(library)?;
         config.resumption = rustls::client::Resumption::disabled();
         Ok(Arc::new(config))
     }
 
-    /// For being dialed by the nodes of a table, as it is when they dial.
-    pub(crate) fn server(&self, table: Arc<Table>) -> Result<Arc<ServerConfig>, TlsError> {
+    /// For being dialed, by whomever: see [`Pinned`].
+    pub(crate) fn server(&self) -> Result<Arc<ServerConfig>, TlsError> {
         let library = |e: rustls::Error| TlsError::Library(e.to_string());
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&TLS13])
             .map_err(library)?
-            .with_client_cert_verifier(Arc::new(Pinned(Allowed::Table(table))))
+            .with_client_cert_verifier(Arc::new(Pinned(None)))
             .with_single_cert(vec![self.cert.clone()], self.private())
             .map_err(library)?;
         config.send_tls13_tickets = 0;
@@ -232,50 +235,29 @@ pub enum Security {
     Plain,
 }
 
-/// A certificate whose key is in no list.
-#[derive(Debug, thiserror::Error)]
+/// A key that is not the one it should be, or in no list.
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("the other side's key has the fingerprint {got}, which is not the one in the node list ({allowed})")]
-struct NotPinned {
-    got: Fingerprint,
-    allowed: String,
+pub(crate) struct NotPinned {
+    pub got: Fingerprint,
+    pub allowed: String,
 }
 
-/// Whose certificates are accepted.
-enum Allowed {
-    One(Fingerprint),
-    Table(Arc<Table>),
-}
-
-impl fmt::Display for Allowed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Allowed::One(one) => write!(f, "{one}"),
-            Allowed::Table(table) => write!(f, "{} nodes are listed", table.all().count()),
-        }
-    }
-}
-
-/// Accepts exactly the certificates whose keys are allowed.
-struct Pinned(Allowed);
-
-impl fmt::Debug for Pinned {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Pinned({})", self.0)
-    }
-}
+/// Accepts the certificate with this key; without one, every certificate. In both cases the signature proves
+/// that the other side has the key.
+#[derive(Debug)]
+struct Pinned(Option<Fingerprint>);
 
 impl Pinned {
     fn check(&self, cert: &CertificateDer<'_>) -> Result<(), rustls::Error> {
         let got = fingerprint(cert)?;
-        let allowed = match &self.0 {
-            Allowed::One(one) => got == *one,
-            Allowed::Table(table) => table.knows(got),
-        };
-        if allowed {
-            return Ok(());
+        match self.0 {
+            Some(one) if one != got => {
+                let why = NotPinned { got, allowed: one.to_string() };
+                Err(CertificateError::Other(OtherError(Arc::new(why))).into())
+            }
+            _ => Ok(()),
         }
-        let why = NotPinned { got, allowed: self.0.to_string() };
-        Err(CertificateError::Other(OtherError(Arc::new(why))).into())
     }
 
     fn signature(

@@ -217,9 +217,48 @@ fn nodes_are_admitted_and_forgotten_while_others_go_on() {
         send_calls(&a, B, 0..10);
         at_b.wait("frames at b", |l| l.frames.len() == 10 && l.downs.is_empty());
         a.admit(entry).unwrap();
-        at_c.wait("the next session at c", |l| l.ups == 2 && l.downs.len() == 1);
+        at_c.wait("the next session at c", |l| l.ups == 2 && l.downs == [DownReason::GaveUp]);
         send_calls(&a, c, 10..20);
         at_c.wait("more frames at c", |l| l.frames.len() == 20);
+    }
+}
+
+#[test]
+fn a_node_that_is_admitted_again_has_a_session_of_its_own_at_once() {
+    // nothing here may be waited for until it is given up
+    let timing = Timing { dead_after: 3_600_000_000_000, ..Timing::default() };
+    for by_dialer in [true, false] {
+        let (p, _) = pair(false, false, timing);
+        let (by, of, at_by, at_of, other) = if by_dialer {
+            (&p.a, B, &p.at_a, &p.at_b, &p.b)
+        } else {
+            (&p.b, A, &p.at_b, &p.at_a, &p.a)
+        };
+        at_by.wait("the session", |l| l.ups == 1);
+        let entry = NodeAddress { id: of, address: other.address(), fingerprint: None };
+        let (mut frames, mut ups) = (0, 1);
+        for round in 1..=4 {
+            if round % 2 == 0 {
+                by.give_up(of);
+                ups += 1;
+                at_of.wait("the next session", |l| l.ups >= ups);
+                at_by.wait("the next session", |l| l.ups >= ups);
+                send_calls(by, of, 0..10);
+                frames += 10;
+                at_of.wait("frames", |l| l.frames.len() == frames);
+            }
+            by.forget(of);
+            by.admit(entry.clone()).unwrap();
+            ups += 1;
+            at_of.wait("the session of the one admitted again", |l| l.ups >= ups);
+            at_by.wait("the same here", |l| l.ups >= ups);
+            send_calls(by, of, 100..110);
+            frames += 10;
+            at_of.wait("frames", |l| l.frames.len() == frames);
+            let log = at_of.log.lock().unwrap();
+            assert!(calls(&log).skip(frames - 10).eq(100..110));
+            assert!(log.downs.iter().all(|d| *d == DownReason::GaveUp), "{:?}", log.downs);
+        }
     }
 }
 
@@ -247,6 +286,67 @@ fn a_session_given_up_ends_for_both_and_the_next_one_works() {
     p.at_b.wait("the same there", |l| l.downs == [DownReason::GaveUp] && l.ups == 2);
     send_calls(&p.a, B, 0..10);
     p.at_b.wait("frames of the next", |l| l.frames.len() == 10);
+}
+
+/// The log of the system has declared a node dead that was only cut off, silently or not; it comes back.
+fn cut_off_and_given_up(by_dialer: bool, silently: bool) {
+    let timing = Timing { silence_max: 300_000_000, dead_after: 3_600_000_000_000, ..Timing::default() };
+    let (p, forwarder) = pair(true, true, timing);
+    let forwarder = forwarder.unwrap();
+    let end = Instant::now() + WATCHDOG;
+    while p.a.state(B) != State::Up || p.b.state(A) != State::Up {
+        assert!(Instant::now() < end, "no session");
+        std::thread::yield_now();
+    }
+    forwarder.hold(true);
+    if !silently {
+        forwarder.cut();
+    }
+    send_calls(&p.a, B, 0..10);
+    send_calls(&p.b, A, 0..10);
+    let (by, of, at_by, at_of) =
+        if by_dialer { (&p.a, B, &p.at_a, &p.at_b) } else { (&p.b, A, &p.at_b, &p.at_a) };
+    by.give_up(of);
+    at_by.wait("the end where it was given up", |l| l.downs == [DownReason::Flooded] && l.ups == 1);
+    assert_eq!((at_of.log.lock().unwrap().downs.len(), by.state(of)), (0, State::Connecting));
+    forwarder.hold(false);
+    at_by.wait("the next session", |l| l.ups == 2 && l.downs.len() == 1);
+    at_of.wait("what the one cut off learns", |l| l.downs == [DownReason::GaveUp] && l.ups == 2);
+    let before = [&p.at_a, &p.at_b].map(|at| at.log.lock().unwrap().frames.len());
+    send_calls(&p.a, B, 100..110);
+    send_calls(&p.b, A, 100..110);
+    for (at, before) in [&p.at_a, &p.at_b].into_iter().zip(before) {
+        at.wait("frames of the next", |l| l.frames.len() >= before + 10);
+        let log = at.log.lock().unwrap();
+        assert!(calls(&log).skip(before).eq(100..110), "of the old session, or twice");
+    }
+}
+
+#[test]
+fn what_was_queued_for_a_node_that_is_given_up_before_it_is_reached_never_goes_out() {
+    let keys = Keys::new(false);
+    let nowhere = listener();
+    let (a, at_a) = alone(config(A, B, nowhere.local_addr().unwrap(), &keys, 1));
+    send_calls(&a, B, 0..10);
+    a.give_up(B);
+    at_a.wait("the end of what was queued", |l| l.downs == [DownReason::Flooded]);
+    send_calls(&a, B, 10..20);
+    let (b, at_b) = alone(config(B, A, loopback(), &keys, 2));
+    a.admit(NodeAddress { id: B, address: b.address(), fingerprint: None }).unwrap();
+    drop(nowhere);
+    at_b.wait("frames", |l| l.frames.len() >= 10);
+    assert!(calls(&at_b.log.lock().unwrap()).eq(10..20), "the caller was told that they are lost");
+    a.forget(B);
+    assert_eq!(at_a.log.lock().unwrap().downs.last(), Some(&DownReason::Forgotten));
+}
+
+#[test]
+fn a_node_given_up_while_it_was_cut_off_learns_that_its_session_is_over() {
+    for by_dialer in [true, false] {
+        for silently in [true, false] {
+            cut_off_and_given_up(by_dialer, silently);
+        }
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use dvs_abi::NodeId;
 use dvs_proxy::outbox::SendError;
 use dvs_proxy::peer::Peer;
 use dvs_proxy::records::{Records, write_record};
-use dvs_proxy::session::{Command, State, Timing};
+use dvs_proxy::session::{Command, DownReason, State, Timing};
 use dvs_proxy::stream::{Outgoing, Payload};
 use dvs_proxy::{Frame, StreamClass};
 use dvs_wire::{Frames, Greeting, SessionFrame};
@@ -393,6 +393,39 @@ fn a_restarting_peer_is_reported_once_and_a_new_session_begins() {
             assert_eq!((w.sides[1 - who].ups, w.sides[1 - who].downs), (ups + 1, downs + 1), "seed {seed}");
             assert_eq!(w.sides[who].ups, 1);
             w.faults = true;
+        }
+    }
+}
+
+#[test]
+fn a_session_that_either_side_gives_up_is_over_for_both_and_the_next_begins_at_once() {
+    for seed in 1..=40 {
+        let mut w = World::new(seed);
+        for round in 0..6 {
+            w.faults = true;
+            for _ in 0..w.chance.below(2_000) + 200 {
+                w.step(true);
+            }
+            w.heal();
+            let before = w.sides.each_ref().map(|s| (s.ups, s.downs));
+            let (who, cut_off) = ((seed + round) as usize % 2, round % 3 != 0);
+            w.away = cut_off;
+            let (away, back) = (w.chance.below(4_000), w.chance.below(4_000));
+            (0..if cut_off { away } else { 0 }).for_each(|_| w.step(true));
+            w.sides[who].peer.give_up(DownReason::Flooded, w.now);
+            w.commands(who);
+            (0..if cut_off { back } else { 0 }).for_each(|_| w.step(true));
+            w.away = false;
+            let start = w.now;
+            while w.sides.iter().zip(before).any(|(s, b)| s.peer.state() != State::Up || s.ups == b.0) {
+                w.step(true);
+                assert!(w.now - start < 4_000 * MS, "seed {seed}, round {round}");
+            }
+            assert!(cut_off || w.now - start < 300 * MS, "{} ms", (w.now - start) / MS);
+            w.heal();
+            for (side, (ups, downs)) in w.sides.iter().zip(before) {
+                assert_eq!((side.ups, side.downs), (ups + 1, downs + 1), "seed {seed}, round {round}");
+            }
         }
     }
 }

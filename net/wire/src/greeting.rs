@@ -1,4 +1,4 @@
-//! Session frames: the greeting that opens a connection, refusals and heartbeats.
+//! Session frames: the greeting that opens a connection, refusals, knocks and heartbeats.
 //!
 //! ```text
 //! dialer (lower node id)                acceptor
@@ -15,7 +15,9 @@ use crate::cut::Cut;
 use crate::encode::{bound, check_node};
 use crate::error::WireError;
 use crate::handshake::Versions;
+use crate::knock::Knock;
 use dvs_abi::NodeId;
+use dvs_abi::limits::FRAME_BYTES_MAX;
 
 /// "DVSw" read as a little-endian number.
 pub const MAGIC: u32 = u32::from_le_bytes(*b"DVSw");
@@ -90,6 +92,22 @@ pub enum RefusalReason {
     Direction = 3,
     /// The dialer speaks of a session that the acceptor has given up; it must start anew.
     Stale = 4,
+    /// A knock: too many machines knock, or this one too often.
+    Busy = 5,
+    /// A knock: it was not let in, or nobody answers.
+    Closed = 6,
+}
+
+impl RefusalReason {
+    /// Every reason.
+    pub const ALL: [RefusalReason; 6] = [
+        RefusalReason::Version,
+        RefusalReason::Unknown,
+        RefusalReason::Direction,
+        RefusalReason::Stale,
+        RefusalReason::Busy,
+        RefusalReason::Closed,
+    ];
 }
 
 /// A refusal, with the versions of the side that refuses.
@@ -114,6 +132,10 @@ pub enum SessionFrame {
     Welcome(Greeting),
     /// Refuses it; the connection is closed after it.
     Refuse(Refusal),
+    /// From a machine that wants to join, in place of HELLO: see [`Knock`].
+    Knock(Knock),
+    /// The answer to a knock; the connection is closed after it.
+    Knocked(Knock),
     /// Are you there? The time is the asker's, in ns.
     Ping(u64),
     /// Yes; with the asker's time.
@@ -125,6 +147,8 @@ const WELCOME: u8 = 33;
 const REFUSE: u8 = 34;
 const PING: u8 = 35;
 const PONG: u8 = 36;
+const KNOCK: u8 = 37;
+const KNOCKED: u8 = 38;
 
 impl SessionFrame {
     /// Appends the frame to `out`.
@@ -150,6 +174,8 @@ impl SessionFrame {
                 }
                 out.extend_from_slice(&r.text.as_bytes()[..end]);
             }
+            SessionFrame::Knock(k) => put_knock(out, KNOCK, k),
+            SessionFrame::Knocked(k) => put_knock(out, KNOCKED, k),
             SessionFrame::Ping(t) | SessionFrame::Pong(t) => {
                 out.extend_from_slice(&[
                     if matches!(self, SessionFrame::Ping(_)) { PING } else { PONG },
@@ -172,8 +198,9 @@ impl SessionFrame {
             MAGIC => {}
             other => return Err(WireError::Magic(other)),
         }
-        bound("session frame", GREETING_BYTES_MAX, bytes.len())?;
         let (kind, reason) = (cut.u8("kind")?, cut.u8("reason")?);
+        let limit = if matches!(kind, KNOCK | KNOCKED) { FRAME_BYTES_MAX } else { GREETING_BYTES_MAX };
+        bound("session frame", limit, bytes.len())?;
         cut.take("reserved", 2)?;
         Ok(match kind {
             HELLO => SessionFrame::Hello(greeting(&mut cut)?),
@@ -184,12 +211,19 @@ impl SessionFrame {
                 cut.end("heartbeat")?;
                 if kind == PING { SessionFrame::Ping(t) } else { SessionFrame::Pong(t) }
             }
+            KNOCK => SessionFrame::Knock(Knock::read(&mut cut)?),
+            KNOCKED => SessionFrame::Knocked(Knock::read(&mut cut)?),
             _ => return Err(WireError::UnknownKind(kind)),
         })
     }
 }
 
-fn put_versions(out: &mut Vec<u8>, versions: Versions) {
+fn put_knock(out: &mut Vec<u8>, kind: u8, knock: &Knock) {
+    out.extend_from_slice(&[kind, 0, 0, 0]);
+    knock.put(out);
+}
+
+pub(crate) fn put_versions(out: &mut Vec<u8>, versions: Versions) {
     out.extend_from_slice(&versions.min.to_le_bytes());
     out.extend_from_slice(&versions.max.to_le_bytes());
 }
@@ -208,7 +242,7 @@ fn put_greeting(out: &mut Vec<u8>, kind: u8, g: &Greeting) {
     out.extend_from_slice(&[0; 16]);
 }
 
-fn versions(cut: &mut Cut<'_>) -> Result<Versions, WireError> {
+pub(crate) fn versions(cut: &mut Cut<'_>) -> Result<Versions, WireError> {
     Ok(Versions { min: cut.u16("version")?, max: cut.u16("version")? })
 }
 
@@ -234,13 +268,8 @@ fn greeting(cut: &mut Cut<'_>) -> Result<Greeting, WireError> {
 }
 
 fn refusal(reason: u8, cut: &mut Cut<'_>) -> Result<Refusal, WireError> {
-    let reason = match reason {
-        1 => RefusalReason::Version,
-        2 => RefusalReason::Unknown,
-        3 => RefusalReason::Direction,
-        4 => RefusalReason::Stale,
-        n => return Err(WireError::BadValue { what: "reason", value: n.into() }),
-    };
+    let known = RefusalReason::ALL.into_iter().find(|r| *r as u8 == reason);
+    let reason = known.ok_or(WireError::BadValue { what: "reason", value: reason.into() })?;
     let (versions, boot) = (versions(cut)?, cut.u128("boot")?);
     bound("refusal text", REFUSAL_TEXT_MAX, cut.left())?;
     let text = String::from_utf8_lossy(cut.rest()).into_owned();

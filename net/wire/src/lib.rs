@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! connection  = greeting record (HELLO / WELCOME / REFUSE), then records
+//!             | knock record KNOCK, answered by KNOCKED / REFUSE, and no more
 //! record      = header 24 B: length, flags, ack, number of the first frame | payload (plain or LZ4)
 //! payload     = frame, frame, frame, ...   (a batch is frames back to back)
 //! frame       = header 8 B: length, kind, flags, container | body
@@ -24,6 +25,7 @@ pub mod error;
 pub mod frame;
 pub mod greeting;
 pub mod handshake;
+pub mod knock;
 pub mod record;
 
 pub use data::DataFrame;
@@ -32,4 +34,5 @@ pub use error::WireError;
 pub use frame::{Frame, Grants, KIND_NAMES};
 pub use greeting::{Greeting, Identity, Refusal, RefusalReason, SessionFrame, StreamClass};
 pub use handshake::{VERSIONS, VersionMismatch, Versions};
+pub use knock::Knock;
 pub use record::{RECORD_HEAD_BYTES, RECORD_PAYLOAD_MAX, RecordHead};

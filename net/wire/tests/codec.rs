@@ -1,10 +1,13 @@
 //! Whatever encodes decodes to itself; whatever does not decode is an error, not a panic.
 
-use dvs_abi::limits::{CONTROL_BYTES_MAX, COPY_BYTES_MAX, COPY_CHUNK_BYTES, INLINE_BYTES, MESSAGE_BYTES};
+use dvs_abi::limits::{
+    CONTROL_BYTES_MAX, COPY_BYTES_MAX, COPY_CHUNK_BYTES, FRAME_BYTES_MAX, INLINE_BYTES, KNOCK_BYTES_MAX,
+    MESSAGE_BYTES,
+};
 use dvs_abi::{Access, Code, DcId, Effect, Endpoint, Error, Fault, Grant, Kind, Message, NodeId};
 use dvs_wire::{
-    Frame, Frames, Grants, Greeting, Identity, RecordHead, Refusal, RefusalReason, SessionFrame, StreamClass,
-    Versions, WireError,
+    Frame, Frames, Grants, Greeting, Identity, Knock, RecordHead, Refusal, RefusalReason, SessionFrame,
+    StreamClass, Versions, WireError,
 };
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
@@ -130,18 +133,19 @@ fn greeting() -> impl Strategy<Value = Greeting> {
 }
 
 fn session_frame() -> impl Strategy<Value = SessionFrame> {
-    let reason = prop_oneof![
-        Just(RefusalReason::Version),
-        Just(RefusalReason::Unknown),
-        Just(RefusalReason::Direction),
-        Just(RefusalReason::Stale)
-    ];
+    let reason = proptest::sample::select(&RefusalReason::ALL[..]);
+    let knock = || {
+        (any::<(u16, u16)>(), vec(any::<u8>(), 0..600))
+            .prop_map(|(v, payload)| Knock::new(Versions { min: v.0, max: v.1 }, payload).unwrap())
+    };
     prop_oneof![
         greeting().prop_map(SessionFrame::Hello),
         greeting().prop_map(SessionFrame::Welcome),
         (reason, any::<(u16, u16, u128)>(), ".{0,120}").prop_map(|(reason, v, text)| SessionFrame::Refuse(
             Refusal { reason, versions: Versions { min: v.0, max: v.1 }, boot: v.2, text }
         )),
+        knock().prop_map(SessionFrame::Knock),
+        knock().prop_map(SessionFrame::Knocked),
         any::<u64>().prop_map(SessionFrame::Ping),
         any::<u64>().prop_map(SessionFrame::Pong),
     ]
@@ -200,6 +204,23 @@ proptest! {
     }
 
     #[test]
+    fn a_damaged_session_frame_is_an_error_or_another(
+        f in session_frame(), cut in any::<proptest::sample::Index>(), at in any::<proptest::sample::Index>(),
+        value in any::<u8>()
+    ) {
+        let mut bytes = Vec::new();
+        f.encode(&mut bytes);
+        if matches!(f, SessionFrame::Knock(_) | SessionFrame::Knocked(_)) {
+            prop_assert!(SessionFrame::decode(&bytes[..cut.index(bytes.len())]).is_err());
+        }
+        let at = at.index(bytes.len());
+        bytes[at] = value;
+        if let Ok(SessionFrame::Knock(k)) = SessionFrame::decode(&bytes) {
+            prop_assert!(k.into_payload().len() <= KNOCK_BYTES_MAX);
+        }
+    }
+
+    #[test]
     fn any_bytes_are_safe(bytes in vec(any::<u8>(), 0..400), head in any::<[u8; 24]>()) {
         let _ = decode(&bytes);
         let _ = SessionFrame::decode(&bytes);
@@ -229,6 +250,27 @@ fn a_greeting_is_96_bytes_and_what_newer_versions_append_is_skipped() {
         SessionFrame::decode(b"GET / HTTP/1.1\r\n"),
         Err(WireError::Magic(u32::from_le_bytes(*b"GET ")))
     );
+}
+
+#[test]
+fn a_knock_of_another_version_is_read_and_what_it_appends_is_skipped() {
+    let knock = |length| Knock::new(Versions { min: 7, max: 9 }, vec![5; length]);
+    assert!(matches!(knock(KNOCK_BYTES_MAX + 1), Err(WireError::TooLong { what: "KNOCK bytes", .. })));
+    let knock = knock(KNOCK_BYTES_MAX).unwrap();
+    assert!(!format!("{knock:?}").contains("5, 5"), "it may hold a secret");
+    let mut bytes = Vec::new();
+    SessionFrame::Knock(knock.clone()).encode(&mut bytes);
+    assert_eq!(bytes.len(), 16 + KNOCK_BYTES_MAX);
+    bytes.extend_from_slice(b"of a later version");
+    assert_eq!(SessionFrame::decode(&bytes), Ok(SessionFrame::Knock(knock)));
+    bytes[12..16].copy_from_slice(&(KNOCK_BYTES_MAX as u32 + 1).to_le_bytes());
+    assert!(SessionFrame::decode(&bytes).is_err());
+    bytes[12..16].copy_from_slice(&8u32.to_le_bytes());
+    bytes.resize(FRAME_BYTES_MAX + 1, 0);
+    assert!(matches!(SessionFrame::decode(&bytes), Err(WireError::TooLong { what: "session frame", .. })));
+    bytes[4] = 32; // a HELLO is bounded as ever
+    bytes.truncate(1025);
+    assert!(matches!(SessionFrame::decode(&bytes), Err(WireError::TooLong { limit: 1024, .. })));
 }
 
 #[test]

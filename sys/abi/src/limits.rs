@@ -121,6 +121,22 @@ pub const REPLICA_CALLERS_MAX: usize = 16_384;
 pub const REPLICA_KEPT_BYTES_MAX: usize = 64 << 20;
 /// Addresses in a token.
 pub const TOKEN_ADDRESSES_MAX: usize = 4;
+/// What a machine that wants to join says, or is answered: the list of all nodes with four addresses each, and
+/// some. With its head it fits [`FRAME_BYTES_MAX`].
+pub const KNOCK_BYTES_MAX: usize = 60 << 10;
+/// Machines that knock at a node at a time; each holds a thread until it is answered.
+pub const KNOCKS_MAX: usize = 8;
+/// Addresses that a node remembers having knocked.
+pub const KNOCK_SOURCES_MAX: usize = 256;
+/// Between two knocks from one address, once it knocked [`KNOCKS_MAX`] times in a row: twenty machines behind
+/// one address are in after three seconds.
+pub const KNOCK_EVERY_NS: u64 = 250_000_000;
+/// After a knock that was refused its address waits so long, after each further one twice as long,
+pub const KNOCK_PAUSE_FIRST_NS: u64 = 1_000_000_000;
+/// and at most so long.
+pub const KNOCK_PAUSE_MAX_NS: u64 = 64_000_000_000;
+/// How long the daemon may take to answer a knock: elections included; then the door closes.
+pub const KNOCK_WAIT_NS: u64 = 10_000_000_000;
 /// Slots a node asks for at a time, at least,
 pub const LEASE_ASK_MIN: u32 = 4;
 /// and at most.
@@ -236,6 +252,8 @@ const _: () = {
         LOG_COMMAND_BYTES_MAX <= LOG_ENTRY_BYTES_MAX && LOG_ENTRY_BYTES_MAX + 8192 < LOG_MESSAGE_BYTES_MAX
     );
     assert!(LOG_PIECE_BYTES + 8192 < LOG_MESSAGE_BYTES_MAX && LOG_VOTERS_MAX <= NODES_MAX);
+    assert!(KNOCK_BYTES_MAX + 1024 < FRAME_BYTES_MAX && KNOCKS_MAX < KNOCK_SOURCES_MAX);
+    assert!(KNOCK_PAUSE_FIRST_NS < KNOCK_PAUSE_MAX_NS && KNOCK_EVERY_NS < KNOCK_PAUSE_FIRST_NS);
     assert!(PROCS_MAX < 0x6ace, "a slot must not look like a reserved endpoint");
     assert!(PROCS_DEFAULT <= PROCS_MAX && SYSPROCS_DEFAULT <= SYSPROCS_MAX);
     assert!(SYSPROCS_DEFAULT > TASKS_MAX && SYSPROCS_DEFAULT < TASKS_MAX + PROCS_DEFAULT);

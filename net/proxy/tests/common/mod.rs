@@ -150,6 +150,8 @@ pub struct Forwarder {
     open: Arc<Mutex<Vec<TcpStream>>>,
     /// Bytes a second in each direction; 0 = as fast as it goes.
     pub rate: Arc<AtomicU64>,
+    /// Nothing gets through, nobody is told: what is sent waits, new connections say nothing.
+    held: Arc<(Mutex<bool>, Condvar)>,
 }
 
 impl Forwarder {
@@ -160,8 +162,10 @@ impl Forwarder {
             stop: Arc::default(),
             open: Arc::default(),
             rate: Arc::default(),
+            held: Arc::default(),
         };
         let (stop, open, rate) = (Arc::clone(&f.stop), Arc::clone(&f.open), Arc::clone(&f.rate));
+        let held = Arc::clone(&f.held);
         std::thread::spawn(move || {
             for from in socket.incoming() {
                 if stop.load(Ordering::SeqCst) {
@@ -169,10 +173,14 @@ impl Forwarder {
                 }
                 let (Ok(from), Ok(to)) = (from, TcpStream::connect(target)) else { continue };
                 for (from, to) in [(&from, &to), (&to, &from)] {
-                    let (from, to, rate) =
-                        (from.try_clone().unwrap(), to.try_clone().unwrap(), Arc::clone(&rate));
+                    let (from, to, rate, held) = (
+                        from.try_clone().unwrap(),
+                        to.try_clone().unwrap(),
+                        Arc::clone(&rate),
+                        Arc::clone(&held),
+                    );
                     open.lock().unwrap().push(from.try_clone().unwrap());
-                    std::thread::spawn(move || copy(from, to, &rate));
+                    std::thread::spawn(move || copy(from, to, &rate, &held));
                 }
             }
         });
@@ -185,19 +193,27 @@ impl Forwarder {
         open.iter().for_each(|s| drop(s.shutdown(Shutdown::Both)));
         open.len()
     }
+
+    /// The network is cut silently, or heals.
+    pub fn hold(&self, held: bool) {
+        *self.held.0.lock().unwrap() = held;
+        self.held.1.notify_all();
+    }
 }
 
 impl Drop for Forwarder {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
+        self.hold(false);
         self.cut();
         let _ = TcpStream::connect(self.address);
     }
 }
 
-fn copy(mut from: TcpStream, mut to: TcpStream, rate: &AtomicU64) {
+fn copy(mut from: TcpStream, mut to: TcpStream, rate: &AtomicU64, held: &(Mutex<bool>, Condvar)) {
     let mut buffer = vec![0; 16 << 10];
     while let Ok(n) = from.read(&mut buffer) {
+        drop(held.1.wait_while(held.0.lock().unwrap(), |held| *held).unwrap());
         if n == 0 || to.write_all(&buffer[..n]).is_err() {
             break;
         }
