@@ -39,7 +39,8 @@ impl Settings {
         for (place, given) in [(&mut config.listen, &self.listen), (&mut config.address, &self.address)] {
             if let Some(given) = given {
                 if given.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
-                    let text = format!("{given:?} is no address; write host:port, for example 192.0.2.1:7400");
+                    let text =
+                        format!("{given:?} is no address; write host:port, for example 192.0.2.1:7400");
                     return Err(Fail::usage(text));
                 }
                 *place = Some(given.clone());

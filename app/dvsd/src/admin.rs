@@ -185,6 +185,7 @@ pub struct ClusterStatus {
 
 /// One node of the system.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
 pub struct NodeRow {
     pub node: u16,
     pub name: String,

@@ -8,7 +8,7 @@ use crate::desk::{Desk, NodeRecord};
 use crate::log::Log;
 use crate::paths::{self, Runtime};
 use crate::programs::{self, Programs};
-use crate::proxy::{self, CopyEnd, Door, FromProxy, ToProxy, Waker};
+use crate::proxy::{CopyEnd, Door, FromProxy, ToProxy, Waker};
 use crate::shared::{Progress, SharedLinks};
 use crate::watch::{self, Watch};
 use dvs_abi::limits::{NAME_BYTES, PROCESS_SESSIONS_MAX, PROXY_TURN_MAX, SESSIONS_MAX};

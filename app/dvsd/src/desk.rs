@@ -3,8 +3,8 @@
 //! A question about the whole system goes to every node that is up; their parts are passed on as they come.
 //! When all have answered, or after [`PEERS_NS`], the answer ends, naming those who stayed silent.
 
-use crate::cluster::Asker;
 use crate::admin::{AdminAnswer, AdminRequest, ProcRow, ProgramSignal, RunOrder, Status, WaitRow};
+use crate::cluster::For;
 use crate::daemon::Daemon;
 use crate::programs::Asker;
 use dvs_abi::limits::{ADMIN_QUEUE_MAX, ADMINS_MAX, RECORD_COST};
@@ -234,11 +234,11 @@ impl Daemon {
             }
             AdminRequest::Leave { node } => {
                 let node = NodeId(node);
-                self.decide(Decision::Leave { node }, Asker::Admin(s, Wish::Done));
+                self.decide(Decision::Leave { node }, For::Admin(s, Wish::Done));
             }
             AdminRequest::Drain { node, on } => {
                 let node = NodeId(node);
-                self.decide(Decision::Drain { node, on }, Asker::Admin(s, Wish::Done));
+                self.decide(Decision::Drain { node, on }, For::Admin(s, Wish::Done));
             }
             AdminRequest::Shutdown => {
                 self.part(s, AdminAnswer::End);
@@ -319,7 +319,8 @@ impl Daemon {
         let me = self.node.me().0;
         let wanted = |n: u16| only.is_none_or(|o| o == n);
         let others: Vec<u16> = self.plane.others().filter(|n| wanted(*n)).collect();
-        let (up, down): (Vec<u16>, Vec<u16>) = others.into_iter().partition(|n| self.node.peer(*n).is_some_and(|p| p.up));
+        let (up, down): (Vec<u16>, Vec<u16>) =
+            others.into_iter().partition(|n| self.node.peer(*n).is_some_and(|p| p.up));
         if wanted(me) {
             for answer in self.answers(me, &query) {
                 self.part(s, answer);

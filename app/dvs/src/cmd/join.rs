@@ -39,7 +39,8 @@ impl Join {
         config.witness |= self.witness;
         if let Some(identity) = Identity::load(&config.data()).map_err(Fail::new)? {
             let text = format!("this is node {} (n{}) of a system already", identity.name, identity.node);
-            let next = format!("start it with: dvs up --node {0}; or first: dvs leave --node {0}", identity.name);
+            let next =
+                format!("start it with: dvs up --node {0}; or first: dvs leave --node {0}", identity.name);
             return Err(Fail::new(text).next(next));
         }
         let identity = join::join(&config, &self.token).map_err(|e| match e.kind() {

@@ -34,7 +34,15 @@ impl Nodes {
             let mut notes = Vec::new();
             notes.extend(n.draining.then_some("draining"));
             notes.extend(n.witness.then_some("witness"));
-            vec![format!("n{}", n.node), n.name, n.address, n.standing, n.role, yes(n.reached), notes.join(", ")]
+            vec![
+                format!("n{}", n.node),
+                n.name,
+                n.address,
+                n.standing,
+                n.role,
+                yes(n.reached),
+                notes.join(", "),
+            ]
         });
         output::table(&["node", "name", "address", "state", "role", "reached", "notes"], rows.collect());
         Ok(ExitCode::SUCCESS)

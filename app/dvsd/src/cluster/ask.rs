@@ -16,7 +16,7 @@ use dvs_linux::clock;
 const PATIENCE_NS: u64 = 10_000_000_000;
 
 /// Who asked.
-pub(crate) enum Asker {
+pub(crate) enum For {
     /// The rules, under this number of theirs.
     Rules(u64),
     /// An administrator.
@@ -29,27 +29,27 @@ pub(crate) enum Asker {
 
 /// A question that is under way.
 pub(super) struct Asked {
-    by: Asker,
+    by: For,
     /// Until when they wait, ns; `u64::MAX` without end.
     pub(super) until: u64,
 }
 
 impl Daemon {
     /// Brings a command into the log, and tells its asker what became of it.
-    pub(crate) fn decide(&mut self, command: Command, by: Asker) {
+    pub(crate) fn decide(&mut self, command: Command, by: For) {
         self.order(command, by, false);
     }
 
     /// The same for what a leader has seen: only as long as this node leads.
     pub(super) fn decide_here(&mut self, command: Command, why: &'static str) -> u64 {
-        self.order(command, Asker::Own(why), true)
+        self.order(command, For::Own(why), true)
     }
 
-    fn order(&mut self, command: Command, by: Asker, here: bool) -> u64 {
+    fn order(&mut self, command: Command, by: For, here: bool) -> u64 {
         let plane = &mut self.plane;
         plane.tickets += 1;
         let ticket = plane.tickets;
-        let patient = matches!(by, Asker::Rules(_) | Asker::Own(_));
+        let patient = matches!(by, For::Rules(_) | For::Own(_));
         let until = if patient { u64::MAX } else { clock::now() + PATIENCE_NS };
         let full = plane.asked.len() >= DECISIONS_MAX;
         plane.asked.insert(ticket, Asked { by, until });
@@ -77,7 +77,7 @@ impl Daemon {
             Want::Allow { dc, node, on } => Command::Allow { dc: DcId(dc), node: NodeId(node), on },
             Want::Slots { dc, request } => Command::Slots { dc: DcId(dc), request },
         };
-        self.decide(command, Asker::Rules(ticket));
+        self.decide(command, For::Rules(ticket));
     }
 
     /// An answer came. It waits until its entry was done here.
@@ -106,25 +106,27 @@ impl Daemon {
         }
         let Some(asked) = self.plane.asked.remove(&ticket) else { return };
         match asked.by {
-            Asker::Rules(ticket) => {
+            For::Rules(ticket) => {
                 let refused = |e: Refusal| Code::from_i32(e.code).unwrap_or(Code::INVAL);
                 self.feed(Event::Decided { ticket, result: answer.map(|_| ()).map_err(refused) });
             }
-            Asker::Admin(s, wish) => self.admin_decided(s, wish, answer),
-            Asker::Knock(knocked) => {
+            For::Admin(s, wish) => self.admin_decided(s, wish, answer),
+            For::Knock(knocked) => {
                 let node = answer.map(|reply| match reply {
                     Reply::Node(node) => node,
                     _ => self.plane.me(),
                 });
                 self.knock_decided(knocked, node);
             }
-            Asker::Own(why) => {
+            For::Own(why) => {
                 if let Err(e) = answer {
                     self.log.add("cluster", format!("{why}: {}", e.text));
                 }
             }
         }
-        self.plane.losing.retain(|(n, i)| self.plane.state.member(*n).and_then(|m| m.incarnation()) == Some(*i));
+        self.plane
+            .losing
+            .retain(|(n, i)| self.plane.state.member(*n).and_then(|m| m.incarnation()) == Some(*i));
     }
 
     /// Those who have waited long enough are told so.

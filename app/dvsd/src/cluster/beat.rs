@@ -30,7 +30,9 @@ impl Daemon {
             self.log.add("cluster", text);
         }
         let plane = &mut self.plane;
-        let up = |(n, m): (NodeId, &dvs_control::member::Member)| (n != me && m.incarnation().is_some()).then_some(n);
+        let up = |(n, m): (NodeId, &dvs_control::member::Member)| {
+            (n != me && m.incarnation().is_some()).then_some(n)
+        };
         let up: Vec<NodeId> = plane.state.members().filter_map(up).collect();
         let beat = plane.leases.beat(leader, &up, now);
         if beat.confirm {
@@ -89,7 +91,10 @@ impl Daemon {
         self.plane.roster.busy = false;
         match (step, result) {
             (Step::Admit(node, role), Ok(())) => {
-                self.log.add("cluster", format!("{node} has the log as a {}", format!("{role:?}").to_lowercase()));
+                self.log.add(
+                    "cluster",
+                    format!("{node} has the log as a {}", format!("{role:?}").to_lowercase()),
+                );
             }
             (Step::Remove(node), Ok(())) => {
                 self.log.add("cluster", format!("{node} has the log no more"));

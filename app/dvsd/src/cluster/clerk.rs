@@ -10,8 +10,8 @@
 //! done once and answered twice. It waits as long as there is no majority: whoever asked for it gives up
 //! waiting by their own deadline, and may be told only that it is not known whether it will be done.
 
-use super::ledger::{self, Ledger};
 use super::News;
+use super::ledger::{self, Ledger};
 use crate::proxy::Waker;
 use dvs_abi::limits::DECISIONS_MAX;
 use dvs_abi::{Code, NodeId};
@@ -143,9 +143,8 @@ impl Work {
 
     /// Brings a command into the log; nothing if this thread is to end.
     fn settle(&mut self, order: &Order) -> Option<ledger::Verdict> {
-        let refuse = |code: Code, text: String| {
-            Some((Epoch::default(), Err(Refusal { code: code as i32, text })))
-        };
+        let refuse =
+            |code: Code, text: String| Some((Epoch::default(), Err(Refusal { code: code as i32, text })));
         let incarnation = match (order.follows, self.incarnation) {
             (Some(epoch), _) | (None, Some(epoch)) => epoch,
             (None, None) => {

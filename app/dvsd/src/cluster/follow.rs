@@ -63,8 +63,10 @@ impl Daemon {
         }
         let before: Vec<NodeId> = self.plane.state.members().map(|(n, _)| n).collect();
         self.plane.state = state;
-        for node in before.into_iter().filter(|n| self.plane.state.member(*n).is_none()) {
-            self.member_left(node);
+        for node in before {
+            if self.plane.state.member(node).is_none() {
+                self.member_left(node);
+            }
         }
         let members: Vec<NodeId> = self.plane.state.members().map(|(n, _)| n).collect();
         for node in members {
@@ -237,7 +239,8 @@ impl Daemon {
         for order in std::mem::take(&mut self.plane.held) {
             let ticket = order.ticket;
             if !self.plane.clerk.order(order) {
-                let e = dvs_control::command::Refusal { code: Code::AGAIN as i32, text: "too much waits".into() };
+                let e =
+                    dvs_control::command::Refusal { code: Code::AGAIN as i32, text: "too much waits".into() };
                 self.answered(ticket, Epoch::default(), Err(e));
             }
         }

@@ -220,9 +220,11 @@ mod tests {
         assert_eq!(Identity::load(dir.path()).unwrap(), Some(identity));
         let file = dir.path().join(FILE);
         let text = std::fs::read_to_string(&file).unwrap();
-        for (from, to, word) in
-            [("version = 1", "version = 7", "version 7"), ("node = 3", "node = 99", "99"), ("0909", "zz", "64")]
-        {
+        for (from, to, word) in [
+            ("version = 1", "version = 7", "version 7"),
+            ("node = 3", "node = 99", "99"),
+            ("0909", "zz", "64"),
+        ] {
             std::fs::write(&file, text.replacen(from, to, 1)).unwrap();
             let e = Identity::load(dir.path()).unwrap_err().to_string();
             assert!(e.contains(word) && e.contains(FILE), "{e}");

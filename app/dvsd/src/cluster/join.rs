@@ -9,7 +9,7 @@
 //! A machine that heard no answer knocks again, with the same key: it is given the same number.
 
 use super::identity::Contact;
-use super::{Asker, Identity};
+use super::{For, Identity};
 use crate::config::{Config, Security};
 use crate::daemon::Daemon;
 use crate::desk::Wish;
@@ -204,7 +204,7 @@ impl Daemon {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let until = now.saturating_add(Duration::from_secs(order.seconds)).as_nanos() as u64;
         let command = Command::Invite { token: token.digest(), until, uses: order.uses };
-        self.decide(command, Asker::Admin(s, Wish::Token(token.to_string())));
+        self.decide(command, For::Admin(s, Wish::Token(token.to_string())));
     }
 
     /// Listens, unless this node does already.
@@ -225,7 +225,7 @@ impl Daemon {
         match self.open_door() {
             Ok(()) => {
                 self.save_identity();
-                self.decide(Command::Listen { address }, Asker::Own("to say where this node listens"));
+                self.decide(Command::Listen { address }, For::Own("to say where this node listens"));
                 Ok(())
             }
             Err(e) => {
@@ -257,7 +257,7 @@ impl Daemon {
         self.log.add("cluster", format!("{name} at {address} ({}) wants to join", from.ip()));
         let card = NodeCard { name, address: address.clone(), key, witness };
         let command = Command::Admit { token: digest(&secret), card };
-        self.decide(command, Asker::Knock(Knocked { answer, address }));
+        self.decide(command, For::Knock(Knocked { answer, address }));
     }
 
     pub(super) fn knock_decided(&mut self, knocked: Knocked, node: Result<NodeId, Refusal>) {

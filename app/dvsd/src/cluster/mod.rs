@@ -47,7 +47,7 @@ mod post;
 mod roster;
 mod show;
 
-pub(crate) use ask::Asker;
+pub(crate) use ask::For;
 pub(crate) use follow::first_generation;
 pub use identity::{Contact, Identity};
 
@@ -249,11 +249,6 @@ impl ControlPlane {
     /// This node's number.
     pub(crate) fn me(&self) -> NodeId {
         self.identity.id()
-    }
-
-    /// Whether this daemon has begun: it may let programs in.
-    pub(crate) fn has_begun(&self) -> bool {
-        self.incarnation.is_some()
     }
 
     /// How connections are protected.

@@ -14,7 +14,7 @@ use dvs_control::state::State;
 use dvs_log::{Group, Role};
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub(super) const ABSENT_NS: u64 = 30_000_000_000;
 
 /// One change of the members.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Step {
+pub(crate) enum Step {
     Admit(NodeId, Role),
     Remove(NodeId),
 }
@@ -95,7 +95,7 @@ impl Roster {
         let mut threads = Vec::new();
         let mut way = |name: &str| {
             let (to, tasks) = channel();
-            let (group, news, waker) = (group.clone(), Mutex::new(news.clone()), waker.clone());
+            let (group, news, waker) = (group.clone(), news.clone(), waker.clone());
             let work = move || run(&group, &tasks, &news, &waker);
             threads.push(std::thread::Builder::new().name(name.into()).spawn(work)?);
             std::io::Result::Ok(Some(to))
@@ -112,7 +112,8 @@ impl Roster {
             self.absent_since.entry(n).or_insert(now);
         }
         let long = |since: &u64| now.saturating_sub(*since) >= ABSENT_NS;
-        let absent: Vec<NodeId> = self.absent_since.iter().filter(|(_, s)| long(s)).map(|(n, _)| *n).collect();
+        let absent: Vec<NodeId> =
+            self.absent_since.iter().filter(|(_, s)| long(s)).map(|(n, _)| *n).collect();
         if !self.busy
             && let Some(step) = next_step(state, members, &absent)
             && let Some(steps) = &self.steps
@@ -139,7 +140,7 @@ impl Drop for Roster {
     }
 }
 
-fn run(group: &Group<Ledger>, tasks: &Receiver<Task>, news: &Mutex<Sender<News>>, waker: &Waker) {
+fn run(group: &Group<Ledger>, tasks: &Receiver<Task>, news: &Sender<News>, waker: &Waker) {
     while let Ok(task) = tasks.recv() {
         let told = match task {
             Task::Change(step) => {
@@ -151,7 +152,7 @@ fn run(group: &Group<Ledger>, tasks: &Receiver<Task>, news: &Mutex<Sender<News>>
             }
             Task::Confirm => News::Confirmed { upto: confirm(group) },
         };
-        let _ = news.lock().unwrap_or_else(PoisonError::into_inner).send(told);
+        let _ = news.send(told);
         waker.wake();
     }
 }

@@ -7,8 +7,8 @@ use dvs_abi::NodeId;
 use dvs_proxy::{Fingerprint, NodeAddress};
 use std::io::{self, Error};
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::Weak;
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 /// Starts the thread; it ends with the sender.
 ///

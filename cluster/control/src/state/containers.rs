@@ -32,7 +32,7 @@ impl State {
         {
             return Err(Refusal::new(Code::BADNODEID, format!("{node} is no node of this system")));
         }
-        if let Some((n, _)) = self.members.iter().find(|(n, m)| m.card.witness && spec.runs_on(**n)) {
+        if let Some((n, _)) = self.members.iter().find(|(n, m)| m.card.witness && spec.runs_on(n.0)) {
             return Err(Refusal::witness(*n));
         }
         if let Some((dc, _)) = self.containers.iter().find(|(_, c)| c.spec.name == spec.name) {
