@@ -3,10 +3,12 @@
 //! when they end.
 #![no_main]
 
+use dvs_abi::NodeId;
 use dvs_ipc::control::{FromDaemon, Numbered, Request, decode, encode};
 use dvs_kern::node::Node;
 use dvs_kern::node::config::NodeConfig;
-use dvs_kern::node::event::{Command, Event};
+use dvs_kern::node::event::{Command, Event, Want};
+use dvs_kern::slots::{SlotChange, SlotRequest};
 
 fn same(bytes: &[u8]) {
     if let Ok(n) = decode::<Numbered>(bytes)
@@ -23,10 +25,48 @@ fn same(bytes: &[u8]) {
 
 fn feed(node: &mut Node, event: Event, now: u64) {
     for command in node.handle(event, now) {
-        if let Command::Reply { result: Ok(answer), .. } = command {
-            let _ = encode(&answer);
+        match command {
+            Command::Reply { result: Ok(answer), .. } => drop(encode(&answer)),
+            Command::Decide { ticket, want } => decide(node, ticket, want, now),
+            _ => {}
         }
     }
+}
+
+/// Everything that is wanted is agreed on; slots are leased as long as there are some.
+fn decide(node: &mut Node, ticket: u64, want: Want, now: u64) {
+    let change = |dc: u16, ask: u64, slots: Vec<i32>| {
+        let change = SlotChange::Leased { node: NodeId(0), ask, slots };
+        Event::Slots { dc, change }
+    };
+    let told = match want {
+        Want::Create { dc, mut config } => {
+            config.born = now;
+            Some(Event::Container { dc, value: Some(config) })
+        }
+        Want::End { dc } => Some(Event::Container { dc, value: None }),
+        Want::Allow { dc, node: n, on } => {
+            let config = node.containers().find(|(number, _)| *number == dc).map(|(_, c)| c.config.clone());
+            config.map(|mut c| {
+                c.nodes = if on { c.nodes | 1 << n } else { c.nodes & !(1 << n) };
+                Event::Container { dc, value: Some(c) }
+            })
+        }
+        Want::Slots { dc, request: SlotRequest::Ask(ask) } => {
+            let free = node.containers().find(|(number, _)| *number == dc).map(|(_, c)| {
+                let leased: Vec<i32> = c.leased().collect();
+                let user = c.config.first_user()..c.config.procs;
+                user.filter(|s| !leased.contains(s)).take(ask.slots as usize).collect()
+            });
+            free.map(|slots| change(dc, ask.number, slots))
+        }
+        Want::Slots { dc, request: SlotRequest::Claim { slot } } => Some(change(dc, 0, vec![slot])),
+        Want::Slots { request: SlotRequest::Give { .. }, .. } => None,
+    };
+    if let Some(event) = told {
+        feed(node, event, now);
+    }
+    feed(node, Event::Decided { ticket, result: Ok(()) }, now);
 }
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

@@ -2,6 +2,7 @@
 //! it.
 
 use crate::epoch::Epoch;
+use crate::slots::SlotChange;
 use dvs_abi::{DcId, NodeId};
 
 /// One change of the replicated state.
@@ -40,34 +41,4 @@ pub enum Change {
     Placed { dc: DcId, slot: i32, node: NodeId, epoch: Epoch },
     /// Callers of a service wait from here on.
     Held { dc: DcId, slot: i32, epoch: Epoch },
-}
-
-/// What became of slots of a container.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum SlotChange {
-    /// They belong to a node now; none in answer to an ask ahead of need that could not be met.
-    Leased {
-        /// Whose they are.
-        node: NodeId,
-        /// Of its ask.
-        ask: u64,
-        /// In order.
-        slots: Vec<i32>,
-    },
-    /// A node is to give what it does not need, and to say so also when that is nothing.
-    Recall {
-        /// Who.
-        node: NodeId,
-        /// To be named with what is given.
-        round: u64,
-        /// How many are wanted in all.
-        wanted: u32,
-    },
-    /// A node's urgent ask is refused: every slot was in use at some moment since.
-    Full {
-        /// Who asked.
-        node: NodeId,
-        /// Of its ask.
-        ask: u64,
-    },
 }

@@ -1,9 +1,10 @@
 //! What is put into the log, and what its sender is answered.
 
+use crate::container::DcConfig;
 use crate::epoch::Epoch;
-use crate::holding::SlotRequest;
 use crate::member::{Key, NodeCard};
 use crate::service::ServiceSpec;
+use crate::slots::SlotRequest;
 use dvs_abi::{Code, DcId, NodeId};
 use serde::{Deserialize, Serialize};
 
@@ -21,21 +22,6 @@ pub struct Entry {
     pub at: u64,
     /// What is wanted.
     pub command: Command,
-}
-
-/// A container as its owner describes it.
-#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub struct ContainerSpec {
-    /// At most `NAME_BYTES`.
-    pub name: String,
-    /// Negative slots.
-    pub tasks: i32,
-    /// Slots from zero up.
-    pub procs: i32,
-    /// Tasks and servers together.
-    pub sysprocs: i32,
-    /// One bit a node where it may run.
-    pub nodes: u32,
 }
 
 /// What is wanted.
@@ -89,8 +75,8 @@ pub enum Command {
     Create {
         /// Its number; the lowest free one if none is named.
         dc: Option<DcId>,
-        /// What it is to be.
-        spec: ContainerSpec,
+        /// What it is to be; when it was born is said by the state.
+        spec: DcConfig,
     },
     /// A container ends.
     End {

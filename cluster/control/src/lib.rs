@@ -8,7 +8,7 @@
 //! | [`member`], [`container`], [`service`] | what is known of a node, a container, a service |
 //! | [`epoch`] | the number that rises with every change of a place or role |
 //! | [`pool`] | the user slots of a container, free or leased to nodes: part of the replicated state |
-//! | [`holding`] | the slots a node was leased, and when it wants more: each node's own |
+//! | [`slots`] | the slots a node was leased, and when it wants more: each node's own, from its kernel |
 //! | [`token`] | what a machine needs to join |
 //! | [`detector`] | whether a node is alive, by when its heartbeats arrive |
 //! | [`change`] | what follows from a command |
@@ -19,9 +19,10 @@ pub mod command;
 pub mod container;
 pub mod detector;
 pub mod epoch;
-pub mod holding;
 pub mod member;
 pub mod pool;
 pub mod service;
 pub mod state;
 pub mod token;
+
+pub use dvs_kern::slots;

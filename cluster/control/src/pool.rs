@@ -17,22 +17,11 @@
 //! ```
 //! Slots that were free longest are leased first, so that an endpoint's number is not met again soon.
 
-use crate::change::SlotChange;
+use crate::slots::{Ask, SlotChange};
 use dvs_abi::limits::{LEASE_ASK_MAX, NODES_MAX};
 use dvs_abi::{Code, NodeId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, VecDeque};
-
-/// A node wants slots.
-#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Ask {
-    /// Rises with each ask of the node; its answer names it.
-    pub number: u64,
-    /// How many.
-    pub slots: u32,
-    /// A bind waits.
-    pub urgent: bool,
-}
 
 /// Who wants slots and has none.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
@@ -130,6 +119,27 @@ impl Pool {
             self.lease(node, number, share, out);
         }
         Ok(())
+    }
+
+    /// A node wants this very slot. It has it if nobody does.
+    ///
+    /// # Errors
+    /// `RANGE`: there is no such slot. `BADNODEID`: no such node. `SLOTUSED`: another node has it.
+    pub fn claim(&mut self, node: NodeId, slot: i32, out: &mut Vec<SlotChange>) -> Result<(), Code> {
+        if usize::from(node.0) >= NODES_MAX {
+            return Err(Code::BADNODEID);
+        }
+        let owner = self.index(slot).and_then(|i| self.owner.get_mut(i)).ok_or(Code::RANGE)?;
+        match *owner {
+            Some(other) if other != node => Err(Code::SLOTUSED),
+            Some(_) => Ok(()),
+            None => {
+                *owner = Some(node);
+                self.free.retain(|s| *s != slot);
+                out.push(SlotChange::Leased { node, ask: 0, slots: vec![slot] });
+                Ok(())
+            }
+        }
     }
 
     /// What one node may take of the free slots: it does not empty the pool.

@@ -3,9 +3,8 @@
 
 use dvs_abi::limits::{LEASE_ASK_MIN, NODES_MAX};
 use dvs_abi::{Code, NodeId};
-use dvs_control::change::SlotChange;
-use dvs_control::holding::{Holding, SlotRequest};
-use dvs_control::pool::{Ask, Pool};
+use dvs_control::pool::Pool;
+use dvs_control::slots::{Ask, Holding, SlotChange, SlotRequest};
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -181,6 +180,7 @@ impl World {
             let done = match request {
                 SlotRequest::Ask(ask) => self.pool.ask(node, ask, &mut out),
                 SlotRequest::Give { round, slots } => self.pool.give(node, round, &slots, &mut out),
+                SlotRequest::Claim { slot } => self.pool.claim(node, slot, &mut out),
             };
             done.expect("nodes ask for what they may");
             self.pool.validate().expect("the pool agrees with itself");
@@ -278,6 +278,27 @@ fn slots_of_a_node_that_is_gone_are_free_and_a_round_does_not_wait_for_it() {
     assert_eq!(pool.give(a, 1, &[11], &mut out), Err(Code::BADRANGE), "no longer its own");
     assert_eq!(pool.ask(NodeId(NODES_MAX as u16), ask(1), &mut out), Err(Code::BADNODEID));
     pool.validate().unwrap();
+}
+
+#[test]
+fn a_slot_wanted_by_its_number_is_had_if_nobody_has_it() {
+    let mut out = Vec::new();
+    let mut pool = Pool::new(10, 14);
+    let (a, b) = (NodeId(0), NodeId(1));
+    pool.claim(a, 12, &mut out).unwrap();
+    assert_eq!(out, [SlotChange::Leased { node: a, ask: 0, slots: vec![12] }]);
+    pool.validate().unwrap();
+    pool.claim(a, 12, &mut out).unwrap();
+    assert_eq!(out.len(), 1, "it is its own already");
+    assert_eq!(pool.claim(b, 12, &mut out), Err(Code::SLOTUSED));
+    assert_eq!(pool.claim(b, 14, &mut out), Err(Code::RANGE));
+    assert_eq!(pool.claim(b, i32::MIN, &mut out), Err(Code::RANGE));
+    // Its holder does not take it for the answer to its ask.
+    let (mut h, mut wants) = (Holding::new(a), Vec::new());
+    assert_eq!(h.take(0, &mut wants), None);
+    h.hear(&out[0], 1, &mut wants);
+    assert_eq!((wants.len(), h.free()), (1, 1));
+    assert!(h.withhold(12) && !h.withhold(12) && !h.has(12));
 }
 
 #[test]

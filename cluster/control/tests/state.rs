@@ -1,14 +1,14 @@
 //! The replicated state under entries of every kind: by hand, and at random with all of its parts compared
 //! after each.
 
-use dvs_abi::{Code, DcId, NodeId};
-use dvs_control::change::{Change, SlotChange};
-use dvs_control::command::{Command, ContainerSpec, Entry, Reply};
+use dvs_abi::{Code, DcId, Endpoint, NodeId};
+use dvs_control::change::Change;
+use dvs_control::command::{Command, Entry, Reply};
+use dvs_control::container::DcConfig;
 use dvs_control::epoch::Epoch;
-use dvs_control::holding::SlotRequest;
 use dvs_control::member::{NodeCard, Standing};
-use dvs_control::pool::Ask;
 use dvs_control::service::{Kind, PartitionRule, Place, ServiceSpec};
+use dvs_control::slots::{Ask, SlotChange, SlotRequest};
 use dvs_control::state::{Answer, State};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,8 +22,17 @@ fn card(n: u16) -> NodeCard {
     NodeCard { name: format!("node{n}"), address: format!("10.0.0.{n}:7000"), key: [n as u8; 32] }
 }
 
-fn container(nodes: u32) -> ContainerSpec {
-    ContainerSpec { name: "shop".into(), tasks: 35, procs: 100, sysprocs: 64, nodes }
+fn container(nodes: u32) -> DcConfig {
+    DcConfig {
+        name: "shop".into(),
+        tasks: 35,
+        procs: 100,
+        sysprocs: 64,
+        warn: Endpoint::NONE.raw(),
+        warn_type: 0,
+        nodes,
+        born: 0,
+    }
 }
 
 fn service(kind: Kind) -> ServiceSpec {
@@ -134,7 +143,7 @@ fn an_incarnation_that_is_over_does_nothing_and_a_command_twice_is_done_once() {
     let new = s.begin(1);
     assert!(new > old);
     assert_eq!(s.put(1, old, 9, drain.clone()).unwrap_err().code, Code::STALE as i32);
-    let create = Command::Create { dc: None, spec: ContainerSpec { name: "other".into(), ..container(1) } };
+    let create = Command::Create { dc: None, spec: DcConfig { name: "other".into(), ..container(1) } };
     let first = s.put(1, new, 1, create.clone());
     assert_eq!(first, Ok(Reply::Dc(DcId(1))));
     let changes = s.changes.len();

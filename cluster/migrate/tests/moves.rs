@@ -1,9 +1,10 @@
 //! A move from node 0 to node 1 while anything goes wrong: links are cut, either side crashes in any phase,
 //! the log is slow, an operator cancels. Node 2 watches.
 
-use dvs_abi::{DcId, NodeId};
+use dvs_abi::{DcId, Endpoint, NodeId};
 use dvs_control::change::Change;
-use dvs_control::command::{Command, ContainerSpec, Entry, Reply};
+use dvs_control::command::{Command, Entry, Reply};
+use dvs_control::container::DcConfig;
 use dvs_control::epoch::Epoch;
 use dvs_control::member::NodeCard;
 use dvs_control::service::{Kind, PartitionRule, Place, ServiceSpec};
@@ -87,7 +88,16 @@ impl World {
             w.at_once(0, Command::Admit { token: [1; 32], card: card(n) });
             w.begin(n as usize);
         }
-        let spec = ContainerSpec { name: "c".into(), tasks: 35, procs: 100, sysprocs: 64, nodes: 0b111 };
+        let spec = DcConfig {
+            name: "c".into(),
+            tasks: 35,
+            procs: 100,
+            sysprocs: 64,
+            warn: Endpoint::NONE.raw(),
+            warn_type: 0,
+            nodes: 0b111,
+            born: 0,
+        };
         w.at_once(0, Command::Create { dc: Some(DC), spec });
         let rule = PartitionRule::Stop;
         let spec = ServiceSpec { name: "s".into(), kind: Kind::Single, nodes: 0b111, rule };

@@ -170,7 +170,7 @@ impl Radar {
     /// The services to look at: those that are followed, and at news those of the state.
     fn names(&self, state: &State, news: bool) -> BTreeSet<ServiceName> {
         let mut names: BTreeSet<ServiceName> = self.tracks.keys().copied().collect();
-        let here = state.containers().filter(|(_, c)| news && c.spec.runs_on(self.me));
+        let here = state.containers().filter(|(_, c)| news && c.spec.runs_on(self.me.0));
         names.extend(here.flat_map(|(dc, c)| c.services.keys().map(move |slot| (dc, *slot))));
         names
     }
@@ -179,7 +179,7 @@ impl Radar {
 /// A service, if this node has to do with it; else what callers here are told.
 fn find(state: &State, me: NodeId, (dc, slot): ServiceName) -> Result<&Service, Code> {
     let c = state.container(dc).ok_or(Code::DCNOTRUN)?;
-    if !c.spec.runs_on(me) {
+    if !c.spec.runs_on(me.0) {
         return Err(Code::NODCNODE);
     }
     c.services.get(&slot).filter(|s| !s.withdrawn).ok_or(Code::DSTDIED)

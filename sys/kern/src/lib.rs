@@ -5,3 +5,4 @@
 pub mod control;
 pub mod node;
 pub mod rendezvous;
+pub mod slots;

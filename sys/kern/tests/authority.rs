@@ -1,5 +1,8 @@
 //! Who may ask for what: operators, servers, user processes and strangers.
 
+mod council;
+
+use council::Council;
 use dvs_abi::{Call, CallSet, Code, Endpoint};
 use dvs_kern::control::{Answer, BindKind, Event as Told, Request, WirePrivileges};
 use dvs_kern::node::Node;
@@ -13,12 +16,13 @@ const USER: i32 = 29;
 
 struct World {
     node: Node,
+    council: Council,
     sessions: u32,
 }
 
 impl World {
     fn new() -> World {
-        let mut w = World { node: Node::new(NodeConfig::single(1)), sessions: 0 };
+        let mut w = World { node: Node::new(NodeConfig::single(1)), council: Council::new(1), sessions: 0 };
         let operator = w.session(10, true);
         let (warn, name) = (Endpoint::NONE.raw(), "c".into());
         let container = Request::DcInit {
@@ -42,9 +46,14 @@ impl World {
         session
     }
 
+    fn handle(&mut self, event: Event) -> Vec<Command> {
+        let commands = self.node.handle(event, 0);
+        self.council.at_once(&mut self.node, commands, 0)
+    }
+
     /// Asks; every session takes in its news at once, as some answers wait for that.
     fn ask(&mut self, session: u32, request: Request) -> Result<Answer, Code> {
-        let mut commands = VecDeque::from(self.node.handle(Event::Request { session, id: 9, request }, 0));
+        let mut commands = VecDeque::from(self.handle(Event::Request { session, id: 9, request }));
         while let Some(command) = commands.pop_front() {
             match command {
                 Command::Reply { session: s, id: 9, result } if s == session => {
@@ -52,7 +61,7 @@ impl World {
                 }
                 Command::Tell { session, event: Told::Mark { mark }, .. } => {
                     let request = Request::Heard { mark };
-                    commands.extend(self.node.handle(Event::Request { session, id: 0, request }, 0));
+                    commands.extend(self.handle(Event::Request { session, id: 0, request }));
                 }
                 _ => {}
             }

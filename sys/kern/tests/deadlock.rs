@@ -2,7 +2,7 @@
 
 use dvs_abi::{Endpoint, NodeId};
 use dvs_kern::control::{BindKind, Event as Told, Request, board};
-use dvs_kern::node::config::{NodeConfig, NodeEntry};
+use dvs_kern::node::config::{DcConfig, NodeConfig, NodeEntry};
 use dvs_kern::node::event::{Command, Event};
 use dvs_kern::node::record::Record;
 use dvs_kern::node::{Node, Waiting};
@@ -35,21 +35,21 @@ impl World {
             w.event(a, Event::NodeUp { node: b });
             w.event(b, Event::NodeUp { node: a });
         }
-        let dc = |n: &str| Request::DcInit {
-            dc: 1,
-            name: n.into(),
+        let dc = DcConfig {
+            name: "dc".into(),
             procs: 221,
             tasks: 35,
             sysprocs: 64,
             warn: Endpoint::NONE.raw(),
             warn_type: 0,
-            nodes: vec![0, 1, 2],
+            nodes: 0b111,
+            born: 1,
         };
         for n in 0..3 {
             let (pid, name) = (100 + u32::from(n), "p".into());
             w.event(n, Event::Connected { session: 1, id: 1, pid, name, operator: true });
+            w.event(n, Event::Container { dc: 1, value: Some(dc.clone()) });
         }
-        w.event(0, Event::Request { session: 1, id: 2, request: dc("dc") });
         w.settle();
         for i in 0..members {
             let request = Request::Bind {

@@ -1,9 +1,12 @@
 //! What another session must see is answered when that session has taken it in.
 
+mod council;
+
+use council::{Council, entry};
 use dvs_abi::{CallSet, Code, Endpoint, NodeId, limits::HEARD_MAX_NS};
 use dvs_kern::control::{Answer, BindKind, Event as Told, Request, WireError, WirePrivileges};
 use dvs_kern::node::Node;
-use dvs_kern::node::config::{NodeConfig, NodeEntry};
+use dvs_kern::node::config::NodeConfig;
 use dvs_kern::node::event::{Command, Event, SessionId};
 
 const ASKER: SessionId = 1;
@@ -12,6 +15,7 @@ const OTHER: SessionId = 3;
 
 struct World {
     node: Node,
+    council: Council,
     now: u64,
     id: u64,
     /// What was answered: session, request.
@@ -23,9 +27,10 @@ struct World {
 impl World {
     /// A container with endpoint 1 of the asker, 2 of the target, 3 of another, each a session.
     fn new() -> World {
-        let nodes = vec![NodeEntry { id: NodeId(0), name: "n0".into(), address: String::new() }];
+        let nodes = vec![entry(0)];
         let node = Node::new(NodeConfig { me: NodeId(0), pid: 1, nodes, first_generation: 0 });
-        let mut w = World { node, now: 0, id: 1, answers: Vec::new(), news: Vec::new() };
+        let mut w =
+            World { node, council: Council::new(1), now: 0, id: 1, answers: Vec::new(), news: Vec::new() };
         for session in [ASKER, TARGET, OTHER] {
             w.feed(Event::Connected { session, id: 1, pid: 100 + session, operator: true, name: "p".into() });
         }
@@ -50,7 +55,8 @@ impl World {
 
     fn feed(&mut self, event: Event) {
         self.now += 10;
-        for command in self.node.handle(event, self.now) {
+        let commands = self.node.handle(event, self.now);
+        for command in self.council.at_once(&mut self.node, commands, self.now) {
             match command {
                 Command::Reply { session, id, result } => self.answers.push((session, id, result)),
                 Command::Tell { session, event, .. } => self.news.push((session, event)),

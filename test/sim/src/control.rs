@@ -1,5 +1,5 @@
 //! The control plane of the system in a world: several nodes that run its replicated state
-//! ([`dvs_control::state::State`]) and their slots ([`dvs_control::holding::Holding`]) over one log.
+//! ([`dvs_control::state::State`]) and their slots ([`dvs_control::slots::Holding`]) over one log.
 //!
 //! ```text
 //!   n0   n1   n2   n3   n4     daemons: bind programs, offer, move and retire services,
@@ -18,12 +18,13 @@ mod programs;
 pub mod scenario;
 pub mod wire;
 
-use dvs_abi::{DcId, NodeId};
-use dvs_control::command::{Command, ContainerSpec, Entry};
+use dvs_abi::{DcId, Endpoint, NodeId};
+use dvs_control::command::{Command, Entry};
+use dvs_control::container::DcConfig;
 use dvs_control::epoch::Epoch;
-use dvs_control::holding::SlotRequest;
 use dvs_control::member::NodeCard;
 use dvs_control::service::{Kind, PartitionRule, ServiceSpec};
+use dvs_control::slots::SlotRequest;
 
 pub(crate) const MS: u64 = 1_000_000;
 /// How long a node may serve after it has asked for its lease, by its own clock.
@@ -48,8 +49,9 @@ pub(crate) fn card(node: u16) -> NodeCard {
     NodeCard { name: format!("n{node}"), address: format!("n{node}:1"), key: [node as u8; 32] }
 }
 
-pub(crate) fn container(name: String) -> ContainerSpec {
-    ContainerSpec { name, tasks: 4, procs: 40, sysprocs: 12, nodes: everywhere() }
+pub(crate) fn container(name: String) -> DcConfig {
+    let (warn, warn_type) = (Endpoint::NONE.raw(), 0);
+    DcConfig { name, tasks: 4, procs: 40, sysprocs: 12, warn, warn_type, nodes: everywhere(), born: 0 }
 }
 
 pub(crate) fn service(slot: i32, kind: Kind) -> ServiceSpec {

@@ -1,11 +1,11 @@
 //! Commands about containers and their slots.
 
 use super::State;
-use crate::change::{Change, SlotChange};
-use crate::command::{ContainerSpec, Refusal};
-use crate::container::Container;
+use crate::change::Change;
+use crate::command::Refusal;
+use crate::container::{Container, DcConfig, check};
 use crate::epoch::Epoch;
-use crate::holding::SlotRequest;
+use crate::slots::{SlotChange, SlotRequest};
 use dvs_abi::limits::DCS_MAX;
 use dvs_abi::{Code, DcId, NodeId};
 
@@ -22,13 +22,13 @@ impl State {
     pub(super) fn create(
         &mut self,
         dc: Option<DcId>,
-        spec: &ContainerSpec,
+        spec: &DcConfig,
         place: Epoch,
         out: &mut Vec<Change>,
     ) -> Result<DcId, Refusal> {
-        spec.check()?;
+        check(spec)?;
         if let Some(node) =
-            (0..u32::BITS as u16).map(NodeId).find(|n| spec.runs_on(*n) && !self.members.contains_key(n))
+            (0..u32::BITS as u16).map(NodeId).find(|n| spec.runs_on(n.0) && !self.members.contains_key(n))
         {
             return Err(Refusal::new(Code::BADNODEID, format!("{node} is no node of this system")));
         }
@@ -71,7 +71,7 @@ impl State {
     ) -> Result<(), Refusal> {
         self.some_member(node)?;
         let spec = &mut self.some_container(dc)?.spec;
-        if spec.runs_on(node) == on {
+        if spec.runs_on(node.0) == on {
             let text =
                 format!("{node} is {} a node of container {}", if on { "already" } else { "not" }, dc.0);
             return Err(Refusal::new(Code::DCNODE, text));
@@ -97,13 +97,14 @@ impl State {
     ) -> Result<(), Refusal> {
         let c = self.some_container(dc)?;
         // It may give what it has also when it may have no more.
-        if !c.spec.runs_on(from) && matches!(request, SlotRequest::Ask(_)) {
+        if !c.spec.runs_on(from.0) && !matches!(request, SlotRequest::Give { .. }) {
             return Err(Refusal::new(Code::NODCNODE, format!("container {} does not run on {from}", dc.0)));
         }
         let mut changes = Vec::new();
         let done = match request {
             SlotRequest::Ask(ask) => c.pool.ask(from, *ask, &mut changes),
             SlotRequest::Give { round, slots } => c.pool.give(from, *round, slots, &mut changes),
+            SlotRequest::Claim { slot } => c.pool.claim(from, *slot, &mut changes),
         };
         say(dc, changes, out);
         done.map_err(|code| {

@@ -110,7 +110,7 @@ impl Host {
     }
 
     pub fn service(&self, (dc, slot): ServiceName) -> Option<&Service> {
-        let c = self.state.container(dc).filter(|c| c.spec.runs_on(self.node))?;
+        let c = self.state.container(dc).filter(|c| c.spec.runs_on(self.node.0))?;
         c.services.get(&slot).filter(|s| !s.withdrawn)
     }
 

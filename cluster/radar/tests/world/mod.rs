@@ -5,8 +5,9 @@
 
 mod host;
 
-use dvs_abi::{DcId, NodeId};
-use dvs_control::command::{Command, ContainerSpec, Entry, Reply};
+use dvs_abi::{DcId, Endpoint, NodeId};
+use dvs_control::command::{Command, Entry, Reply};
+use dvs_control::container::DcConfig;
 use dvs_control::epoch::Epoch;
 use dvs_control::member::{Member, NodeCard};
 use dvs_control::service::{Kind, PartitionRule, Place, ServiceSpec};
@@ -43,7 +44,16 @@ fn card(n: usize) -> NodeCard {
 /// A container on all nodes.
 pub fn create(nodes: usize) -> Command {
     let nodes = (1 << nodes) - 1;
-    let spec = ContainerSpec { name: "shop".into(), tasks: 35, procs: 100, sysprocs: 64, nodes };
+    let spec = DcConfig {
+        name: "shop".into(),
+        tasks: 35,
+        procs: 100,
+        sysprocs: 64,
+        warn: Endpoint::NONE.raw(),
+        warn_type: 0,
+        nodes,
+        born: 0,
+    };
     Command::Create { dc: Some(DC), spec }
 }
 
@@ -325,14 +335,14 @@ impl World {
                 self.hosts[n].retired.insert(name, place);
             }
         }
-        let Some(c) = self.hosts[n].state.container(DC).filter(|c| c.spec.runs_on(node)).cloned() else {
+        let Some(c) = self.hosts[n].state.container(DC).filter(|c| c.spec.runs_on(node.0)).cloned() else {
             return;
         };
         for (slot, s) in c.services.into_iter().filter(|(_, s)| !s.withdrawn) {
             let name = (DC, slot);
             let state = &self.hosts[n].state;
             let up = |m: NodeId| state.member(m).is_some_and(|m| m.incarnation().is_some());
-            let home = (0..32).map(NodeId).find(|m| s.spec.allows(*m) && c.spec.runs_on(*m) && up(*m));
+            let home = (0..32).map(NodeId).find(|m| s.spec.allows(*m) && c.spec.runs_on(m.0) && up(*m));
             let wanted = s.spec.kind != Kind::Single || (s.place == Place::Vacant && home == Some(node));
             let there = s.instances.get(&node).map(|i| i.in_step);
             let runs = self.hosts[n].procs.contains_key(&name);

@@ -12,6 +12,7 @@ use dvs_abi::{Code, Effect, Endpoint, Error, NodeId, Privileges};
 use std::collections::BTreeSet;
 
 /// What `Request::Bind` asks.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct BindAsk {
     pub kind: BindKind,
     pub dc: u16,
@@ -37,15 +38,15 @@ pub(crate) enum End {
 
 impl BindAsk {
     /// Of another node's process: it is only registered here.
-    fn is_far(&self) -> bool {
+    pub(crate) fn is_far(&self) -> bool {
         matches!(self.kind, BindKind::Remote | BindKind::Backup)
     }
 }
 
 impl Node {
-    pub(crate) fn bind(&mut self, s: SessionId, ask: BindAsk) -> Result<Outcome, Error> {
+    pub(crate) fn bind(&mut self, s: SessionId, id: u64, ask: BindAsk) -> Result<Outcome, Error> {
         let me = self.config.me.0;
-        if ask.is_far() && (ask.node == me || self.config.position(ask.node).is_none()) {
+        if ask.is_far() && (ask.node == me || !self.config.knows(ask.node)) {
             return Err(Code::BADNODEID.into());
         }
         let dc = self.dc(ask.dc)?;
@@ -60,12 +61,26 @@ impl Node {
         if !auto {
             self.check_slot(&ask)?;
         }
-        let (holder, pid) = self.holder(s, &ask)?;
-        let first = self.config.first_generation;
-        let dc = self.dc_mut(ask.dc)?;
-        let endpoint = if auto { dc.allocate(first).ok_or(Error::early(Code::NOSPC))? } else { ask.endpoint };
+        self.holder(s, &ask)?;
+        if auto {
+            self.bind_any(s, id, ask)
+        } else if self.must_claim(&ask) {
+            self.claim_for(s, id, ask)
+        } else {
+            self.bind_at(s, &ask, ask.endpoint)
+        }
+    }
+
+    /// Binds to this endpoint, whose slot may be taken.
+    pub(crate) fn bind_at(
+        &mut self,
+        s: SessionId,
+        ask: &BindAsk,
+        endpoint: Endpoint,
+    ) -> Result<Outcome, Error> {
+        let (holder, pid) = self.holder(s, ask)?;
         self.forget_remote(ask.dc, endpoint.slot());
-        self.enter(s, &ask, endpoint, holder, pid)?;
+        self.enter(s, ask, endpoint, holder, pid)?;
         self.bound_answer(ask.dc, endpoint).map(Outcome::Answer)
     }
 
@@ -195,6 +210,7 @@ impl Node {
             slot.news = None;
             slot.descriptor = Some(Box::new(d));
         }
+        self.slot_taken(dc, endpoint.slot());
         if local {
             self.publish(dc, endpoint.slot());
         }
@@ -413,7 +429,7 @@ impl Node {
         }
         if d.contested {
             // Another node may have it still; what it said was passed over then.
-            self.broadcast(Record::Resync);
+            self.broadcast(Record::Resync { dc });
         }
         self.bound_here -= usize::from(d.pid != 0 && d.node == self.config.me);
         self.bound_here -= usize::from(d.pid != 0 && d.kind == BindKind::Backup);
@@ -421,6 +437,7 @@ impl Node {
         if let (End::Exit(code), true, false) = (why, d.is_local(), d.asked) {
             self.warn(dc, &d, code);
         }
+        self.slot_ended(dc, slot);
     }
 
     /// Tells who wants to know that a process ended (facts §2.5.3), wherever it is. Nobody learns of a

@@ -1,9 +1,9 @@
 //! The table of one container on this node.
 
-use super::cluster::DcConfig;
+use super::config::DcConfig;
 use super::descriptor::Descriptor;
-use super::lease::SlotLease;
 use super::wait::WaitId;
+use crate::slots::Holding;
 use dvs_abi::{Code, Endpoint, NodeId};
 use std::collections::BTreeMap;
 
@@ -17,8 +17,8 @@ pub struct Slot {
     pub lost: Option<NodeId>,
     /// Who was told of its end.
     pub(crate) news: Option<std::sync::Arc<super::heard::News>>,
-    /// Generations handed out here.
-    pub generation: u32,
+    /// It was leased to this node.
+    pub leased: bool,
     /// What is bound.
     pub descriptor: Option<Box<Descriptor>>,
 }
@@ -29,20 +29,26 @@ pub struct Dc {
     /// What was agreed about it.
     pub config: DcConfig,
     slots: Vec<Slot>,
-    pub(crate) lease: SlotLease,
-    /// Requests that wait for a change of a slot.
+    /// The user slots leased to this node.
+    pub(crate) holding: Holding,
+    /// The last ask for more: its ticket and number.
+    pub(crate) asking: Option<(u64, u64)>,
+    /// Requests that wait for a change of a slot, or at [`BINDS`].
     pub(crate) waiting: BTreeMap<i32, Vec<WaitId>>,
 }
+
+/// Where binds to whichever user slot wait, longest first: no slot has this number.
+pub(crate) const BINDS: i32 = i32::MAX;
 
 /// Largest generation: the endpoint value stays within 31 bits.
 pub const GENERATION_MAX: u32 = i32::MAX as u32 / dvs_abi::limits::GENERATION_SIZE as u32 - 1;
 
 impl Dc {
     /// An empty table.
-    pub fn new(config: DcConfig, lease: SlotLease) -> Self {
+    pub fn new(config: DcConfig, me: NodeId) -> Self {
         let mut slots = Vec::new();
         slots.resize_with((config.tasks + config.procs) as usize, Slot::default);
-        Dc { config, slots, lease, waiting: BTreeMap::new() }
+        Dc { config, slots, holding: Holding::new(me), asking: None, waiting: BTreeMap::new() }
     }
 
     fn index(&self, slot: i32) -> Option<usize> {
@@ -99,13 +105,27 @@ impl Dc {
         slot < self.config.first_user()
     }
 
-    /// A free slot of this node's lease with its next generation.
-    pub(crate) fn allocate(&mut self, first_generation: u32) -> Option<Endpoint> {
-        let (slots, tasks) = (&self.slots, self.config.tasks);
-        let number = self.lease.take(|n| slots[(n + tasks) as usize].descriptor.is_none())?;
-        let slot = self.slot_mut(number)?;
-        slot.generation = slot.generation.wrapping_add(1) % GENERATION_MAX;
-        let generation = 1 + (first_generation + slot.generation) % GENERATION_MAX;
-        Some(Endpoint::new(generation, number))
+    /// The next endpoint of a user slot: a generation after the last one known.
+    pub(crate) fn next_endpoint(&self, slot: i32, first_generation: u32) -> Endpoint {
+        let last = self.slot(slot).and_then(|s| s.last);
+        let before = last.map_or(first_generation, |e| e.generation());
+        Endpoint::new(1 + before % GENERATION_MAX, slot)
+    }
+
+    /// The slots this node was leased.
+    pub fn leased(&self) -> impl Iterator<Item = i32> {
+        let tasks = self.config.tasks;
+        self.slots.iter().enumerate().filter(|(_, s)| s.leased).map(move |(i, _)| i as i32 - tasks)
+    }
+
+    /// This node was leased nothing.
+    pub(crate) fn unlease(&mut self, me: NodeId) {
+        self.slots.iter_mut().for_each(|s| s.leased = false);
+        (self.holding, self.asking) = (Holding::new(me), None);
+    }
+
+    /// The binds that wait for whichever user slot.
+    pub(crate) fn binds(&self) -> &[WaitId] {
+        self.waiting.get(&BINDS).map_or(&[], Vec::as_slice)
     }
 }

@@ -1,17 +1,17 @@
 //! What nodes know of each other's endpoints.
 //!
 //! Every node tells every other what is bound and unbound on it, and everything once more when a session
-//! begins. A node that is declared dead takes its endpoints with it; only then do callers learn of it
-//! (design §4.3). Standbys for its endpoints stay, so that a later commit can promote them.
+//! begins, or a container becomes known to the other. A node that is declared dead takes its endpoints with
+//! it; only then do callers learn of it (design §4.3). Standbys for its endpoints stay, so that a later
+//! commit can promote them.
 
 use super::Node;
 use super::bind::End;
-use super::cluster::Register;
 use super::event::Command;
 use super::notices::HeldNotice;
 use super::record::Record;
 use crate::control::{BindKind, Event as Told};
-use dvs_abi::limits::{DCS_MAX, NODES_MAX};
+use dvs_abi::limits::NODES_MAX;
 use dvs_abi::{CallSet, Code, Endpoint, NodeId};
 
 impl Node {
@@ -40,50 +40,21 @@ impl Node {
         }
     }
 
-    /// Tells one node everything.
+    /// Tells one node all that is bound here.
     fn sync(&mut self, node: u16) {
-        let dcs: Vec<u16> = self.cluster.registers().map(|(dc, _)| dc).collect();
+        let dcs: Vec<u16> = self.dcs.keys().copied().collect();
         for dc in dcs {
             self.sync_dc(node, dc);
         }
     }
 
-    fn sync_register(&mut self, node: u16, dc: u16) {
-        let Register { version, origin, value } = self.cluster.register(dc);
-        self.out.push(Command::Control { node, record: Record::Dc { dc, version, origin, value } });
-    }
-
-    /// Tells one node everything about a container.
+    /// Tells one node what is bound here in a container.
     fn sync_dc(&mut self, node: u16, dc: u16) {
-        self.sync_register(node, dc);
         let Some(c) = self.dcs.get(&dc) else { return };
         for d in c.descriptors() {
             if let Some(record) = self.bound_record(dc, d.endpoint.slot()) {
                 self.out.push(Command::Control { node, record });
             }
-        }
-    }
-
-    /// A node says what it knows of a container.
-    fn learn_dc(&mut self, node: u16, dc: u16, register: Register) {
-        let good = register.value.as_ref().is_none_or(|v| v.check().is_ok());
-        if dc as usize >= DCS_MAX || !good {
-            return;
-        }
-        let (theirs, value) = ((register.version, register.origin), register.value.clone());
-        if self.cluster.merge(dc, register) {
-            let before = self.dcs.get(&dc).map_or(0, |c| c.config.nodes);
-            let gained = value.as_ref().map_or(0, |v| v.nodes) & !before != 0;
-            self.apply_dc(dc, value, None);
-            if gained {
-                // What was said about it before it was known here: version 0 is older than anything.
-                self.broadcast(Record::Dc { dc, version: 0, origin: 0, value: None });
-            }
-            return;
-        }
-        let ours = self.cluster.register(dc);
-        if theirs < (ours.version, ours.origin) {
-            self.sync_dc(node, dc);
         }
     }
 
@@ -164,14 +135,11 @@ impl Node {
         }
         let ep = Endpoint::from_raw;
         match record {
-            Record::Dc { dc, version, origin, value } => {
-                self.learn_dc(node, dc, Register { version, origin, value });
-            }
             Record::Bound { dc, endpoint, kind, name, calls, pid: _ } => {
                 self.learn(node, dc, ep(endpoint), kind, &name, CallSet(calls));
             }
             Record::Unbound { dc, endpoint } => self.lose(dc, ep(endpoint), node, End::Unbound),
-            Record::Resync => self.sync(node),
+            Record::Resync { dc } => self.sync_dc(node, dc),
             Record::Notice { dc, source, endpoint, value } => {
                 let notice = HeldNotice { source: ep(source), value, timestamp: self.now };
                 self.notice_record(dc, ep(endpoint), notice);
@@ -185,13 +153,8 @@ impl Node {
 
     /// `endpoint` is bound on `node`.
     fn learn(&mut self, node: u16, dc: u16, endpoint: Endpoint, kind: BindKind, name: &str, calls: CallSet) {
-        let Some(c) = self.dcs.get(&dc) else {
-            if (dc as usize) < DCS_MAX {
-                // One of the two knows less of the container; it will be told.
-                self.sync_register(node, dc);
-            }
-            return;
-        };
+        // Not known here yet: it is asked for then.
+        let Some(c) = self.dcs.get(&dc) else { return };
         if !endpoint.in_table(c.config.tasks, c.config.procs) {
             return;
         }

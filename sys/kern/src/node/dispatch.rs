@@ -83,7 +83,7 @@ impl Node {
         match request {
             Request::Hello { .. } => Err(Code::BADREQUEST.into()),
             Request::Bind { kind, dc, endpoint, pid, node, name, board } => {
-                self.bind(s, BindAsk { kind, dc, endpoint: ep(endpoint), pid, node, name, board })
+                self.bind(s, id, BindAsk { kind, dc, endpoint: ep(endpoint), pid, node, name, board })
             }
             Request::Unbind { dc, endpoint, remaining } => self.unbind(s, id, dc, ep(endpoint), remaining),
             Request::OpenLane { dc, from, to, remaining } => {
@@ -131,16 +131,16 @@ impl Node {
                 self.exit(s, code);
                 Ok(DONE)
             }
-            other => self.decide_tables(s, other),
+            other => self.decide_tables(s, id, other),
         }
     }
 
     /// Requests about containers, nodes, rights and what is in the tables.
-    fn decide_tables(&mut self, s: SessionId, request: Request) -> Result<Outcome, Error> {
+    fn decide_tables(&mut self, s: SessionId, id: u64, request: Request) -> Result<Outcome, Error> {
         let ep = Endpoint::from_raw;
         match request {
             Request::DcInit { dc, name, procs, tasks, sysprocs, warn, warn_type, nodes } => {
-                let config = super::cluster::DcConfig {
+                let config = super::config::DcConfig {
                     name,
                     tasks,
                     procs,
@@ -148,13 +148,13 @@ impl Node {
                     warn,
                     warn_type,
                     nodes: 0,
-                    born: (0, 0),
+                    born: 0,
                 };
-                self.dc_init(dc, config, &nodes)
+                self.dc_init(s, id, dc, config, &nodes)
             }
-            Request::DcEnd { dc } => self.dc_end(s, dc),
-            Request::AddNode { dc, node } => self.add_node(dc, node),
-            Request::DelNode { dc, node } => self.del_node(s, dc, node),
+            Request::DcEnd { dc } => self.dc_end(s, id, dc),
+            Request::AddNode { dc, node } => self.add_node(s, id, dc, node),
+            Request::DelNode { dc, node } => self.del_node(s, id, dc, node),
             Request::GetEp { dc, pid } => self.get_ep(dc, pid),
             Request::ProcInfo { dc, slot } => Ok(Outcome::Answer(Answer::Proc(self.proc_info(dc, slot)?))),
             Request::DcInfo { dc } => Ok(Outcome::Answer(Answer::Dc(self.dc_info(dc)?))),

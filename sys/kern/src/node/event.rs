@@ -1,10 +1,12 @@
 //! What comes into a node and what it wants done.
 
+use super::config::{DcConfig, NodeEntry};
 use super::deadlock::Waiting;
 use super::link::LinkKey;
 use super::record::Record;
 use crate::control::{Answer, Event as Told, Request, WireError};
-use dvs_abi::Endpoint;
+use crate::slots::{SlotChange, SlotRequest};
+use dvs_abi::{Code, Endpoint};
 
 /// Number of a session on its node.
 pub type SessionId = u32;
@@ -39,6 +41,19 @@ pub enum Event {
     ProxyNotice { dc: u16, source: Endpoint, endpoint: Endpoint, value: u64 },
     /// The proxy wants a lane for a message that came from `from` on `node`.
     ProxyOpen { id: u64, node: u16, dc: u16, from: i32, to: i32, remaining: u64 },
+    /// A node is one of the system, or its name or address is another.
+    Admitted { entry: NodeEntry },
+    /// A node is none of the system any more.
+    Forgotten { node: u16 },
+    /// What was agreed about a container, in the order in which it was; `None` when it ended. Once is enough,
+    /// twice does no harm.
+    Container { dc: u16, value: Option<DcConfig> },
+    /// What was agreed about slots of a container, for whichever node.
+    Slots { dc: u16, change: SlotChange },
+    /// What became of a [`Command::Decide`]. All that it changed was told before.
+    Decided { ticket: u64, result: Result<(), Code> },
+    /// This node was taken for lost and begins anew: what is bound here ends, what it was leased is gone.
+    Reborn { first_generation: u32 },
     /// Time passed.
     Tick,
 }
@@ -63,6 +78,21 @@ pub enum CopySide {
     There { number: u16, lane: u8, seq: u64, address: u64 },
 }
 
+/// What is to be agreed on by all nodes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum Want {
+    /// A container begins.
+    Create { dc: u16, config: DcConfig },
+    /// A container ends.
+    End { dc: u16 },
+    /// Whether a container may run on a node.
+    Allow { dc: u16, node: u16, on: bool },
+    /// Slots of a container. These reach the log in the order in which they were wanted; one that is lost is
+    /// repeated, one that is refused is not.
+    Slots { dc: u16, request: SlotRequest },
+}
+
 /// Something to be done. The order is part of the meaning.
 #[derive(Clone, PartialEq, Debug)]
 #[allow(missing_docs)]
@@ -80,6 +110,8 @@ pub enum Command {
     CloseLane { link: LinkKey, lane: u8 },
     /// Clear the memory of a lane: neither side uses it any more.
     ResetLane { link: LinkKey, lane: u8 },
+    /// Have this agreed on by all nodes, and say [`Event::Decided`].
+    Decide { ticket: u64, want: Want },
     /// Tell a node.
     Control { node: u16, record: Record },
     /// Move bytes where at least one side is on another node; the driver answers the request.

@@ -26,10 +26,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Who was told of something, by which event.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct News {
     turn: u64,
     told: BTreeSet<SessionId>,
+}
+
+impl News {
+    /// This and what was told before.
+    pub(crate) fn with(&self, before: Option<&News>) -> News {
+        let mut told = self.told.clone();
+        told.extend(before.iter().flat_map(|b| &b.told));
+        News { turn: self.turn, told }
+    }
 }
 
 /// An answer and who must hear first.
@@ -48,6 +57,8 @@ pub(crate) struct Hearings {
     fresh: Vec<(SessionId, u64, Result<Answer, Error>)>,
     /// Slots that became free by this event.
     freed: Vec<(u16, i32)>,
+    /// Tickets that this event is about.
+    decided: Vec<u64>,
     pub(crate) held: BTreeMap<WaitId, Hearing>,
 }
 
@@ -67,9 +78,15 @@ impl Node {
         self.hearings.freed.push((dc, slot));
     }
 
+    /// What is told by this event follows from these tickets.
+    pub(crate) fn note_decided(&mut self, tickets: Vec<u64>) {
+        self.hearings.decided.extend(tickets);
+    }
+
     /// The event was handled: everybody who has to hear of it is asked to say when it has.
     pub(crate) fn spread(&mut self) {
-        if self.hearings.fresh.is_empty() && self.hearings.freed.is_empty() {
+        let h = &self.hearings;
+        if h.fresh.is_empty() && h.freed.is_empty() && h.decided.is_empty() {
             return;
         }
         let told = self.out.iter().filter_map(|c| match c {
@@ -81,6 +98,9 @@ impl Node {
             if let Some(slot) = self.dcs.get_mut(&dc).and_then(|c| c.slot_mut(slot)) {
                 slot.news = Some(news.clone()).filter(|n| !n.told.is_empty());
             }
+        }
+        for ticket in std::mem::take(&mut self.hearings.decided) {
+            self.tickets.note(ticket, &news);
         }
         for (s, id, result) in std::mem::take(&mut self.hearings.fresh) {
             self.hold(s, id, result, &news);
@@ -104,7 +124,8 @@ impl Node {
         }
     }
 
-    fn hold(&mut self, s: SessionId, id: u64, result: Result<Answer, Error>, news: &News) {
+    /// Answers when those have heard who were told.
+    pub(crate) fn hold(&mut self, s: SessionId, id: u64, result: Result<Answer, Error>, news: &News) {
         let behind = |n: &&SessionId| self.sessions.get(*n).is_some_and(|x| x.heard < news.turn);
         let awaited: Vec<SessionId> = news.told.iter().filter(behind).copied().collect();
         let parked = if awaited.is_empty() {

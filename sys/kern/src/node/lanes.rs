@@ -358,7 +358,7 @@ impl Node {
         from: Endpoint,
         to: Endpoint,
     ) -> Result<Outcome, Error> {
-        if node == self.config.me.0 || self.config.position(node).is_none() {
+        if node == self.config.me.0 || !self.config.knows(node) {
             return Err(Code::BADNODEID.into());
         }
         let c = self.dc(dc)?;

@@ -52,7 +52,7 @@ impl Node {
         pid: u32,
     ) -> Result<Outcome, Error> {
         let endpoint = self.movable(dc, endpoint)?;
-        if self.config.position(node).is_none() {
+        if !self.config.knows(node) {
             return Err(Code::NOPROXY.into());
         }
         let c = self.dc(dc)?;

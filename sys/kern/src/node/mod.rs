@@ -8,6 +8,7 @@
 //!  pidfds  ── Died ──────►│ Node                         │──► CreateLink …     (shared memory)
 //!  peers   ── Record ────►│  dcs: slots → descriptors    │──► Control          (to a peer node)
 //!  boards  ── Boards ────►│  sessions, links → lanes     │──► Signal, WatchPid (to the system)
+//!  log     ── Container ─►│  tickets                     │──► Decide           (by all nodes)
 //!  clock   ── Tick ──────►│  waits with deadlines        │──► Log
 //!                         └──────────────────────────────┘
 //! ```
@@ -18,18 +19,16 @@
 //! | file | subject |
 //! |---|---|
 //! | [`config`], [`event`], [`record`] | what comes in, what goes out, what nodes tell each other |
-//! | [`cluster`] | which containers exist on which nodes, agreed by all nodes |
-//! | [`dc`], [`descriptor`], [`lease`] | the table of a container, one entry of it, who may hand out which slots |
+//! | `decide`, `members`, `container`, `slots` | what all nodes agree on: asking for it, and doing it here |
+//! | [`dc`], [`descriptor`] | the table of a container, one entry of it |
 //! | [`session`], [`link`] | processes of this node and the memory they share |
 //! | `authority` | who may ask for what concerns others |
 //! | `bind`, `lanes`, `wait`, `heard`, `privileges`, `migrate`, `directory`, `deadlock`, `query` | the rules, by subject |
 
-pub mod cluster;
 pub mod config;
 pub mod dc;
 pub mod descriptor;
 pub mod event;
-pub mod lease;
 pub mod link;
 pub mod record;
 pub mod session;
@@ -38,27 +37,30 @@ mod authority;
 mod bind;
 mod container;
 mod deadlock;
+mod decide;
 mod directory;
 mod dispatch;
 mod heard;
 mod lanes;
+mod members;
 mod migrate;
 mod notices;
 mod privileges;
 mod query;
+mod slots;
 mod validate;
 mod wait;
 
 use crate::control;
-use cluster::Cluster;
 use config::{NodeConfig, PeerState};
 use dc::Dc;
+use decide::Tickets;
 use dvs_abi::{Code, Endpoint, NodeId};
 use event::{Command, Event, PROXY, SessionId};
 use heard::Hearings;
 use link::{Link, LinkKey};
 use session::Session;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use wait::Waits;
 
 pub use deadlock::Waiting;
@@ -70,7 +72,6 @@ pub type Place = (u16, Endpoint);
 /// One node.
 pub struct Node {
     pub(crate) config: NodeConfig,
-    pub(crate) cluster: Cluster,
     pub(crate) dcs: BTreeMap<u16, Dc>,
     pub(crate) peers: BTreeMap<u16, PeerState>,
     pub(crate) sessions: BTreeMap<SessionId, Session>,
@@ -81,6 +82,9 @@ pub struct Node {
     /// The open lane of a caller to a callee.
     pub(crate) open: BTreeMap<(u16, i32, i32), (LinkKey, u8)>,
     pub(crate) waits: Waits,
+    pub(crate) tickets: Tickets,
+    /// Containers in which slots became free here by this event.
+    pub(crate) refill: BTreeSet<u16>,
     pub(crate) hearings: Hearings,
     /// Endpoints bound for processes that have no session yet, by pid.
     pub(crate) orphans: BTreeMap<u32, Vec<Place>>,
@@ -104,7 +108,6 @@ impl Node {
         sessions.insert(PROXY, Session::new(config.pid, true, "proxy".into()));
         Node {
             config,
-            cluster: Cluster::default(),
             dcs: BTreeMap::new(),
             peers,
             sessions,
@@ -113,6 +116,8 @@ impl Node {
             pairs: BTreeMap::new(),
             open: BTreeMap::new(),
             waits: Waits::default(),
+            tickets: Tickets::default(),
+            refill: BTreeSet::new(),
             hearings: Hearings::default(),
             orphans: BTreeMap::new(),
             bound_here: 0,
@@ -157,15 +162,25 @@ impl Node {
             Event::ProxyOpen { id, node, dc, from, to, remaining } => {
                 self.proxy_open(id, node, dc, from, to, remaining)
             }
-            Event::Tick => self.expire(),
+            Event::Admitted { entry } => self.admitted(entry),
+            Event::Forgotten { node } => self.forgotten(node),
+            Event::Container { dc, value } => self.container(dc, value),
+            Event::Slots { dc, change } => self.slots_changed(dc, &change),
+            Event::Decided { ticket, result } => self.decided(ticket, result),
+            Event::Reborn { first_generation } => self.reborn(first_generation),
+            Event::Tick => {
+                self.expire();
+                self.tick_slots();
+            }
         }
+        self.serve_binds();
         self.spread();
         std::mem::take(&mut self.out)
     }
 
     /// When the driver must call again with [`Event::Tick`], ns; `None` when nothing waits with a deadline.
     pub fn next_deadline(&self) -> Option<u64> {
-        self.waits.next_deadline()
+        self.waits.next_deadline().into_iter().chain(self.slots_wake_at()).min()
     }
 
     /// The running containers, by number.
@@ -193,7 +208,7 @@ impl Node {
         (self.links.len(), self.open.len())
     }
 
-    /// What is known of a configured node.
+    /// What is known of a node of the system.
     pub fn peer(&self, node: u16) -> Option<&PeerState> {
         self.peers.get(&node)
     }

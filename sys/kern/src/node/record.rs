@@ -1,9 +1,9 @@
-//! What nodes tell each other beside messages: containers, bindings, moves, searches for deadlocks.
+//! What nodes tell each other beside messages: bindings, moves, searches for deadlocks. (What has to be
+//! agreed on by all of them is not told so.)
 //!
 //! Records of one node arrive in the order it sent them, or not at all once it is declared dead; records of
 //! different nodes may overtake each other, so each says all that is needed to judge it.
 
-use super::cluster::DcConfig;
 use crate::control::BindKind;
 use serde::{Deserialize, Serialize};
 
@@ -40,15 +40,13 @@ pub struct Hop {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
 #[allow(missing_docs)]
 pub enum Record {
-    /// A container's present state; the greater `(version, origin)` wins. Whoever gets an older one than its
-    /// own answers with its own and what is bound there.
-    Dc { dc: u16, version: u64, origin: u16, value: Option<DcConfig> },
     /// `endpoint` is bound on the node that says so. `calls` = what it may call.
     Bound { dc: u16, endpoint: i32, kind: BindKind, name: String, calls: u64, pid: u32 },
     /// `endpoint` is not bound there any more.
     Unbound { dc: u16, endpoint: i32 },
-    /// Say everything again: two nodes claimed one slot and something that was said was passed over.
-    Resync,
+    /// Say again what is bound in a container: it was not known here when that was said, or two nodes claimed
+    /// one slot and something was passed over.
+    Resync { dc: u16 },
     /// A notification for `endpoint`, which lives on the node that gets this, in the name of `source`.
     Notice { dc: u16, source: i32, endpoint: i32, value: u64 },
     /// The process of `from` ended with this code: `to`, which lives on the node that gets this, is to know.

@@ -21,6 +21,7 @@ impl Node {
     pub fn validate(&self) -> Result<(), String> {
         self.validate_descriptors()?;
         self.validate_links()?;
+        self.validate_slots()?;
         self.validate_waits()
     }
 
@@ -114,6 +115,8 @@ impl Node {
         for (id, w) in &self.waits.table {
             let s = self.sessions.get(&w.session).ok_or(format!("wait {id} of a dead session"))?;
             ensure!(s.waits.get(&w.id) == Some(id), "session {} does not know wait {id}", w.session);
+            let decision = w.what == WaitFor::Decision || matches!(w.what, WaitFor::Claim(_));
+            ensure!(!decision || self.tickets.has(*id), "wait {id} has no ticket");
             if let Some(slot) = w.slot {
                 let list = self.dcs.get(&w.dc).and_then(|c| c.waiting.get(&slot));
                 ensure!(list.is_some_and(|l| l.contains(id)), "wait {id} hangs nowhere");

@@ -3,18 +3,20 @@
 //! A wait hangs on its slot; whatever changes there calls `reconsider`, which tries each wait again: it is
 //! answered, fails, or hangs on. Waits for being bound oneself hang on their session instead. Nothing polls.
 
+use super::bind::BindAsk;
+use super::dc::BINDS;
 use super::dispatch::{DONE, Outcome};
 use super::event::SessionId;
 use super::{Node, Place};
 use dvs_abi::limits::SESSION_WAITS_MAX;
-use dvs_abi::{Code, Deadline, Endpoint, Error};
+use dvs_abi::{Code, Deadline, Effect, Endpoint, Error};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Number of a wait on its node.
 pub type WaitId = u64;
 
 /// What is waited for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum WaitFor {
     /// That somebody binds this process.
     Own { board: u32 },
@@ -28,6 +30,12 @@ pub(crate) enum WaitFor {
     ProxyLane { from: Endpoint, to: Endpoint, node: u16 },
     /// That others have taken in what follows from the request: see `heard`.
     Heard,
+    /// That all nodes have decided: see `decide`.
+    Decision,
+    /// For whichever user slot, to bind this.
+    Slot(Box<BindAsk>),
+    /// For the slot of this bind.
+    Claim(Box<BindAsk>),
 }
 
 #[derive(Clone, Debug)]
@@ -106,7 +114,7 @@ impl Node {
     }
 
     /// Takes a wait out of every table.
-    fn unpark(&mut self, wait: WaitId) -> Option<Wait> {
+    pub(crate) fn unpark(&mut self, wait: WaitId) -> Option<Wait> {
         let w = self.waits.remove(wait)?;
         if w.what == WaitFor::Heard {
             self.drop_hearing(wait);
@@ -117,7 +125,11 @@ impl Node {
         if let (Some(slot), Some(c)) = (w.slot, self.dcs.get_mut(&w.dc))
             && let Some(list) = c.waiting.get_mut(&slot)
         {
+            let before = list.len();
             list.retain(|x| *x != wait);
+            if slot == BINDS && list.len() < before {
+                c.holding.leave();
+            }
             if list.is_empty() {
                 c.waiting.remove(&slot);
             }
@@ -127,7 +139,7 @@ impl Node {
 
     pub(crate) fn finish(&mut self, wait: WaitId, result: Result<Outcome, Error>) {
         let Some(w) = self.unpark(wait) else { return };
-        match (w.what, result) {
+        match (&w.what, result) {
             // What ended has ended for everybody who hears of it.
             (WaitFor::Unbind { .. }, Ok(Outcome::Answer(answer))) => {
                 self.answer_when_heard(w.session, w.id, Ok(answer));
@@ -150,8 +162,11 @@ impl Node {
             if at > self.now {
                 break;
             }
-            match self.waits.table.get(&wait).map(|w| w.what) {
+            match self.waits.table.get(&wait).map(|w| &w.what) {
                 Some(WaitFor::Heard) => self.finish_hearing(wait),
+                Some(WaitFor::Decision) => {
+                    self.finish(wait, Err(Error::new(Code::TIMEDOUT, Effect::Unknown)));
+                }
                 _ => self.finish(wait, Err(Code::TIMEDOUT.into())),
             }
         }
@@ -180,7 +195,11 @@ impl Node {
 
     fn retry(&mut self, w: &Wait) -> Result<Outcome, Error> {
         match w.what {
-            WaitFor::Own { .. } | WaitFor::Heard => Ok(Outcome::Later),
+            WaitFor::Own { .. }
+            | WaitFor::Heard
+            | WaitFor::Decision
+            | WaitFor::Slot(_)
+            | WaitFor::Claim(_) => Ok(Outcome::Later),
             WaitFor::Bind { endpoint } => self.try_bound(w.dc, endpoint),
             WaitFor::Unbind { endpoint } => Ok(self.try_unbound(w.dc, endpoint)),
             WaitFor::Lane { from, to } => self.try_lane(w.session, w.dc, from, to),

@@ -17,7 +17,7 @@ use dvs_abi::{Code, DcId, NodeId};
 use dvs_control::change::Change;
 use dvs_control::command::{Command, Entry};
 use dvs_control::epoch::Epoch;
-use dvs_control::holding::SlotRequest;
+use dvs_control::slots::SlotRequest;
 use dvs_control::state::{Answer, State};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -341,7 +341,7 @@ impl Daemon {
     }
 
     fn allowed(&self) -> bool {
-        self.state.container(MAIN).is_some_and(|c| c.spec.runs_on(self.me))
+        self.state.container(MAIN).is_some_and(|c| c.spec.runs_on(self.me.0))
     }
 
     /// So that all can come to rest: nothing is drained, withdrawn or forbidden.
@@ -369,7 +369,7 @@ impl Daemon {
             }
             5 if fx.random().odds(300) => {
                 let node = NodeId(fx.random().below(5) as u16);
-                let on = self.state.container(MAIN).is_some_and(|c| !c.spec.runs_on(node));
+                let on = self.state.container(MAIN).is_some_and(|c| !c.spec.runs_on(node.0));
                 Some(Command::Allow { dc: MAIN, node, on })
             }
             6..9 if self.queue.len() < QUEUE_MAX => {

@@ -4,8 +4,7 @@ use super::MS;
 use super::wire::Note;
 use crate::actor::Effects;
 use dvs_abi::NodeId;
-use dvs_control::change::SlotChange;
-use dvs_control::holding::{Holding, SlotRequest};
+use dvs_control::slots::{Holding, SlotChange, SlotRequest};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Binds that may wait on one node.

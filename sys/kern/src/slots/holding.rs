@@ -14,11 +14,9 @@
 //! What it wants of the replicated state it says in [`SlotRequest`]s, which the caller repeats until they are
 //! in the log; what came of them it hears as [`SlotChange`]s.
 
-use crate::change::SlotChange;
-use crate::pool::Ask;
+use super::{Ask, SlotChange, SlotRequest};
 use dvs_abi::NodeId;
 use dvs_abi::limits::{LEASE_ASK_MAX, LEASE_ASK_MIN};
-use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// When what was asked for came whole and is used up within this time, twice as much is asked for.
@@ -27,20 +25,6 @@ const CLOSE_NS: u64 = 1_000_000_000;
 const CALM_NS: u64 = 5_000_000_000;
 /// How long not to ask ahead of need after that gave nothing; twice as long each time, up to [`CLOSE_NS`].
 const REFUSED_NS: u64 = 50_000_000;
-
-/// What a node wants of the replicated state.
-#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub enum SlotRequest {
-    /// See [`crate::pool::Pool::ask`].
-    Ask(Ask),
-    /// See [`crate::pool::Pool::give`].
-    Give {
-        /// Whose answer it is; 0 for nobody's.
-        round: u64,
-        /// From now on nobody is bound to them here.
-        slots: Vec<i32>,
-    },
-}
 
 /// An ask that was not answered yet.
 #[derive(Clone, Copy, Debug)]
@@ -119,6 +103,37 @@ impl Holding {
         self.free.push_back(slot);
     }
 
+    /// A slot is taken by its number; false if it is not free here.
+    pub fn withhold(&mut self, slot: i32) -> bool {
+        let found = self.free.iter().position(|s| *s == slot);
+        found.is_some_and(|at| self.free.remove(at).is_some())
+    }
+
+    /// Whether a slot could be handed out at once.
+    pub fn has(&self, slot: i32) -> bool {
+        self.free.contains(&slot)
+    }
+
+    /// An ask was refused as such, or is over without an answer: it is made again after a while.
+    pub fn unask(&mut self, number: u64, now: u64) {
+        if self.asked.take_if(|a| a.ask.number == number).is_some() {
+            self.pause_until(now);
+        }
+    }
+
+    fn pause_until(&mut self, now: u64) {
+        self.pause = (now + self.pause.1, (2 * self.pause.1).min(CLOSE_NS));
+    }
+
+    /// When to call [`Holding::tick`], if nothing else happens before; in the past for at once.
+    pub fn wake_at(&self) -> Option<u64> {
+        let few = self.free.len() < self.chunk as usize / 2 || self.waiting > 0;
+        let ask = (few && self.asked.is_none()).then_some(self.pause.0);
+        let surplus = self.free.len() > 3 * self.chunk as usize && self.asked.is_none();
+        let calm = (surplus || self.chunk > LEASE_ASK_MIN).then_some(self.calm_since + CALM_NS);
+        ask.into_iter().chain(calm).min()
+    }
+
     /// The node is to have none any more, and has ended its programs and put their slots back: all are given,
     /// nothing is wanted. Binds that wait are the caller's to refuse. Later recalls are answered as ever.
     pub fn close(&mut self, out: &mut Vec<SlotRequest>) {
@@ -133,8 +148,10 @@ impl Holding {
             SlotChange::Leased { node, ask, slots } if *node == self.me => {
                 self.free.extend(slots);
                 let asked = self.asked.take_if(|a| a.ask.number == *ask);
-                if slots.is_empty() {
-                    self.pause = (now + self.pause.1, (2 * self.pause.1).min(CLOSE_NS));
+                if *ask == 0 {
+                    // It was claimed.
+                } else if slots.is_empty() {
+                    self.pause_until(now);
                 } else {
                     self.came = Some((now, asked.is_some_and(|a| slots.len() >= a.ask.slots as usize)));
                     self.pause.1 = REFUSED_NS;
