@@ -1,6 +1,7 @@
 //! The command line's end of the administration socket.
 
 use crate::admin::{AdminAnswer, AdminRequest};
+use crate::cluster::join::TokenOrder;
 use dvs_abi::{Code, Deadline, Error};
 use dvs_ipc::control;
 use dvs_linux::clock;
@@ -72,6 +73,20 @@ impl AdminClient {
             true
         })?;
         Ok(parts)
+    }
+
+    /// A token with which so many machines can join the node's system, within an hour. The node has to listen.
+    ///
+    /// # Errors
+    /// As [`AdminClient::ask`]; `DVSINIT` when it made none.
+    pub fn token(&mut self, uses: u16) -> Result<String, Error> {
+        let order = TokenOrder { uses, seconds: 3600, listen: None, address: None };
+        let parts = self.all(&AdminRequest::Token(order))?;
+        let token = parts.into_iter().find_map(|p| match p {
+            AdminAnswer::Token(token) => Some(token),
+            _ => None,
+        });
+        token.ok_or(Error::early(Code::DVSINIT))
     }
 
     fn until(&self) -> Deadline {

@@ -141,12 +141,13 @@ pub const KNOCK_WAIT_NS: u64 = 10_000_000_000;
 pub const LEASE_ASK_MIN: u32 = 4;
 /// and at most.
 pub const LEASE_ASK_MAX: u32 = 256;
-/// Longest a bind waits for a free user slot, or for the one it names: some rounds in which all nodes are asked
-/// for what they do not use, and a fail-over of who decides.
+/// Longest a bind waits for a free user slot, or for the one it names: some rounds in which all nodes are
+/// asked for what they do not use, and a fail-over of who decides.
 pub const BIND_WAIT_NS: u64 = 5_000_000_000;
 /// Requests of a node's sessions that all nodes have to decide and have not yet: all containers on all nodes.
 pub const TICKETS_MAX: usize = DCS_MAX * NODES_MAX;
-/// How long such a request waits. Without a majority nothing is decided; its asker is told that it is unknown.
+/// How long such a request waits. Without a majority nothing is decided; its asker is told that it is
+/// unknown.
 pub const DECIDE_WAIT_NS: u64 = 15_000_000_000;
 /// How long a node may go on as if it were one of the system after it last asked whether it still is: six
 /// heartbeats, and short beside the second a fail-over may take.

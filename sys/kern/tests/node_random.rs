@@ -163,6 +163,24 @@ fn a_container_made_anew_has_nothing_of_the_one_before() {
     ]);
 }
 
+/// What is bound in a container is said to nodes that do not know it yet: they ask for it when they do.
+#[test]
+fn what_was_said_of_a_container_too_early_is_said_again() {
+    let bind = Request::Bind {
+        kind: BindKind::Own,
+        dc: 0,
+        endpoint: 0,
+        pid: 0,
+        node: 0,
+        name: "x".into(),
+        board: 0,
+    };
+    let mut acts = vec![Act::Ask(1, 0, Request::DcEnd { dc: 0 }), Act::Decide];
+    acts.extend([Act::Told(1), Act::Told(1), Act::Ask(1, 0, init(0, vec![0, 2])), Act::Decide]);
+    acts.extend([Act::Told(1), Act::Told(1), Act::Ask(1, 0, bind), Act::Deliver(1, 0), Act::Deliver(1, 2)]);
+    history(acts);
+}
+
 proptest! {
     #![proptest_config(proptest::test_runner::Config {
         cases: 3000, failure_persistence: None, ..Default::default()

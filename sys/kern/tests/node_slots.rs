@@ -16,7 +16,6 @@ fn bind(endpoint: i32) -> Request {
 fn act() -> impl Strategy<Value = Act> {
     let any = || Just(bind(Endpoint::NONE.raw()));
     let by_number = (FIRST_USER..PROCS, 1..4u32).prop_map(|(s, g)| bind(Endpoint::new(g, s).raw()));
-    let unbind = (FIRST_USER..PROCS).prop_map(|endpoint| Request::Unbind { dc: 0, endpoint, remaining: 0 });
     prop_oneof![
         10 => (0..NODES, 0..SESSIONS, any()).prop_map(|(n, s, r)| Act::Ask(n, s, r)),
         1 => (0..NODES, 0..SESSIONS, by_number).prop_map(|(n, s, r)| Act::Ask(n, s, r)),

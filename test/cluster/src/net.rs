@@ -106,24 +106,27 @@ pub struct Net {
 }
 
 impl Net {
-    /// Starts `count` nodes and joins them; a silent one is declared dead after `dead_ms`.
+    /// Starts `count` nodes and joins them; a silent one is lost after `lease_ms`.
     ///
     /// # Panics
     /// When they do not come together.
-    pub fn start(program: &str, count: usize, dead_ms: u64) -> Net {
+    pub fn start(program: &str, count: usize, lease_ms: u64) -> Net {
         let at: Vec<SocketAddr> = (0..count).map(|_| own_address()).collect();
         let mut net = Net { nodes: Vec::new(), forwards: Vec::new() };
         for (i, listen) in at.iter().enumerate() {
             let mut text = format!("node = \"n{i}\"\nsecurity = \"plain\"\nlisten = \"{listen}\"\n");
-            let mut list = format!("[timeouts]\ndead_ms = {dead_ms}\n");
+            if let Some(first) = net.nodes.first() {
+                writeln!(text, "join = \"{}\"", first.token()).expect("memory");
+            }
+            let mut list = format!("[timeouts]\nlease_ms = {lease_ms}\n[reach]\n");
             for (j, other) in at.iter().enumerate() {
                 let forward = Forward::to(*other);
-                let address = if i == j { *listen } else { forward.address };
-                write!(list, "[[nodes]]\nid = {j}\nname = \"n{j}\"\naddress = \"{address}\"\n")
-                    .expect("memory");
+                if i != j {
+                    writeln!(list, "n{j} = \"{}\"", forward.address).expect("memory");
+                }
                 net.forwards.push(forward);
             }
-            text.push_str("runtime_dir = DIR\n");
+            text.push_str("runtime_dir = DIR\ndata_dir = DATA\n");
             net.nodes.push(Node::start_as(program, 0, &(text + &list)));
         }
         net.join();

@@ -31,17 +31,18 @@ impl Node {
     /// # Panics
     /// When it does not.
     pub fn start_with(program: &str, descriptors: u32) -> Node {
-        Node::start_as(program, descriptors, "runtime_dir = DIR\n")
+        Node::start_as(program, descriptors, "runtime_dir = DIR\ndata_dir = DATA\n")
     }
 
-    /// The same with this configuration, in which `DIR` stands for its folder.
+    /// The same with this configuration, in which `DIR` and `DATA` stand for its folders.
     ///
     /// # Panics
     /// When it does not.
     pub fn start_as(program: &str, descriptors: u32, config: &str) -> Node {
         let base = tempfile::tempdir().expect("a temporary folder");
         let mut node = Node { program: program.into(), base, child: None, descriptors };
-        let text = config.replace("DIR", &format!("{:?}", node.dir()));
+        let data = node.base.path().join("data");
+        let text = config.replace("DIR", &format!("{:?}", node.dir())).replace("DATA", &format!("{data:?}"));
         std::fs::write(node.file(), text).expect("a file in the temporary folder");
         node.revive();
         node
@@ -142,6 +143,15 @@ impl Node {
             Some(AdminAnswer::Status(s)) => s,
             other => panic!("{other:?}"),
         }
+    }
+
+    /// A token for one more node.
+    ///
+    /// # Panics
+    /// When it makes none.
+    pub fn token(&self) -> String {
+        let mut admin = AdminClient::connect(&self.admin_socket()).expect("the daemon serves");
+        admin.token(1).expect("a majority is there")
     }
 
     /// Waits until it says `wanted` of itself.

@@ -37,7 +37,8 @@ impl Server {
     pub fn start() -> Server {
         let base = tempfile::tempdir().unwrap();
         let dir = base.path().join("n");
-        let config = Config { runtime_dir: Some(dir.clone()), ..Config::default() };
+        let data_dir = Some(base.path().join("data"));
+        let config = Config { runtime_dir: Some(dir.clone()), data_dir, ..Config::default() };
         let daemon = Daemon::new(config, false).unwrap();
         let stopper = daemon.stopper();
         let thread = Some(std::thread::spawn(move || daemon.run()));
@@ -77,7 +78,7 @@ impl Process {
 
     fn spawn(base: &std::path::Path, dir: &std::path::Path) -> std::process::Child {
         let file = base.join("dvs.toml");
-        std::fs::write(&file, format!("runtime_dir = {:?}\n", dir)).unwrap();
+        std::fs::write(&file, format!("runtime_dir = {dir:?}\ndata_dir = {:?}\n", base.join("data"))).unwrap();
         std::process::Command::new(env!("CARGO_BIN_EXE_dvsd"))
             .arg(&file)
             .stderr(std::process::Stdio::null())

@@ -45,23 +45,31 @@ impl Net {
         let mut net = Net { dirs: Vec::new(), daemons: Vec::new(), files: Vec::new(), _base: base };
         for (i, listen) in at.iter().enumerate() {
             let dir = net._base.path().join(format!("n{i}"));
+            let data = net._base.path().join(format!("data{i}"));
             let mut text = format!(
-                "node = \"n{i}\"\nruntime_dir = {dir:?}\nsecurity = \"plain\"\nlisten = \"{listen}\"\n\
-                 [timeouts]\ndead_ms = 2000\n"
+                "node = \"n{i}\"\nruntime_dir = {dir:?}\ndata_dir = {data:?}\nsecurity = \"plain\"\nlisten = \"{listen}\"\n"
             );
-            for j in 0..at.len() {
-                let address = if i == j { *listen } else { seen(i, j) };
-                write!(text, "[[nodes]]\nid = {j}\nname = \"n{j}\"\naddress = \"{address}\"\n").unwrap();
+            if i > 0 {
+                writeln!(text, "join = \"{}\"", net.token()).unwrap();
+            }
+            text += "[timeouts]\nlease_ms = 2000\n[reach]\n";
+            for j in (0..at.len()).filter(|j| *j != i) {
+                writeln!(text, "n{j} = \"{}\"", seen(i, j)).unwrap();
             }
             let file = net._base.path().join(format!("n{i}.toml"));
             std::fs::write(&file, text).unwrap();
             net.daemons.push(spawn(&file));
             net.dirs.push(dir);
             net.files.push(file);
+            // Its number is its place in the order of joining.
+            net.ready(i);
         }
-        (0..at.len()).for_each(|n| net.ready(n));
         net.make_dc();
         net
+    }
+
+    fn token(&self) -> String {
+        AdminClient::connect(&paths::admin_socket(&self.dirs[0])).unwrap().token(1).unwrap()
     }
 
     fn ready(&self, n: usize) {

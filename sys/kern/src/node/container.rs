@@ -1,4 +1,4 @@
-//! Containers and the nodes they may run on (facts §2.2, §2.3): asking for a change, and doing what was decided.
+//! Containers and the nodes they may run on (facts §2.2, §2.3): asking for a change, doing what was decided.
 
 use super::Node;
 use super::bind::End;

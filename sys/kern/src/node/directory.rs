@@ -1,8 +1,9 @@
 //! What nodes know of each other's endpoints.
 //!
 //! Every node tells every other what is bound and unbound on it, and everything once more when a session
-//! begins, or a container becomes known to the other. A node that is declared dead takes its endpoints with it; only then do callers learn of it
-//! (design §4.3). Standbys for its endpoints stay, so that a later commit can promote them.
+//! begins, or a container becomes known to the other. A node that is declared dead takes its endpoints with
+//! it; only then do callers learn of it (design §4.3). Standbys for its endpoints stay, so that a later
+//! commit can promote them.
 
 use super::Node;
 use super::bind::End;

@@ -1,7 +1,7 @@
 //! Which nodes are of the system, and what happens when this one was taken for lost.
 
 use super::Node;
-use super::config::{NodeEntry, PeerState};
+use super::config::NodeEntry;
 use super::event::Command;
 use dvs_abi::Endpoint;
 use dvs_abi::limits::NODES_MAX;
@@ -13,7 +13,7 @@ impl Node {
         if entry.id.0 as usize >= NODES_MAX {
             return;
         }
-        self.peers.entry(entry.id.0).or_insert_with(PeerState::default);
+        self.peers.entry(entry.id.0).or_default();
         match self.config.nodes.iter_mut().find(|n| n.id == entry.id) {
             Some(known) => *known = entry,
             None => self.config.nodes.push(entry),

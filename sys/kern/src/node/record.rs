@@ -1,5 +1,5 @@
-//! What nodes tell each other beside messages: bindings, moves, searches for deadlocks. (What has to be agreed
-//! on by all of them is not told so.)
+//! What nodes tell each other beside messages: bindings, moves, searches for deadlocks. (What has to be
+//! agreed on by all of them is not told so.)
 //!
 //! Records of one node arrive in the order it sent them, or not at all once it is declared dead; records of
 //! different nodes may overtake each other, so each says all that is needed to judge it.

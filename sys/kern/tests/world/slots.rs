@@ -44,7 +44,7 @@ impl World {
         }
     }
 
-    /// No user slot is bound in two nodes that are of the system, and whoever is leased one has it by the log.
+    /// No user slot is bound in two nodes that are of the system; whoever is leased one has it by the log.
     pub(super) fn check_slots(&self) {
         let mut bound = BTreeMap::new();
         for n in self.nodes.iter().filter(|n| self.council.is_current(n.me().0)) {

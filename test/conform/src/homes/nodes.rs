@@ -83,22 +83,34 @@ impl Nodes {
             let config = home.base.path().join(format!("n{n}.toml"));
             std::fs::write(&config, home.config(n, &dir, &listens)).expect("a file in the temporary folder");
             home.nodes.push(Node { dir, config, daemon: None, own: None, nursery: None, pids: Vec::new() });
+            // Its number is its place in the order of joining.
+            home.start_node(n as u16);
         }
-        (0..count).for_each(|n| home.start_node(n));
         home
     }
 
     /// Every node sees the others at its own forwarders, so that any pair can be cut.
     fn config(&self, me: usize, dir: &Path, listens: &[SocketAddr]) -> String {
-        let mut text = format!("node = \"n{me}\"\nruntime_dir = {dir:?}\nsecurity = \"plain\"\n");
-        if listens.len() > 1 {
-            let _ = write!(text, "listen = \"{}\"\n[timeouts]\ndead_ms = 2500\n", listens[me]);
+        let data = self.base.path().join(format!("data{me}"));
+        let mut text = format!("node = \"n{me}\"\nruntime_dir = {dir:?}\ndata_dir = {data:?}\nsecurity = \"plain\"\n");
+        if me > 0 {
+            let _ = writeln!(text, "join = \"{}\"", self.token());
         }
-        for (n, listen) in listens.iter().enumerate() {
-            let address = self.forwards[me][n].as_ref().map_or(*listen, |f| f.address);
-            let _ = write!(text, "[[nodes]]\nid = {n}\nname = \"n{n}\"\naddress = \"{address}\"\n");
+        if listens.len() > 1 {
+            let _ = write!(text, "listen = \"{}\"\n[timeouts]\nlease_ms = 2500\n[reach]\n", listens[me]);
+        }
+        for (n, forward) in self.forwards[me].iter().enumerate() {
+            if let Some(forward) = forward {
+                let _ = writeln!(text, "n{n} = \"{}\"", forward.address);
+            }
         }
         text
+    }
+
+    fn token(&self) -> String {
+        let admin = dvsd::paths::admin_socket(&self.nodes[0].dir);
+        let mut client = dvsd::client::AdminClient::connect(&admin).expect("the first daemon runs");
+        client.token(1).expect("it is a majority by itself")
     }
 
     fn socket(&self, node: u16) -> PathBuf {
@@ -257,8 +269,14 @@ impl Home for Nodes {
     fn start_as(&mut self, number: i64) -> Result<(), String> {
         let dir = self.base.path().join("wrong");
         let file = self.base.path().join("wrong.toml");
-        let text = format!("node = \"x\"\nruntime_dir = {dir:?}\n[[nodes]]\nid = {number}\nname = \"x\"\n");
+        // A node has its number from the system it joined: this one says that it has such a number.
+        let text = format!("node = \"x\"\nruntime_dir = {dir:?}\ndata_dir = {:?}\n", self.base.path());
         std::fs::write(&file, text).map_err(|e| e.to_string())?;
+        let (zeros, system) = ("0".repeat(64), "0".repeat(32));
+        let text = format!(
+            "version = 1\nsystem = \"{system}\"\nnode = {number}\nname = \"x\"\nsecurity = \"plain\"\nkey = \"{zeros}\"\n"
+        );
+        std::fs::write(self.base.path().join("system.toml"), text).map_err(|e| e.to_string())?;
         refused(&self.programs.daemon, &file)
     }
 }
