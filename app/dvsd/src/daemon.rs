@@ -112,14 +112,15 @@ impl Daemon {
     pub fn new(config: Config, echo: bool) -> io::Result<Daemon> {
         let dir = config.runtime_dir.clone().unwrap_or_else(|| paths::runtime_dir(&config.node));
         let runtime = Runtime::claim(&dir)?;
-        let sessions_at = Listener::bind(&paths::session_socket(runtime.dir()))?;
-        let admins_at = Listener::bind(&paths::admin_socket(runtime.dir()))?;
         let poller = Poller::new()?;
         let waker = Waker::new()?;
-        poller.add(&admins_at, token::ADMINS, Interest::Read)?;
-        poller.add(waker.fd(), token::WAKER, Interest::Read)?;
         let started = clock::now();
         let plane = ControlPlane::start(&config, &waker)?;
+        // Only now: whoever can connect finds a node.
+        let admins_at = Listener::bind(&paths::admin_socket(runtime.dir()))?;
+        let sessions_at = Listener::bind(&paths::session_socket(runtime.dir()))?;
+        poller.add(&admins_at, token::ADMINS, Interest::Read)?;
+        poller.add(waker.fd(), token::WAKER, Interest::Read)?;
         let generation = first_generation(started);
         let node = Node::new(plane.node_config(std::process::id(), generation));
         let fingerprint = plane.fingerprint();

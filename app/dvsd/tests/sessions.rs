@@ -72,7 +72,7 @@ fn a_killed_daemon_is_noticed_at_once_and_starts_again_in_its_folder() {
     d.restart();
     while s.read() {}
     let mut s = d.session("s");
-    s.make_dc(DC);
+    // The container is there still: it stands on the node's disk.
     s.bind(DC, 1).unwrap();
 }
 

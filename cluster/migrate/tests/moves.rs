@@ -65,7 +65,12 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> Self {
-        let card = |n: u16| NodeCard { name: format!("n{n}"), address: String::new(), key: [n as u8; 32], witness: false };
+        let card = |n: u16| NodeCard {
+            name: format!("n{n}"),
+            address: String::new(),
+            key: [n as u8; 32],
+            witness: false,
+        };
         let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed.to_le_bytes(); 4].concat());
         let mut w = World {
             rng,

@@ -21,7 +21,9 @@ use std::time::{Duration, Instant};
 #[derive(Debug, thiserror::Error)]
 pub enum KnockError {
     /// Nobody there.
-    #[error("cannot connect to {address}: {error}; is dvsd running there, and may this machine reach that port?")]
+    #[error(
+        "cannot connect to {address}: {error}; is dvsd running there, and may this machine reach that port?"
+    )]
     Connect {
         /// Where.
         address: SocketAddr,
@@ -110,16 +112,15 @@ pub fn knock(
     payload: &[u8],
     timeout: Duration,
 ) -> Result<Vec<u8>, KnockError> {
-    let knock =
-        Knock::new(VERSIONS, payload.to_vec()).map_err(|_| KnockError::TooLong(payload.len()))?;
+    let knock = Knock::new(VERSIONS, payload.to_vec()).map_err(|_| KnockError::TooLong(payload.len()))?;
     let crypt = match security {
         Security::Tls(own) => Some(own.client(expected)?),
         Security::Plain => None,
     };
     let until = Instant::now() + timeout;
     let wait = timeout.max(Duration::from_millis(1));
-    let socket = TcpStream::connect_timeout(&address, wait)
-        .map_err(|error| KnockError::Connect { address, error })?;
+    let socket =
+        TcpStream::connect_timeout(&address, wait).map_err(|error| KnockError::Connect { address, error })?;
     let talk = || {
         let crypt = crypt.map(Crypt::client).transpose().map_err(broken)?;
         let conn = Conn::new(socket, crypt, wait.min(READ_WAIT))?;
@@ -140,9 +141,7 @@ fn refused(address: SocketAddr, refusal: &Refusal) -> KnockError {
     // It is shown on a terminal, and without TLS anybody may have said it.
     let text = refusal.text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
     match refusal.reason {
-        RefusalReason::Version => {
-            KnockError::Version { address, ours: VERSIONS, theirs: refusal.versions }
-        }
+        RefusalReason::Version => KnockError::Version { address, ours: VERSIONS, theirs: refusal.versions },
         RefusalReason::Busy => KnockError::Busy { address, text },
         _ => KnockError::Refused { address, text },
     }

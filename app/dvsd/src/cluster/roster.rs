@@ -13,8 +13,8 @@ use dvs_control::epoch::Epoch;
 use dvs_control::state::State;
 use dvs_log::{Group, Role};
 use std::collections::BTreeMap;
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 

@@ -14,9 +14,11 @@ use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 
-/// A session outlasts a silence of its peer by so many leases at least: whether the node is lost is for the
-/// log to say, as long as it can be read.
-const PATIENCE_LEASES: u64 = 8;
+/// Without a connection a session with a node goes on for so many leases: whether the node is lost is for the
+/// log to say. Who is cut off from the majority does not hear that, and gives up then.
+const PATIENCE_LEASES: u64 = 2;
+/// But so long at least, ms.
+const PATIENCE_MS: u64 = 5_000;
 
 /// This node's key, made when there is none.
 ///
@@ -65,7 +67,7 @@ fn timing(config: &Config) -> Timing {
     Timing {
         ping_every: ns(t.heartbeat_ms),
         silence_max: ns(t.broken_ms),
-        dead_after: PATIENCE_LEASES * ns(t.lease_ms.max(t.broken_ms)),
+        dead_after: ns(PATIENCE_LEASES * t.lease_ms.max(t.broken_ms)).max(ns(PATIENCE_MS)),
         ..Timing::default()
     }
 }

@@ -24,7 +24,9 @@ fn proxy() -> (Door, Arc<Router>) {
     let channels = Channels { to: to_daemon, from: from_daemon, waker, backlog: backlog.clone() };
     let router = Router::new(NodeId(0), 1, channels, bell.deputy());
     let (bell_file, status) = (Arc::new(bell_file), Arc::new(status_file));
-    let door = Door { bell: bell_file, status, to, from, backlog, ringer: bell.ringer(), thread: None };
+    let nodes = channel().0;
+    let door =
+        Door { bell: bell_file, status, to, from, backlog, ringer: bell.ringer(), nodes, thread: None };
     (door, router)
 }
 

@@ -78,7 +78,8 @@ impl Process {
 
     fn spawn(base: &std::path::Path, dir: &std::path::Path) -> std::process::Child {
         let file = base.join("dvs.toml");
-        std::fs::write(&file, format!("runtime_dir = {dir:?}\ndata_dir = {:?}\n", base.join("data"))).unwrap();
+        std::fs::write(&file, format!("runtime_dir = {dir:?}\ndata_dir = {:?}\n", base.join("data")))
+            .unwrap();
         std::process::Command::new(env!("CARGO_BIN_EXE_dvsd"))
             .arg(&file)
             .stderr(std::process::Stdio::null())

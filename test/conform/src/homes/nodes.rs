@@ -92,7 +92,8 @@ impl Nodes {
     /// Every node sees the others at its own forwarders, so that any pair can be cut.
     fn config(&self, me: usize, dir: &Path, listens: &[SocketAddr]) -> String {
         let data = self.base.path().join(format!("data{me}"));
-        let mut text = format!("node = \"n{me}\"\nruntime_dir = {dir:?}\ndata_dir = {data:?}\nsecurity = \"plain\"\n");
+        let mut text =
+            format!("node = \"n{me}\"\nruntime_dir = {dir:?}\ndata_dir = {data:?}\nsecurity = \"plain\"\n");
         if me > 0 {
             let _ = writeln!(text, "join = \"{}\"", self.token());
         }
