@@ -164,7 +164,8 @@ impl Greeter {
             }
             Some(Verdict::Nobody) => refuse(RefusalReason::Closed, NOBODY.to_owned()),
             None => {
-                let text = "this node cannot decide now (is it cut off from the others?); try again".to_owned();
+                let text =
+                    "this node cannot decide now (is it cut off from the others?); try again".to_owned();
                 refuse(RefusalReason::Closed, text)
             }
         }

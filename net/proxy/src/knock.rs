@@ -16,12 +16,14 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-/// Why a knock brought nothing. After `Late`, `Closed` and a refusal that says it cannot be decided now, the node
-/// may have acted on it, or still will: knock again, with the same key and payload.
+/// Why a knock brought nothing. After `Late`, `Closed` and a refusal that says it cannot be decided now, the
+/// node may have acted on it, or still will: knock again, with the same key and payload.
 #[derive(Debug, thiserror::Error)]
 pub enum KnockError {
     /// Nobody there.
-    #[error("cannot connect to {address}: {error}; is dvsd running there, and may this machine reach that port?")]
+    #[error(
+        "cannot connect to {address}: {error}; is dvsd running there, and may this machine reach that port?"
+    )]
     Connect {
         /// Where.
         address: SocketAddr,
@@ -30,8 +32,8 @@ pub enum KnockError {
     },
     /// Somebody else there.
     #[error(
-        "the machine at {address} has the key {got}, not {expected}: it is another machine, or its node was set \
-         up anew; make a new token on a node of the system"
+        "the machine at {address} has the key {got}, not {expected}: it is another machine, or its node \
+         was set up anew; make a new token on a node of the system"
     )]
     WrongKey {
         /// Where.
@@ -82,7 +84,10 @@ pub enum KnockError {
         error: io::Error,
     },
     /// No answer in time.
-    #[error("the node at {address} did not answer within {} s; try again, or ask another node", .timeout.as_secs_f32())]
+    #[error(
+        "the node at {address} did not answer within {} s; try again, or ask another node",
+        .timeout.as_secs_f32()
+    )]
     Late {
         /// Where.
         address: SocketAddr,
@@ -97,9 +102,9 @@ pub enum KnockError {
     Key(#[from] TlsError),
 }
 
-/// Says `payload` to the node at `address`, which has to have the key `expected`, and returns its answer. Blocks,
-/// for `timeout` and a few seconds at most. With [`Security::Plain`] there are no keys, `expected` means
-/// nothing, and whoever is on the way can read the payload.
+/// Says `payload` to the node at `address`, which has to have the key `expected`, and returns its answer.
+/// Blocks, for `timeout` and a few seconds at most. With [`Security::Plain`] there are no keys, `expected`
+/// means nothing, and whoever is on the way can read the payload.
 ///
 /// # Errors
 /// See [`KnockError`].
@@ -110,16 +115,15 @@ pub fn knock(
     payload: &[u8],
     timeout: Duration,
 ) -> Result<Vec<u8>, KnockError> {
-    let knock =
-        Knock::new(VERSIONS, payload.to_vec()).map_err(|_| KnockError::TooLong(payload.len()))?;
+    let knock = Knock::new(VERSIONS, payload.to_vec()).map_err(|_| KnockError::TooLong(payload.len()))?;
     let crypt = match security {
         Security::Tls(own) => Some(own.client(expected)?),
         Security::Plain => None,
     };
     let until = Instant::now() + timeout;
     let wait = timeout.max(Duration::from_millis(1));
-    let socket = TcpStream::connect_timeout(&address, wait)
-        .map_err(|error| KnockError::Connect { address, error })?;
+    let socket =
+        TcpStream::connect_timeout(&address, wait).map_err(|error| KnockError::Connect { address, error })?;
     let talk = || {
         let crypt = crypt.map(Crypt::client).transpose().map_err(broken)?;
         let conn = Conn::new(socket, crypt, wait.min(READ_WAIT))?;
@@ -140,9 +144,7 @@ fn refused(address: SocketAddr, refusal: &Refusal) -> KnockError {
     // It is shown on a terminal, and without TLS anybody may have said it.
     let text = refusal.text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
     match refusal.reason {
-        RefusalReason::Version => {
-            KnockError::Version { address, ours: VERSIONS, theirs: refusal.versions }
-        }
+        RefusalReason::Version => KnockError::Version { address, ours: VERSIONS, theirs: refusal.versions },
         RefusalReason::Busy => KnockError::Busy { address, text },
         _ => KnockError::Refused { address, text },
     }

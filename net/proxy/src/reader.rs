@@ -85,8 +85,7 @@ fn greet(node: &Node, class: StreamClass, keys: &Keys) -> io::Result<Made> {
     let mut raw = conn.handshake(&mut records, until)?;
     let hello = lock(&node.peer).hello(class);
     say(&conn, SessionFrame::Hello(hello))?;
-    let answer =
-        session_frame(&conn, &mut raw, &mut records, GREETING_BYTES_MAX, until).map_err(explain)?;
+    let answer = session_frame(&conn, &mut raw, &mut records, GREETING_BYTES_MAX, until).map_err(explain)?;
     let now = node.clock.now();
     match answer {
         SessionFrame::Welcome(g) if g.class == class => {

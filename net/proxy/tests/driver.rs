@@ -229,11 +229,8 @@ fn a_node_that_is_admitted_again_has_a_session_of_its_own_at_once() {
     let timing = Timing { dead_after: 3_600_000_000_000, ..Timing::default() };
     for by_dialer in [true, false] {
         let (p, _) = pair(false, false, timing);
-        let (by, of, at_by, at_of, other) = if by_dialer {
-            (&p.a, B, &p.at_a, &p.at_b, &p.b)
-        } else {
-            (&p.b, A, &p.at_b, &p.at_a, &p.a)
-        };
+        let (by, of, at_by, at_of, other) =
+            if by_dialer { (&p.a, B, &p.at_a, &p.at_b, &p.b) } else { (&p.b, A, &p.at_b, &p.at_a, &p.a) };
         at_by.wait("the session", |l| l.ups == 1);
         let entry = NodeAddress { id: of, address: other.address(), fingerprint: None };
         let (mut frames, mut ups) = (0, 1);

@@ -82,8 +82,7 @@ impl Node {
 
     /// A machine knocks from a thread of its own.
     fn knock(&self, who: &Security, payload: &[u8]) -> thread::JoinHandle<Result<Vec<u8>, KnockError>> {
-        let (address, key, who, payload) =
-            (self.peers.address(), self.key, who.clone(), payload.to_vec());
+        let (address, key, who, payload) = (self.peers.address(), self.key, who.clone(), payload.to_vec());
         thread::spawn(move || knock(address, &who, key, &payload, WATCHDOG))
     }
 
@@ -146,7 +145,10 @@ fn a_machine_nobody_knows_is_heard_by_its_key_and_answered() {
         let (stranger, key) = security(tls);
         let knocking = node.knock(&stranger, b"a secret, a name");
         let (got, from, payload, answer) = node.next();
-        assert_eq!((got, from.ip(), &payload[..]), (tls.then_some(key), loopback().ip(), &b"a secret, a name"[..]));
+        assert_eq!(
+            (got, from.ip(), &payload[..]),
+            (tls.then_some(key), loopback().ip(), &b"a secret, a name"[..])
+        );
         assert!(!knocking.is_finished());
         answer.send(b"you are n5".to_vec()).unwrap();
         assert_eq!(knocking.join().unwrap().unwrap(), b"you are n5");
@@ -166,8 +168,7 @@ fn joins(first: NodeId, second: NodeId, tls: bool) {
     answer.send(vec![first.0 as u8]).unwrap();
     let id = NodeId(knocking.join().unwrap().unwrap()[0].into());
     let at_new = Arc::<Recorder>::default();
-    let nodes =
-        vec![NodeAddress { id, address: node.peers.address(), fingerprint: tls.then_some(node.key) }];
+    let nodes = vec![NodeAddress { id, address: node.peers.address(), fingerprint: tls.then_some(node.key) }];
     let timing = Timing { dead_after: 500_000_000, ..Timing::default() };
     let new = Config { timing, ..Config::new(second, 88, address, nodes.clone(), who.clone()) };
     let peers = Peers::start_on(socket, new, Arc::clone(&at_new) as Arc<dyn Handler>).unwrap();
@@ -187,9 +188,11 @@ fn joins(first: NodeId, second: NodeId, tls: bool) {
     drop(peers);
     if first > second {
         let at_new = Arc::<Recorder>::default();
-        let _peers =
-            Peers::start(Config::new(second, 99, loopback(), nodes, who), Arc::clone(&at_new) as Arc<dyn Handler>)
-                .unwrap();
+        let _peers = Peers::start(
+            Config::new(second, 99, loopback(), nodes, who),
+            Arc::clone(&at_new) as Arc<dyn Handler>,
+        )
+        .unwrap();
         let text = if tls { "refuses this node's key" } else { "is not in this node's list" };
         at_new.wait("the refusal", |l| l.troubles.iter().any(|t| t.contains(text)));
         let seen = if tls { "not the one in the node list (0 nodes are listed)" } else { text };
@@ -336,7 +339,10 @@ fn who_does_not_answer_or_is_no_node_is_named() {
     }
     drop(socket);
     let e = knock(address, &stranger, key, b"", WATCHDOG).unwrap_err();
-    assert!(matches!(e, KnockError::Connect { .. }) && e.to_string().contains("is dvsd running there"), "{e}");
+    assert!(
+        matches!(e, KnockError::Connect { .. }) && e.to_string().contains("is dvsd running there"),
+        "{e}"
+    );
     // One side has TLS, the other has not.
     for tls in [false, true] {
         let node = Node::start(A, tls);
