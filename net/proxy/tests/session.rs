@@ -425,7 +425,10 @@ fn nothing_begins_with_a_peer_that_was_forgotten_while_it_greeted() {
     high.forget(1);
     assert!(high.commands().contains(&Command::Down(DownReason::Forgotten)));
     let refusal = high.on_hello(&hello, 2).unwrap_err();
-    assert_eq!((refusal.reason, &refusal.text[..]), (RefusalReason::Unknown, "n0 is not in this node's list"));
+    assert_eq!(
+        (refusal.reason, &refusal.text[..]),
+        (RefusalReason::Unknown, "n0 is not in this node's list")
+    );
     assert!(high.commands().is_empty() && high.state() == State::Dead);
     assert_eq!(high.push(class, &Frame::Cancel { call: 1 }), Err(SendError::Dead));
     let (welcome, _) = Peer::new(NodeId(1), 200, NodeId(0), timing(), 0).on_hello(&hello, 2).unwrap();
