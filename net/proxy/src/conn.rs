@@ -250,3 +250,73 @@ impl Raw {
         &mut self.bytes[self.end..]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Conn;
+    use crate::crypt::Crypt;
+    use crate::reader::session_frame;
+    use crate::records::{Records, write_record};
+    use crate::stream::{Outgoing, Payload};
+    use crate::tls::NodeKey;
+    use dvs_abi::limits::{FRAME_BYTES_MAX, KNOCK_BYTES_MAX};
+    use dvs_wire::{Knock, SessionFrame, VERSIONS};
+    use std::io::{self, Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    /// A client that sends the end of its handshake and `plain` in one go.
+    fn at_once(mut socket: TcpStream, mut crypt: Crypt, plain: &[u8]) {
+        let (mut bytes, mut none) = (Vec::new(), Records::new());
+        crypt.open(&mut [], &mut none).unwrap();
+        socket.write_all(&crypt.take_pending()).unwrap();
+        while !crypt.ready() {
+            let mut piece = [0; 4096];
+            let n = socket.read(&mut piece).unwrap();
+            bytes.extend_from_slice(&piece[..n]);
+            let used = crypt.open(&mut bytes, &mut none).unwrap().used;
+            bytes.drain(..used);
+        }
+        let mut out = Vec::new();
+        let n = crypt.seal(plain, &mut out, 0).unwrap();
+        let _ = socket.write_all(&out[..n]); // not all of a flood is taken
+        let _ = socket.read(&mut [0]);
+    }
+
+    fn greeted(plain: &[u8]) -> io::Result<SessionFrame> {
+        let (a, b) = (NodeKey::ephemeral().unwrap(), NodeKey::ephemeral().unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let crypt = Crypt::client(a.client(b.fingerprint()).unwrap()).unwrap();
+        thread::scope(|s| {
+            s.spawn(move || at_once(socket, crypt, plain));
+            let crypt = Crypt::server(b.server().unwrap()).unwrap();
+            let conn =
+                Conn::new(listener.accept().unwrap().0, Some(crypt), Duration::from_millis(100)).unwrap();
+            let (mut records, until) = (Records::new(), Instant::now() + Duration::from_secs(20));
+            let mut raw = conn.handshake(&mut records, until)?;
+            let frame = session_frame(&conn, &mut raw, &mut records, FRAME_BYTES_MAX, until);
+            conn.shutdown();
+            frame
+        })
+    }
+
+    #[test]
+    fn a_long_first_frame_right_behind_the_handshake_arrives() {
+        let knock = SessionFrame::Knock(Knock::new(VERSIONS, vec![7; KNOCK_BYTES_MAX]).unwrap());
+        let mut plain = Vec::new();
+        write_record(&Outgoing { ack: 0, payload: Payload::Session(knock.clone()) }, &mut plain);
+        for _ in 0..20 {
+            assert_eq!(greeted(&plain).unwrap(), knock);
+        }
+    }
+
+    #[test]
+    fn a_flood_right_behind_the_handshake_is_cut_off() {
+        let mut plain = vec![0; 4 << 20];
+        plain[..4].copy_from_slice(&500_000_u32.to_le_bytes());
+        plain[4] = 2;
+        assert!(greeted(&plain).is_err());
+    }
+}

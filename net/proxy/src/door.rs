@@ -7,8 +7,9 @@
 //!      │ Busy         └──────▶ its address waits 1 s, 2 s, 4 s, … 64 s
 //! ```
 //! A secret of 128 bits is not guessed at any rate; the pauses keep the guessing from costing much. All that
-//! is known of an address is one moment, `due`: a knock moves it a quarter of a second ahead, a failure by the
-//! pause, and who comes long before it has to wait. The table has a bound: what is due first is forgotten.
+//! is known of an address is one moment, `due`: a knock moves it a quarter of a second ahead, a failure by
+//! the pause, and who comes long before it has to wait. The table has a bound: what is due first is
+//! forgotten.
 
 use dvs_abi::limits::{
     KNOCK_EVERY_NS, KNOCK_PAUSE_FIRST_NS, KNOCK_PAUSE_MAX_NS, KNOCK_SOURCES_MAX, KNOCKS_MAX,
@@ -25,7 +26,10 @@ pub enum Busy {
     #[error("{KNOCKS_MAX} machines are asking to join already; try again in some seconds")]
     Full,
     /// This address has to wait.
-    #[error("requests to join from this address come too often or failed before; try again in {} s", .wait.div_ceil(1_000_000_000))]
+    #[error(
+        "requests to join from this address come too often or failed before; try again in {} s",
+        .wait.div_ceil(1_000_000_000)
+    )]
     Wait {
         /// So long, in ns.
         wait: u64,

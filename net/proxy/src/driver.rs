@@ -58,7 +58,8 @@ pub trait Handler: Send + Sync + 'static {
     /// tells who it is), where it comes from, and what it says, which is hostile until checked. It may be a
     /// node that is known, and asks again as it heard no answer. The answer may be given later, from any
     /// thread, within [`Config::knock_wait`]; this returns at once. Runs on a thread of its own; at most
-    /// [`KNOCKS_MAX`](dvs_abi::limits::KNOCKS_MAX) at a time. Unless overridden, the answer is dropped: nobody is let in.
+    /// [`KNOCKS_MAX`](dvs_abi::limits::KNOCKS_MAX) at a time. Unless overridden, the answer is dropped:
+    /// nobody is let in.
     fn knock(&self, _key: Option<Fingerprint>, _from: SocketAddr, _payload: Vec<u8>, _answer: Answer) {}
     /// Something for the log; also kept for [`Peers::trouble`].
     fn trouble(&self, _node: Option<NodeId>, _text: &str) {}
@@ -82,8 +83,8 @@ pub struct Config {
     pub me: NodeId,
     /// A random number of this run, never used before.
     pub boot: u128,
-    /// Where to listen; port 0 takes any, see [`Peers::address`]. It may be 0.0.0.0 or \[::\]: where the other
-    /// nodes find this one is what *their* entries for it say, and never told by this address.
+    /// Where to listen; port 0 takes any, see [`Peers::address`]. It may be 0.0.0.0 or \[::\]: where the
+    /// other nodes find this one is what *their* entries for it say, and never told by this address.
     pub listen: SocketAddr,
     /// The others.
     pub nodes: Vec<NodeAddress>,

@@ -16,8 +16,8 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-/// Why a knock brought nothing. After `Late`, `Closed` and a refusal that says it cannot be decided now, the node
-/// may have acted on it, or still will: knock again, with the same key and payload.
+/// Why a knock brought nothing. After `Late`, `Closed` and a refusal that says it cannot be decided now, the
+/// node may have acted on it, or still will: knock again, with the same key and payload.
 #[derive(Debug, thiserror::Error)]
 pub enum KnockError {
     /// Nobody there.
@@ -32,8 +32,8 @@ pub enum KnockError {
     },
     /// Somebody else there.
     #[error(
-        "the machine at {address} has the key {got}, not {expected}: it is another machine, or its node was set \
-         up anew; make a new token on a node of the system"
+        "the machine at {address} has the key {got}, not {expected}: it is another machine, or its node \
+         was set up anew; make a new token on a node of the system"
     )]
     WrongKey {
         /// Where.
@@ -84,7 +84,10 @@ pub enum KnockError {
         error: io::Error,
     },
     /// No answer in time.
-    #[error("the node at {address} did not answer within {} s; try again, or ask another node", .timeout.as_secs_f32())]
+    #[error(
+        "the node at {address} did not answer within {} s; try again, or ask another node",
+        .timeout.as_secs_f32()
+    )]
     Late {
         /// Where.
         address: SocketAddr,
@@ -99,9 +102,9 @@ pub enum KnockError {
     Key(#[from] TlsError),
 }
 
-/// Says `payload` to the node at `address`, which has to have the key `expected`, and returns its answer. Blocks,
-/// for `timeout` and a few seconds at most. With [`Security::Plain`] there are no keys, `expected` means
-/// nothing, and whoever is on the way can read the payload.
+/// Says `payload` to the node at `address`, which has to have the key `expected`, and returns its answer.
+/// Blocks, for `timeout` and a few seconds at most. With [`Security::Plain`] there are no keys, `expected`
+/// means nothing, and whoever is on the way can read the payload.
 ///
 /// # Errors
 /// See [`KnockError`].

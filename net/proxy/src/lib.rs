@@ -7,11 +7,17 @@
 //!    │          │        │                      Inbox: what was received, when to acknowledge
 //!    │          │        └─ Conn x2   socket and TLS          one reader and one sender thread each
 //!    └─ Handler ◀─────── reader       decrypt, cut records, deliver frames
+//!          ▲
+//!          └─ knock ◀─ Greeter ◀─ Listener     who dials: one of the nodes, or a machine nobody knows
 //! ```
 //!
-//! [`peer`], [`session`], [`stream`], [`outbox`] and [`squeeze`] are pure: they take events and the time and
-//! return what to do, and a seeded simulation drives exactly that code through cuts, delays and restarts
-//! (`tests/session.rs`). [`driver`], `conn` and [`tls`] do the input and output with plain threads.
+//! A machine that wants to join calls [`fn@knock`]: one question to one node, whose key it has been given.
+//! The node there hears it by [`Handler::knock`] and gives an [`Answer`] when it has one; to be known from
+//! then on is [`Peers::admit`]. [`door`] says how often strangers are heard.
+//!
+//! [`peer`], [`session`], [`stream`], [`outbox`], [`squeeze`] and [`door`] are pure: they take events and the
+//! time and return what to do, and a seeded simulation drives exactly that code through cuts, delays and
+//! restarts (`tests/session.rs`). [`driver`], `conn` and [`tls`] do the input and output with plain threads.
 #![forbid(unsafe_code)]
 
 mod answer;

@@ -403,12 +403,8 @@ impl Node {
 
     /// It is in no list any more: its session ends, and its threads do.
     pub(crate) fn forgotten(&self) {
-        {
-            let mut peer = lock(&self.peer);
-            if peer.state() != State::Dead {
-                peer.give_up(DownReason::Forgotten, self.clock.now());
-            }
-        }
+        // A reader may be greeting at this moment: nothing comes of it.
+        lock(&self.peer).forget(self.clock.now());
         self.obey();
         self.shut();
     }

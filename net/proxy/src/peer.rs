@@ -156,6 +156,13 @@ impl Peer {
         self.settle(from);
     }
 
+    /// The peer is in the list no more: its session ends, and none begins.
+    pub fn forget(&mut self, now: u64) {
+        let from = self.commands.len();
+        self.session.forget(now, &mut self.commands);
+        self.settle(from);
+    }
+
     /// A REFUSE came in answer to our `hello`.
     pub fn on_refuse(&mut self, hello: &Greeting, r: &Refusal, now: u64) {
         let from = self.commands.len();

@@ -106,6 +106,7 @@ pub struct Session {
     timing: Timing,
     links: [Link; 2],
     given_up: bool,
+    over: bool,
 }
 
 impl Session {
@@ -121,6 +122,7 @@ impl Session {
             timing,
             links: [link; 2],
             given_up: false,
+            over: false,
         }
     }
 
@@ -150,7 +152,7 @@ impl Session {
     /// Where it stands.
     pub fn state(&self) -> State {
         let open = self.links.iter().all(|l| matches!(l, Link::Open));
-        match (self.given_up, self.peer.is_nobody(), open) {
+        match (self.given_up || self.over, self.peer.is_nobody(), open) {
             (true, ..) => State::Dead,
             (_, true, _) => State::Connecting,
             (_, _, true) => State::Up,
@@ -174,6 +176,10 @@ impl Session {
     /// A HELLO came. `Ok`: the connection is accepted, WELCOME is to be sent with [`Session::welcome`]. The
     /// commands hold in both cases.
     pub fn on_hello(&mut self, g: &Greeting, now: u64, commands: &mut Vec<Command>) -> Result<(), Refusal> {
+        if self.over {
+            let text = format!("{} is not in this node's list", self.peer_node);
+            return Err(self.refuse(RefusalReason::Unknown, text));
+        }
         let common = self.versions.common(g.versions);
         common.map_err(|e| self.refuse(RefusalReason::Version, e.to_string()))?;
         if g.node != self.peer_node {
@@ -207,11 +213,14 @@ impl Session {
 
     /// A WELCOME came. Returns whether the connection can be used; else it is to be closed.
     pub fn on_welcome(&mut self, g: &Greeting, now: u64, commands: &mut Vec<Command>) -> bool {
-        if g.node != self.peer_node || g.to != self.me || self.versions.common(g.versions).is_err() {
+        let fits = g.node == self.peer_node && g.to == self.me && self.versions.common(g.versions).is_ok();
+        if self.over || !fits {
             self.closed(g.class, now);
             return false;
         }
         if self.peer != g.from && !self.peer.is_nobody() {
+            // First: a link that were left dialing would never be dialed again.
+            self.closed(g.class, now);
             self.lost(self.reason(g.from), now, commands);
             return false;
         }
@@ -284,8 +293,19 @@ impl Session {
         commands.push(Command::Down(reason));
     }
 
+    /// The peer is in the list no more: the session ends, and none begins.
+    pub fn forget(&mut self, now: u64, commands: &mut Vec<Command>) {
+        if self.state() != State::Dead {
+            self.lost(DownReason::Forgotten, now, commands);
+        }
+        self.over = true;
+    }
+
     /// Time passes: dials what is due, gives up what is late.
     pub fn tick(&mut self, now: u64, commands: &mut Vec<Command>) {
+        if self.over {
+            return;
+        }
         let late = self.links.iter().any(|l| match *l {
             Link::Closed { since, .. } | Link::Dialing { since, .. } => {
                 now.saturating_sub(since) >= self.timing.dead_after

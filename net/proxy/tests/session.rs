@@ -8,7 +8,7 @@ use dvs_proxy::records::{Records, write_record};
 use dvs_proxy::session::{Command, DownReason, State, Timing};
 use dvs_proxy::stream::{Outgoing, Payload};
 use dvs_proxy::{Frame, StreamClass};
-use dvs_wire::{Frames, Greeting, SessionFrame};
+use dvs_wire::{Frames, Greeting, RefusalReason, SessionFrame};
 use std::collections::VecDeque;
 
 const MS: u64 = 1_000_000;
@@ -393,6 +393,76 @@ fn a_restarting_peer_is_reported_once_and_a_new_session_begins() {
             assert_eq!((w.sides[1 - who].ups, w.sides[1 - who].downs), (ups + 1, downs + 1), "seed {seed}");
             assert_eq!(w.sides[who].ups, 1);
             w.faults = true;
+        }
+    }
+}
+
+#[test]
+fn peers_that_restart_at_any_moment_find_each_other_again() {
+    for seed in 1..=200 {
+        let mut w = World::new(seed);
+        for _ in 0..20 {
+            // often in the middle of a greeting
+            (0..w.chance.below(60)).for_each(|_| w.step(true));
+            if w.chance.one_in(4) {
+                (0..w.chance.below(1_000)).for_each(|_| w.step(true));
+            }
+            let who = w.chance.below(2) as usize;
+            w.restart(who);
+        }
+        w.heal();
+    }
+}
+
+#[test]
+fn nothing_begins_with_a_peer_that_was_forgotten_while_it_greeted() {
+    let mut low = Peer::new(NodeId(0), 100, NodeId(1), timing(), 0);
+    let mut high = Peer::new(NodeId(1), 200, NodeId(0), timing(), 0);
+    low.tick(0);
+    low.commands();
+    let class = StreamClass::Message;
+    let hello = low.hello(class);
+    high.forget(1);
+    assert!(high.commands().contains(&Command::Down(DownReason::Forgotten)));
+    let refusal = high.on_hello(&hello, 2).unwrap_err();
+    assert_eq!(
+        (refusal.reason, &refusal.text[..]),
+        (RefusalReason::Unknown, "n0 is not in this node's list")
+    );
+    assert!(high.commands().is_empty() && high.state() == State::Dead);
+    assert_eq!(high.push(class, &Frame::Cancel { call: 1 }), Err(SendError::Dead));
+    let (welcome, _) = Peer::new(NodeId(1), 200, NodeId(0), timing(), 0).on_hello(&hello, 2).unwrap();
+    low.forget(3);
+    low.commands();
+    assert!(low.on_welcome(&welcome, 4).is_none());
+    low.tick(10_000 * MS);
+    low.forget(10_001 * MS);
+    assert!(low.commands().is_empty() && low.state() == State::Dead);
+}
+
+/// Two dials are under way; the node restarts between its two answers.
+#[test]
+fn an_answer_by_another_than_answered_the_other_dial_does_not_end_the_dialing() {
+    for first in StreamClass::ALL {
+        let second = StreamClass::ALL[1 - first as usize];
+        let mut a = Peer::new(NodeId(0), 100, NodeId(1), timing(), 0);
+        let mut before = Peer::new(NodeId(1), 200, NodeId(0), timing(), 0);
+        let mut after = Peer::new(NodeId(1), 201, NodeId(0), timing(), 0);
+        a.tick(0);
+        assert_eq!(a.commands().len(), 2, "two dials");
+        let hellos = [a.hello(first), a.hello(second)];
+        let (welcome, _) = before.on_hello(&hellos[0], 1).unwrap();
+        assert!(a.on_welcome(&welcome, 2).is_some() && a.commands() == [Command::Up]);
+        let (welcome, _) = after.on_hello(&hellos[1], 3).unwrap();
+        assert!(a.on_welcome(&welcome, 4).is_none());
+        assert!(a.commands().contains(&Command::Down(DownReason::Restarted)));
+        let mut dials = Vec::new();
+        for ms in 0..1000 {
+            a.tick(4 + ms * MS);
+            dials.extend(a.commands());
+        }
+        for class in StreamClass::ALL {
+            assert!(dials.contains(&Command::Dial(class)), "{class:?} is never dialed again: {dials:?}");
         }
     }
 }

@@ -121,8 +121,8 @@ pub const REPLICA_CALLERS_MAX: usize = 16_384;
 pub const REPLICA_KEPT_BYTES_MAX: usize = 64 << 20;
 /// Addresses in a token.
 pub const TOKEN_ADDRESSES_MAX: usize = 4;
-/// What a machine that wants to join says, or is answered: the list of all nodes with four addresses each, and
-/// some. With its head it fits [`FRAME_BYTES_MAX`].
+/// What a machine that wants to join says, or is answered: the list of all nodes with four addresses each,
+/// and some. With its head it fits [`FRAME_BYTES_MAX`].
 pub const KNOCK_BYTES_MAX: usize = 60 << 10;
 /// Machines that knock at a node at a time; each holds a thread until it is answered.
 pub const KNOCKS_MAX: usize = 8;
