@@ -54,6 +54,8 @@ pub struct Pool {
     wants: VecDeque<Want>,
     round: Option<Round>,
     rounds: u64,
+    /// Slots of one node that another one has claimed.
+    claims: BTreeSet<(i32, NodeId)>,
 }
 
 impl Pool {
@@ -67,6 +69,7 @@ impl Pool {
             wants: VecDeque::new(),
             round: None,
             rounds: 0,
+            claims: BTreeSet::new(),
         }
     }
 
@@ -121,23 +124,72 @@ impl Pool {
         Ok(())
     }
 
-    /// A node wants this very slot. It has it if nobody does.
+    /// A node wants this very slot. It has it if nobody does; else whoever has it is asked for it, and the
+    /// node gets it, or is told that it does not, later.
     ///
     /// # Errors
-    /// `RANGE`: there is no such slot. `BADNODEID`: no such node. `SLOTUSED`: another node has it.
+    /// `RANGE`: there is no such slot. `BADNODEID`: no such node.
     pub fn claim(&mut self, node: NodeId, slot: i32, out: &mut Vec<SlotChange>) -> Result<(), Code> {
         if usize::from(node.0) >= NODES_MAX {
             return Err(Code::BADNODEID);
         }
         let owner = self.index(slot).and_then(|i| self.owner.get_mut(i)).ok_or(Code::RANGE)?;
         match *owner {
-            Some(other) if other != node => Err(Code::SLOTUSED),
-            Some(_) => Ok(()),
+            Some(other) if other != node => {
+                if !self.claims.contains(&(slot, node)) {
+                    self.claims.insert((slot, node));
+                    out.push(SlotChange::Wanted { node: other, slot });
+                }
+                Ok(())
+            }
+            Some(_) => {
+                // It is told again, so that a claim is always followed by something.
+                out.push(SlotChange::Leased { node, ask: 0, slots: vec![slot] });
+                Ok(())
+            }
             None => {
                 *owner = Some(node);
                 self.free.retain(|s| *s != slot);
                 out.push(SlotChange::Leased { node, ask: 0, slots: vec![slot] });
                 Ok(())
+            }
+        }
+    }
+
+    /// A node keeps a slot that others have claimed.
+    ///
+    /// # Errors
+    /// `BADRANGE`: it is not its own.
+    pub fn keep(&mut self, node: NodeId, slot: i32, out: &mut Vec<SlotChange>) -> Result<(), Code> {
+        if self.owner(slot) != Some(node) {
+            return Err(Code::BADRANGE);
+        }
+        for node in self.claimants(slot) {
+            self.claims.remove(&(slot, node));
+            out.push(SlotChange::Kept { node, slot });
+        }
+        Ok(())
+    }
+
+    fn claimants(&self, slot: i32) -> Vec<NodeId> {
+        let all = (slot, NodeId(0))..=(slot, NodeId(u16::MAX));
+        self.claims.range(all).map(|(_, node)| *node).collect()
+    }
+
+    /// Slots that came free and were claimed go to whoever did; if several did, to one of them, and the others
+    /// ask that one.
+    fn serve_claims(&mut self, slots: &[i32], out: &mut Vec<SlotChange>) {
+        for slot in slots {
+            let claimants = self.claimants(*slot);
+            let Some(node) = claimants.first().copied().filter(|_| self.owner(*slot).is_none()) else { continue };
+            self.claims.remove(&(*slot, node));
+            self.free.retain(|s| s != slot);
+            if let Some(i) = self.index(*slot) {
+                self.owner[i] = Some(node);
+            }
+            out.push(SlotChange::Leased { node, ask: 0, slots: vec![*slot] });
+            if claimants.len() > 1 {
+                out.push(SlotChange::Wanted { node, slot: *slot });
             }
         }
     }
@@ -166,6 +218,7 @@ impl Pool {
         for slot in slots {
             self.release(*slot);
         }
+        self.serve_claims(slots, out);
         if let Some(r) = self.round.as_mut() {
             r.brought |= !slots.is_empty();
         }
@@ -177,9 +230,11 @@ impl Pool {
     /// A node is gone for good or begins anew: what it had is free, what it wanted is forgotten.
     pub fn forget(&mut self, node: NodeId, out: &mut Vec<SlotChange>) {
         let had: Vec<_> = self.owned(node).collect();
-        for slot in had {
-            self.release(slot);
+        for slot in &had {
+            self.release(*slot);
         }
+        self.claims.retain(|(_, n)| *n != node);
+        self.serve_claims(&had, out);
         self.wants.retain(|w| w.node != node);
         let round = self.round.as_ref().map_or(0, |r| r.number);
         self.answered(node, round);
@@ -190,6 +245,7 @@ impl Pool {
     /// as programs may run there.
     pub fn stop(&mut self, node: NodeId, out: &mut Vec<SlotChange>) {
         self.wants.retain(|w| w.node != node);
+        self.claims.retain(|(_, n)| *n != node);
         self.serve(out);
     }
 
@@ -278,6 +334,9 @@ impl Pool {
         }
         if self.round.as_ref().is_some_and(|r| r.asked.is_empty()) {
             return Err("a round that everybody has answered".into());
+        }
+        if let Some((slot, node)) = self.claims.iter().find(|(s, n)| self.owner(*s).is_none_or(|o| o == *n)) {
+            return Err(format!("{node} claims {slot}, which is free or its own"));
         }
         let distinct: BTreeSet<_> = self.wants.iter().map(|w| w.node).collect();
         if distinct.len() != self.wants.len() {

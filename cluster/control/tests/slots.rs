@@ -181,6 +181,7 @@ impl World {
                 SlotRequest::Ask(ask) => self.pool.ask(node, ask, &mut out),
                 SlotRequest::Give { round, slots } => self.pool.give(node, round, &slots, &mut out),
                 SlotRequest::Claim { slot } => self.pool.claim(node, slot, &mut out),
+                SlotRequest::Keep { slot } => self.pool.keep(node, slot, &mut out),
             };
             done.expect("nodes ask for what they may");
             self.pool.validate().expect("the pool agrees with itself");
@@ -289,10 +290,27 @@ fn a_slot_wanted_by_its_number_is_had_if_nobody_has_it() {
     assert_eq!(out, [SlotChange::Leased { node: a, ask: 0, slots: vec![12] }]);
     pool.validate().unwrap();
     pool.claim(a, 12, &mut out).unwrap();
-    assert_eq!(out.len(), 1, "it is its own already");
-    assert_eq!(pool.claim(b, 12, &mut out), Err(Code::SLOTUSED));
+    assert_eq!(out.pop(), Some(out[0].clone()), "it is its own already, and told so");
     assert_eq!(pool.claim(b, 14, &mut out), Err(Code::RANGE));
     assert_eq!(pool.claim(b, i32::MIN, &mut out), Err(Code::RANGE));
+    // Whoever has it gives it, or says that it is in use.
+    let mut news = Vec::new();
+    pool.claim(b, 12, &mut news).unwrap();
+    pool.claim(b, 12, &mut news).unwrap();
+    assert_eq!(news, [SlotChange::Wanted { node: a, slot: 12 }]);
+    pool.validate().unwrap();
+    assert_eq!(pool.keep(b, 12, &mut news), Err(Code::BADRANGE));
+    pool.keep(a, 12, &mut news).unwrap();
+    assert_eq!(news.pop(), Some(SlotChange::Kept { node: b, slot: 12 }));
+    pool.claim(b, 12, &mut news).unwrap();
+    pool.claim(NodeId(2), 12, &mut news).unwrap();
+    pool.give(a, 0, &[12], &mut news).unwrap();
+    let told = [SlotChange::Leased { node: b, ask: 0, slots: vec![12] }, SlotChange::Wanted { node: b, slot: 12 }];
+    assert_eq!(news[news.len() - 2..], told);
+    pool.validate().unwrap();
+    pool.forget(b, &mut news);
+    assert_eq!(news.pop(), Some(SlotChange::Leased { node: NodeId(2), ask: 0, slots: vec![12] }));
+    pool.forget(NodeId(2), &mut news);
     // Its holder does not take it for the answer to its ask.
     let (mut h, mut wants) = (Holding::new(a), Vec::new());
     assert_eq!(h.take(0, &mut wants), None);

@@ -267,7 +267,12 @@ fn a_slot_by_its_number_is_claimed_and_another_nodes_is_used() {
     w.wants.clear();
     w.feed(leased(0, &[60]));
     w.decided(a, Ok(()));
-    w.decided(b, Err(Code::SLOTUSED));
+    // Another node has it, and is asked for it.
+    w.decided(b, Ok(()));
+    assert_eq!(w.answer(other), None);
+    w.feed(Event::Slots { dc: 1, change: SlotChange::Kept { node: NodeId(1), slot: 61 } });
+    assert_eq!(w.answer(other), None, "this was about another node");
+    w.feed(Event::Slots { dc: 1, change: SlotChange::Kept { node: ME, slot: 61 } });
     assert!(matches!(w.answer(id), Some(Ok(Answer::Bound { endpoint, .. })) if endpoint == wanted.raw()));
     assert_eq!(w.answer(other), Some(Err((Code::SLOTUSED, Effect::No))));
     // It is this node's now, by number or whichever.

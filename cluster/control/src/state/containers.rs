@@ -102,7 +102,8 @@ impl State {
     ) -> Result<(), Refusal> {
         let c = self.some_container(dc)?;
         // It may give what it has also when it may have no more.
-        if !c.spec.runs_on(from.0) && !matches!(request, SlotRequest::Give { .. }) {
+        let answers = matches!(request, SlotRequest::Give { .. } | SlotRequest::Keep { .. });
+        if !c.spec.runs_on(from.0) && !answers {
             return Err(Refusal::new(Code::NODCNODE, format!("container {} does not run on {from}", dc.0)));
         }
         let mut changes = Vec::new();
@@ -110,6 +111,7 @@ impl State {
             SlotRequest::Ask(ask) => c.pool.ask(from, *ask, &mut changes),
             SlotRequest::Give { round, slots } => c.pool.give(from, *round, slots, &mut changes),
             SlotRequest::Claim { slot } => c.pool.claim(from, *slot, &mut changes),
+            SlotRequest::Keep { slot } => c.pool.keep(from, *slot, &mut changes),
         };
         say(dc, changes, out);
         done.map_err(|code| {

@@ -35,7 +35,7 @@ impl Node {
                             }
                         }
                     }
-                    SlotRequest::Claim { .. } => {}
+                    SlotRequest::Claim { .. } | SlotRequest::Keep { .. } => {}
                 }
             }
             self.out.push(Command::Decide { ticket, want: Want::Slots { dc, request } });
@@ -86,6 +86,11 @@ impl Node {
             }
             other => c.holding.hear(other, now, &mut out),
         };
+        let claims = match change {
+            SlotChange::Leased { node, ask: 0, slots } if *node == me => slots.clone(),
+            SlotChange::Kept { node, slot } if *node == me => vec![*slot],
+            _ => Vec::new(),
+        };
         let refused: Vec<WaitId> = match c.waiting.get_mut(&BINDS) {
             Some(list) => list.drain(..refused.min(list.len())).collect(),
             None => Vec::new(),
@@ -96,6 +101,12 @@ impl Node {
         self.want_slots(dc, out);
         for wait in refused {
             self.finish(wait, Err(Code::NOSPC.into()));
+        }
+        let result = if matches!(change, SlotChange::Kept { .. }) { Err(Code::SLOTUSED) } else { Ok(()) };
+        for slot in claims {
+            for wait in self.claims_of(dc, slot) {
+                self.claimed(dc, wait, result);
+            }
         }
         self.refill.insert(dc);
     }
@@ -200,14 +211,23 @@ impl Node {
         Ok(Outcome::Later)
     }
 
-    /// A claim was decided: the bind goes on.
+    /// Binds that wait for a slot by its number.
+    fn claims_of(&self, dc: u16, slot: i32) -> Vec<WaitId> {
+        let list = self.dcs.get(&dc).and_then(|c| c.waiting.get(&slot));
+        let claim = |w: &&WaitId| self.waits.table.get(*w).is_some_and(|w| matches!(w.what, WaitFor::Claim(_)));
+        list.into_iter().flatten().filter(claim).copied().collect()
+    }
+
+    /// A claim was decided: the bind goes on, unless another node is asked for the slot first.
     pub(crate) fn claimed(&mut self, dc: u16, wait: WaitId, result: Result<(), Code>) {
+        let Some(WaitFor::Claim(ask)) = self.waits.table.get(&wait).map(|w| &w.what) else { return };
+        let leased = self.dcs.get(&dc).and_then(|c| c.slot(ask.endpoint.slot())).is_some_and(|s| s.leased);
+        if result.is_ok() && !leased {
+            return;
+        }
         let Some(w) = self.unpark(wait) else { return };
         let WaitFor::Claim(ask) = w.what else { return };
-        let leased = self.dcs.get(&dc).and_then(|c| c.slot(ask.endpoint.slot())).is_some_and(|s| s.leased);
         let result = match result {
-            // Given back since, or the container is another one.
-            Ok(()) if !leased => Err(Error::early(Code::SLOTUSED).at(ask.endpoint)),
             Ok(()) => self.bind(w.session, w.id, *ask),
             Err(Code::BADDCID) => Err(Code::DCNOTRUN.into()),
             Err(code) => Err(Error::early(code).at(ask.endpoint)),
@@ -218,6 +238,12 @@ impl Node {
     /// This node begins anew: it was leased nothing. Binds that wait go on waiting.
     pub(crate) fn lease_anew(&mut self, dc: u16) {
         let (me, now) = (self.config.me, self.now);
+        let claims = |w: &super::wait::Wait| w.dc == dc && matches!(w.what, WaitFor::Claim(_));
+        let claims: Vec<WaitId> =
+            self.waits.table.iter().filter(|(_, w)| claims(w)).map(|(n, _)| *n).collect();
+        for wait in claims {
+            self.finish(wait, Err(Code::STALE.into()));
+        }
         let Some(c) = self.dcs.get_mut(&dc) else { return };
         c.unlease(me);
         let mut out = Vec::new();

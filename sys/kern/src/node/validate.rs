@@ -115,7 +115,8 @@ impl Node {
         for (id, w) in &self.waits.table {
             let s = self.sessions.get(&w.session).ok_or(format!("wait {id} of a dead session"))?;
             ensure!(s.waits.get(&w.id) == Some(id), "session {} does not know wait {id}", w.session);
-            let decision = w.what == WaitFor::Decision || matches!(w.what, WaitFor::Claim(_));
+            // One that claims a slot may wait for the node that has it, after its ticket was answered.
+            let decision = w.what == WaitFor::Decision;
             ensure!(!decision || self.tickets.has(*id), "wait {id} has no ticket");
             if let Some(slot) = w.slot {
                 let list = self.dcs.get(&w.dc).and_then(|c| c.waiting.get(&slot));

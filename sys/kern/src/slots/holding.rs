@@ -165,6 +165,13 @@ impl Holding {
                 out.push(SlotRequest::Give { round: *round, slots });
                 0
             }
+            SlotChange::Wanted { node, slot } if *node == self.me => {
+                out.push(match self.withhold(*slot) {
+                    true => SlotRequest::Give { round: 0, slots: vec![*slot] },
+                    false => SlotRequest::Keep { slot: *slot },
+                });
+                0
+            }
             SlotChange::Full { node, ask } if *node == self.me => {
                 // Those that came after the ask may still hope.
                 let asked = self.asked.take_if(|a| a.ask.number == *ask);

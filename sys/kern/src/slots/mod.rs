@@ -37,8 +37,13 @@ pub enum SlotRequest {
         /// From now on nobody is bound to them here.
         slots: Vec<i32>,
     },
-    /// This one, which a program wants by its number. Refused if another node has it.
+    /// This one, which a program wants by its number. If another node has it, that is asked for it.
     Claim {
+        /// It.
+        slot: i32,
+    },
+    /// This one, which another node has claimed, is in use here.
+    Keep {
         /// It.
         slot: i32,
     },
@@ -64,6 +69,20 @@ pub enum SlotChange {
         round: u64,
         /// How many are wanted in all.
         wanted: u32,
+    },
+    /// Another node has claimed a slot of this node, which gives it, or says that it keeps it.
+    Wanted {
+        /// Who has it.
+        node: NodeId,
+        /// It.
+        slot: i32,
+    },
+    /// A node's claim is refused: the slot is in use on another one.
+    Kept {
+        /// Who claimed it.
+        node: NodeId,
+        /// It.
+        slot: i32,
     },
     /// A node's urgent ask is refused: every slot was in use at some moment since.
     Full {

@@ -34,7 +34,7 @@ pub fn entry(n: u16) -> NodeEntry {
 fn card(n: u16, life: u32) -> NodeCard {
     let mut key = [n as u8; 32];
     key[..4].copy_from_slice(&life.to_le_bytes());
-    NodeCard { name: format!("n{n}"), address: format!("n{n}:1"), key }
+    NodeCard { name: format!("n{n}"), address: format!("n{n}:1"), key, witness: false }
 }
 
 impl Council {
