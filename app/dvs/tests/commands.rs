@@ -4,7 +4,9 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 fn dvs(dir: &Path, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_dvs")).arg("--runtime-dir").arg(dir).args(args).output().unwrap()
+    let mut dvs = Command::new(env!("CARGO_BIN_EXE_dvs"));
+    let data = dir.with_extension("data");
+    dvs.arg("--runtime-dir").arg(dir).args(args).env("DVS_DATA_DIR", data).output().unwrap()
 }
 
 fn ok(dir: &Path, args: &[&str]) -> String {

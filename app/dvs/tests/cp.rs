@@ -19,7 +19,10 @@ impl Served {
         std::fs::create_dir_all(base.path().join("served")).unwrap();
         let dir = base.path().join("n");
         let mut c = Command::new(env!("CARGO_BIN_EXE_dvs"));
-        c.arg("--runtime-dir").arg(&dir).args(["up", "--foreground"]);
+        c.env("DVS_DATA_DIR", base.path().join("data"))
+            .arg("--runtime-dir")
+            .arg(&dir)
+            .args(["up", "--foreground"]);
         let daemon = c.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let mut served = Served { base, daemon, files: None };
         let end = std::time::Instant::now() + std::time::Duration::from_secs(60);

@@ -18,7 +18,11 @@ pub fn daemon(ask: &Ask) -> Result<f64> {
     let config = if ask.of.ends_with(".toml") {
         Config::load(Path::new(&ask.of))?
     } else {
-        Config { runtime_dir: Some(ask.of.clone().into()), ..Config::default() }
+        Config {
+            runtime_dir: Some(ask.of.clone().into()),
+            data_dir: Some(format!("{}.data", ask.of).into()),
+            ..Config::default()
+        }
     };
     let daemon = Daemon::new(config, false)?;
     ready(&ask.of)?;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use dvs::{DcPlan, Endpoint, Lend, Message, NodeId, Port, Process, Timeout};
 use dvs_bench_common::{Ask, Child, Op, Side, net_address, ready};
-use dvsd::Config;
+use dvsd::client::AdminClient;
 
 use crate::node::{DC, SERVER, attach, folder};
 
@@ -38,31 +38,28 @@ impl Nodes {
         let names = ["a", "b"];
         let ip = [std::env::var("DVS_BENCH_ADDR_A").unwrap_or_else(|_| "127.0.0.1".into()), net_address()];
         let ports = free_ports()?;
-        let mut list = String::new();
-        for (id, name) in names.iter().enumerate() {
-            let (ip, port) = (&ip[id], ports[id]);
-            writeln!(list, "[[nodes]]\nid = {id}\nname = \"{name}\"\naddress = \"{ip}:{port}\"")?;
-            if tls {
-                let data_dir = Some(format!("{folder}/{name}.key").into());
-                let config = Config { data_dir, ..Config::single(name) };
-                writeln!(list, "fingerprint = \"{}\"", dvsd::fingerprint(&config)?)?;
-            }
-        }
         let security = if tls { "tls" } else { "plain" };
         std::fs::create_dir_all(&folder)?;
-        let start = |side, name| {
-            let head = format!(
+        let start = |side, id: usize, join: Option<String>| {
+            let (name, address) = (names[id], format!("{}:{}", ip[id], ports[id]));
+            let mut text = format!(
                 "node = \"{name}\"\nsecurity = \"{security}\"\nruntime_dir = \"{folder}/{name}\"\n\
-                 data_dir = \"{folder}/{name}.key\"\n"
+                 data_dir = \"{folder}/{name}.data\"\nlisten = \"{address}\"\n"
             );
+            if let Some(token) = join {
+                writeln!(text, "join = \"{token}\"")?;
+            }
             let file = format!("{folder}/{name}.toml");
-            std::fs::write(&file, head + &list)?;
+            std::fs::write(&file, text)?;
             let mut daemon = Child::again(side, &["daemon", "--of", &file].map(String::from))?;
             let line = daemon.line()?;
             ensure!(line.starts_with("READY"), "expected READY, got {line:?}");
-            Ok(daemon)
+            anyhow::Ok(daemon)
         };
-        let _daemons = [start(Side::A, "a")?, start(Side::B, "b")?];
+        let first = start(Side::A, 0, None)?;
+        let token = AdminClient::connect(&dvsd::paths::admin_socket(format!("{folder}/a").as_ref()))
+            .and_then(|mut admin| admin.token(1))?;
+        let _daemons = [first, start(Side::B, 1, Some(token))?];
         let nodes = Nodes { folder, _daemons };
         nodes.join()?;
         Ok(nodes)

@@ -181,7 +181,9 @@ impl Pool {
     fn serve_claims(&mut self, slots: &[i32], out: &mut Vec<SlotChange>) {
         for slot in slots {
             let claimants = self.claimants(*slot);
-            let Some(node) = claimants.first().copied().filter(|_| self.owner(*slot).is_none()) else { continue };
+            let Some(node) = claimants.first().copied().filter(|_| self.owner(*slot).is_none()) else {
+                continue;
+            };
             self.claims.remove(&(*slot, node));
             self.free.retain(|s| s != slot);
             if let Some(i) = self.index(*slot) {

@@ -305,7 +305,8 @@ fn a_slot_wanted_by_its_number_is_had_if_nobody_has_it() {
     pool.claim(b, 12, &mut news).unwrap();
     pool.claim(NodeId(2), 12, &mut news).unwrap();
     pool.give(a, 0, &[12], &mut news).unwrap();
-    let told = [SlotChange::Leased { node: b, ask: 0, slots: vec![12] }, SlotChange::Wanted { node: b, slot: 12 }];
+    let told =
+        [SlotChange::Leased { node: b, ask: 0, slots: vec![12] }, SlotChange::Wanted { node: b, slot: 12 }];
     assert_eq!(news[news.len() - 2..], told);
     pool.validate().unwrap();
     pool.forget(b, &mut news);

@@ -214,7 +214,8 @@ impl Node {
     /// Binds that wait for a slot by its number.
     fn claims_of(&self, dc: u16, slot: i32) -> Vec<WaitId> {
         let list = self.dcs.get(&dc).and_then(|c| c.waiting.get(&slot));
-        let claim = |w: &&WaitId| self.waits.table.get(*w).is_some_and(|w| matches!(w.what, WaitFor::Claim(_)));
+        let claim =
+            |w: &&WaitId| self.waits.table.get(*w).is_some_and(|w| matches!(w.what, WaitFor::Claim(_)));
         list.into_iter().flatten().filter(claim).copied().collect()
     }
 

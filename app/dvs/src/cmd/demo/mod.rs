@@ -73,7 +73,6 @@ impl Demo {
         // The lock is taken for each step alone, so that Ctrl-C can remove all between two of them.
         let say = world::lock(world).make_networks(self.loopback)?;
         note(&say);
-        world::lock(world).write_configuration()?;
         world::lock(world).start_nodes()?;
         heading("One container over all of them");
         let names = world::lock(world).names().join(",");

@@ -18,7 +18,6 @@ use crate::node::Node;
 use dvs_linux::paths::{base_dir, runtime_dir};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
-use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -150,58 +149,17 @@ impl World {
         ))
     }
 
-    fn configuration(&self, node: usize) -> PathBuf {
-        self.folder.join(format!("{}.toml", self.names[node]))
+    /// Where a node keeps what is its own.
+    fn data(&self, node: usize) -> PathBuf {
+        self.folder.join(format!("data-{}", node + 1))
     }
 
-    /// A key for each node, and the file that names all of them.
-    pub fn write_configuration(&mut self) -> Done<()> {
-        let unknown = "0".repeat(64);
-        let mut fingerprints = [unknown.clone(), unknown.clone(), unknown];
-        // The keys are made with a file that does not name them yet.
-        for round in 0..2 {
-            for node in 0..3 {
-                let text = self.configuration_text(node, &fingerprints);
-                let file = self.configuration(node);
-                std::fs::write(&file, text).map_err(|e| Fail::new(e).of(file.display()))?;
-            }
-            if round == 0 {
-                for (node, fingerprint) in fingerprints.iter_mut().enumerate() {
-                    self.folder(&format!("keys-{}", node + 1))?;
-                    let file = self.configuration(node);
-                    let made = Command::new(&self.program).args(["key", "--config"]).arg(&file).output();
-                    let made = made.map_err(Fail::new)?;
-                    if !made.status.success() {
-                        return Err(Fail::new(String::from_utf8_lossy(&made.stderr)).of("dvs key"));
-                    }
-                    *fingerprint = String::from_utf8_lossy(&made.stdout).trim().to_string();
-                }
-            }
+    /// Where it listens.
+    fn address(&self, node: usize) -> String {
+        match self.namespaces.is_empty() {
+            true => format!("127.0.0.{}:{}", node + 2, 20_000 + self.number % 20_000),
+            false => format!("10.99.0.{}:7400", node + 1),
         }
-        line("keys made; every node knows the fingerprints of the others (mutual TLS 1.3)");
-        Ok(())
-    }
-
-    fn configuration_text(&self, node: usize, fingerprints: &[String; 3]) -> String {
-        let data = self.folder.join(format!("keys-{}", node + 1));
-        let mut text = format!(
-            "node = \"{}\"\ndata_dir = \"{}\"\nsecurity = \"tls\"\n",
-            self.names[node],
-            data.display()
-        );
-        for (i, (name, fingerprint)) in self.names.iter().zip(fingerprints).enumerate() {
-            let address = match self.namespaces.is_empty() {
-                true => format!("127.0.0.{}:{}", i + 2, 20_000 + self.number % 20_000),
-                false => format!("10.99.0.{}:7400", i + 1),
-            };
-            // Writing into a String cannot fail.
-            let _ = write!(
-                text,
-                "\n[[nodes]]\nid = {i}\nname = \"{name}\"\naddress = \"{address}\"\n\
-                 fingerprint = \"{fingerprint}\"\n"
-            );
-        }
-        text
     }
 
     /// A command on a node: in its network, if it has one.
@@ -230,17 +188,18 @@ impl World {
         command(&format!("dvs --node {} {}", self.names[node], words.join(" ")));
     }
 
-    /// Starts the daemons and waits until each knows the others.
+    /// Starts the first daemon, has the others join, and waits until each knows the others.
     pub fn start_nodes(&mut self) -> Done<()> {
-        for node in 0..3 {
-            let file = self.configuration(node);
-            let log = std::fs::File::create(self.folder.join(format!("{}.log", self.names[node])));
-            let log = log.map_err(|e| Fail::new(e).of("the daemon's log"))?;
-            let errors = log.try_clone().map_err(Fail::new)?;
-            command(&format!("dvs up --config {}.toml", self.names[node]));
-            let mut c = self.on(node);
-            c.arg("daemon").arg("--config").arg(&file).stdin(Stdio::null()).stdout(log).stderr(errors);
-            self.daemons.push(c.spawn().map_err(|e| Fail::new(e).of("cannot start the daemon"))?);
+        self.start_node(0, None)?;
+        for node in 1..3 {
+            self.typed(0, &["token"]);
+            let made = self.on(0).args(["--node", &self.names[0], "token"]).output().map_err(Fail::new)?;
+            if !made.status.success() {
+                return Err(Fail::new(String::from_utf8_lossy(&made.stderr)).of("dvs token"));
+            }
+            let token = String::from_utf8_lossy(&made.stdout).trim().to_string();
+            line(&format!("{}…", token.chars().take(24).collect::<String>()));
+            self.start_node(node, Some(token))?;
         }
         for name in &self.names {
             let node = Node::find(Some(name), None);
@@ -260,6 +219,29 @@ impl World {
             ));
         }
         Ok(())
+    }
+
+    fn start_node(&mut self, node: usize, token: Option<String>) -> Done<()> {
+        let file = self.folder.join(format!("{}.toml", self.names[node]));
+        let (name, data, address) = (&self.names[node], self.data(node), self.address(node));
+        let mut text = format!("node = \"{name}\"\ndata_dir = {data:?}\nlisten = \"{address}\"\n");
+        match token {
+            None => command(&format!("dvs --node {name} up --listen {address}")),
+            Some(token) => {
+                command(&format!("dvs --node {name} join dvs1-… --listen {address}"));
+                text += &format!("join = \"{token}\"\n");
+            }
+        }
+        std::fs::write(&file, text).map_err(|e| Fail::new(e).of(file.display()))?;
+        let log = std::fs::File::create(self.folder.join(format!("{name}.log")));
+        let log = log.map_err(|e| Fail::new(e).of("the daemon's log"))?;
+        let errors = log.try_clone().map_err(Fail::new)?;
+        let mut c = self.on(node);
+        c.arg("daemon").arg("--config").arg(&file).stdin(Stdio::null()).stdout(log).stderr(errors);
+        self.daemons.push(c.spawn().map_err(|e| Fail::new(e).of("cannot start the daemon"))?);
+        let door = Node::find(Some(&self.names[node]), None);
+        let begun = || door.status().ok().filter(|s| s.cluster.begun);
+        until(begun).map(drop).ok_or_else(|| Fail::new(format!("node {} does not start", self.names[node])))
     }
 
     /// Types and runs a command, and shows what it says.
