@@ -36,6 +36,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 const RECORDS_A_TURN: usize = 16;
 /// Boards read so lately are not read again.
 const BOARDS_FRESH_NS: u64 = 1_000_000;
+/// How long the end of a daemon waits for a majority to know of it.
+const FAREWELL_NS: u64 = 500_000_000;
 /// A program of ours that closed its socket is given so long to end: then its exit code is known.
 const LEAVING_NS: u64 = 100_000_000;
 
@@ -243,11 +245,29 @@ impl Daemon {
         self.programs_close();
         self.desk_close();
         self.settle();
+        self.say_farewell();
         self.plane.closed();
         if let Some(door) = &self.door {
             door.tell(ToProxy::Stop);
         }
         self.door = None;
+    }
+
+    /// Has the log say that this node ends, so that the others need not wait for its lease to be over.
+    fn say_farewell(&mut self) {
+        let until = Deadline::from_ns(clock::now() + FAREWELL_NS);
+        let mut ready = Vec::new();
+        self.farewell();
+        while self.plane.says_farewell() && !until.passed(clock::now()) {
+            if self.poller.wait(&mut ready, until).is_err() {
+                return;
+            }
+            for r in ready.iter().filter(|r| r.token == token::WAKER) {
+                self.on_ready(*r);
+            }
+            self.drain_proxy();
+            self.drain_news();
+        }
     }
 
     /// Drops the sessions that must go.

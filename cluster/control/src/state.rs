@@ -25,6 +25,9 @@ use dvs_abi::{Code, DcId, NodeId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// Longest address of a node.
+const ADDRESS_BYTES: usize = 255;
+
 /// What became of an entry.
 pub type Answer = Result<Reply, Refusal>;
 
@@ -33,6 +36,14 @@ pub type Answer = Result<Reply, Refusal>;
 struct Invitation {
     until: u64,
     uses: u16,
+}
+
+/// Whether an address can be kept: it is for those who connect to say whether it leads anywhere.
+fn check_address(address: &str) -> Result<(), Refusal> {
+    let fine = address.len() <= ADDRESS_BYTES && address.chars().all(|c| c.is_ascii_graphic());
+    let text =
+        || format!("an address has at most {ADDRESS_BYTES} printable bytes, for example 192.0.2.1:7400");
+    if fine { Ok(()) } else { Err(Refusal::new(Code::BADVALUE, text())) }
 }
 
 /// The replicated state.
@@ -125,6 +136,7 @@ impl State {
             Command::Invite { token, until, uses } => self.invite(*token, *until, *uses)?,
             Command::Admit { token, card } => return self.admit(token, card, out).map(Reply::Node),
             Command::Listen { address } => {
+                check_address(address)?;
                 address.clone_into(&mut self.some_member(from)?.card.address);
                 out.push(Change::Admitted { node: from });
             }
@@ -193,6 +205,7 @@ impl State {
             return Err(refused());
         }
         check_name("node", &card.name)?;
+        check_address(&card.address)?;
         if let Some((node, m)) = self.members.iter().find(|(_, m)| m.card.key == card.key) {
             // Its answer was lost on the way: it is told again, and the token is not used for it.
             return match m.standing {

@@ -4,7 +4,7 @@
 //! there are it takes from the state as a whole when its `Begin` was done.
 
 use super::clerk::Order;
-use super::{Contact, News};
+use super::{Contact, For, News};
 use crate::daemon::Daemon;
 use crate::proxy::{self, NodeOrder};
 use dvs_abi::{Code, DcId, NodeId};
@@ -93,7 +93,7 @@ impl Daemon {
                 self.node_review(node.0);
             }
             Change::Down { node, incarnation } if *node == me => {
-                if self.plane.incarnation == Some(*incarnation) {
+                if self.plane.incarnation == Some(*incarnation) && self.plane.farewell.is_none() {
                     self.log.add("cluster", "this node was taken for lost; it begins anew");
                     self.reborn();
                 }
@@ -193,7 +193,8 @@ impl Daemon {
     pub(super) fn begin(&mut self) {
         let plane = &mut self.plane;
         let Some(member) = plane.state.member(plane.me()) else { return };
-        if plane.incarnation.is_some() || plane.beginning.is_some() || plane.leaving {
+        let ends = plane.leaving || plane.farewell.is_some();
+        if plane.incarnation.is_some() || plane.beginning.is_some() || ends {
             return;
         }
         let Ok(nonce) = proxy::random() else { return };
@@ -256,6 +257,17 @@ impl Daemon {
         let first_generation = first_generation(clock::now());
         self.feed(Event::Reborn { first_generation });
         self.begin();
+    }
+
+    /// The daemon ends: the others are told so by the log.
+    pub(crate) fn farewell(&mut self) {
+        let node = self.plane.me();
+        let others = self.plane.others().next().is_some();
+        if let Some(incarnation) = self.plane.incarnation.filter(|_| others && !self.plane.leaving) {
+            // Set before the answer can come.
+            self.plane.farewell = Some(self.plane.tickets + 1);
+            self.decide(Command::Lost { node, incarnation }, For::Own("the last word"));
+        }
     }
 
     /// Ends the daemon with an error.

@@ -125,6 +125,8 @@ pub(crate) struct ControlPlane {
     losing: BTreeSet<(NodeId, Epoch)>,
     /// This node is to leave: it ends when the others have let it go.
     leaving: bool,
+    /// The daemon ends: the ticket of what it says last, until that is answered.
+    farewell: Option<u64>,
     /// A node that has left may still be a member of the group.
     trims: bool,
     leader: Option<NodeId>,
@@ -182,6 +184,7 @@ impl ControlPlane {
             verdicts: BTreeMap::new(),
             losing: BTreeSet::new(),
             leaving: false,
+            farewell: None,
             trims: false,
             leader: None,
         };
@@ -260,6 +263,11 @@ impl ControlPlane {
     pub(crate) fn others(&self) -> impl Iterator<Item = u16> {
         let me = self.me();
         self.state.members().map(|(n, _)| n).filter(move |n| *n != me).map(|n| n.0)
+    }
+
+    /// Whether what this daemon said last was not answered yet.
+    pub(crate) fn says_farewell(&self) -> bool {
+        self.farewell.is_some_and(|ticket| self.asked.contains_key(&ticket))
     }
 
     /// Whether there is something to do now and then: a node that is alone has nobody to ask.
