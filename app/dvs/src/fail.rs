@@ -81,7 +81,13 @@ impl From<Error> for Fail {
             | Code::NOTBIND
             | Code::BADNODEID
             | Code::BADPROC => 4,
-            Code::PERM | Code::PRIVILEGES | Code::RSCBUSY | Code::SLOTUSED | Code::DCNODE | Code::BUSY => 5,
+            Code::PERM
+            | Code::PRIVILEGES
+            | Code::RSCBUSY
+            | Code::SLOTUSED
+            | Code::DCNODE
+            | Code::BUSY
+            | Code::NODEBUSY => 5,
             Code::TIMEDOUT => 6,
             _ => 1,
         };

@@ -119,8 +119,8 @@ impl Daemon {
         let started = clock::now();
         let plane = ControlPlane::start(&config, &waker)?;
         // Only now: whoever can connect finds a node.
-        let admins_at = Listener::bind(&paths::admin_socket(runtime.dir()))?;
         let sessions_at = Listener::bind(&paths::session_socket(runtime.dir()))?;
+        let admins_at = Listener::bind(&paths::admin_socket(runtime.dir()))?;
         poller.add(&admins_at, token::ADMINS, Interest::Read)?;
         poller.add(waker.fd(), token::WAKER, Interest::Read)?;
         let generation = first_generation(started);

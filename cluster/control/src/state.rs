@@ -292,6 +292,12 @@ impl State {
         place: Epoch,
         out: &mut Vec<Change>,
     ) -> Result<(), Refusal> {
+        self.some_member(node)?;
+        if self.members.len() == 1 {
+            let text =
+                format!("{node} is the only node: nothing of the system would be left; dvs down stops it");
+            return Err(Refusal::new(Code::BUSY, text));
+        }
         if let Some(incarnation) = self.some_member(node)?.incarnation() {
             if from != node {
                 let text = format!("{node} is up; type dvs leave there, or stop it first");

@@ -100,7 +100,6 @@ impl Storm {
     fn kill_daemon(&mut self) {
         self.node.kill();
         self.node.revive();
-        self.node.make_dc();
     }
 
     /// Clients end by themselves: none hangs. Then the servers are killed, and nothing is left.

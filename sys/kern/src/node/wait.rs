@@ -211,7 +211,13 @@ impl Node {
         let c = self.dc(dc)?;
         match c.find(endpoint) {
             Ok(d) => self.bound_answer(dc, d.endpoint).map(Outcome::Answer),
-            Err(Code::ENDPOINT) if c.bound(endpoint.slot()).is_some() => Err(Code::ENDPOINT.into()),
+            // What another node says comes late: that the one there has ended, and that the next is bound.
+            Err(Code::ENDPOINT)
+                if c.bound(endpoint.slot())
+                    .is_some_and(|d| d.is_local() || d.endpoint.generation() > endpoint.generation()) =>
+            {
+                Err(Code::ENDPOINT.into())
+            }
             Err(Code::RANGE) => Err(Code::RANGE.into()),
             Err(_) => Ok(Outcome::Later),
         }

@@ -246,7 +246,8 @@ impl Home for Nodes {
         let said = said.expect("a file for what the daemon says");
         let child = Command::new(daemon).arg(&n.config).stdin(Stdio::piped()).stderr(said).spawn();
         n.daemon = Some(child.expect("the suite is built"));
-        let socket = dvsd::paths::session_socket(&n.dir);
+        // The last one it makes.
+        let socket = dvsd::paths::admin_socket(&n.dir);
         let end = Instant::now() + WATCHDOG;
         while dvs_linux::socket::Socket::connect(&socket).is_err() {
             assert!(Instant::now() < end, "the daemon of node {node} does not start");
