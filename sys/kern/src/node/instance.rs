@@ -13,9 +13,9 @@ use super::Node;
 use super::bind::{BindAsk, End};
 use super::descriptor::Descriptor;
 use super::dispatch::Outcome;
-use super::event::{SessionId, Want};
+use super::event::{Command, PROXY, SessionId, Want};
 use super::service::{Callers, ServiceKind};
-use super::wait::WaitFor;
+use super::wait::{WaitFor, WaitId};
 use crate::control::{BindKind, Event as Told};
 use dvs_abi::limits::BIND_WAIT_NS;
 use dvs_abi::{Code, Endpoint, Error, Privileges};
@@ -60,7 +60,7 @@ impl Node {
             Some(holder) => drop(holder.endpoints.insert((dc, endpoint))),
             None => {
                 self.orphans.entry(pid).or_default().push((dc, endpoint));
-                self.out.push(super::event::Command::WatchPid { pid });
+                self.out.push(Command::WatchPid { pid });
             }
         }
         self.place_instance(dc, endpoint.slot());
@@ -76,7 +76,7 @@ impl Node {
             (d.service, d.moving, d.kind, d.instances) = (true, true, BindKind::Backup, 0);
         }
         self.tell_instance(dc, endpoint.slot());
-        self.open_ticket(super::event::PROXY, None, Want::Offer { dc, slot: endpoint.slot() });
+        self.open_ticket(PROXY, None, Want::Offer { dc, slot: endpoint.slot() });
     }
 
     /// Whether callers of this node come to the instance here.
@@ -105,7 +105,7 @@ impl Node {
     }
 
     /// An offer was decided.
-    pub(crate) fn offered(&mut self, dc: u16, slot: i32, wait: Option<u64>, result: Result<(), Code>) {
+    pub(crate) fn offered(&mut self, dc: u16, slot: i32, wait: Option<WaitId>, result: Result<(), Code>) {
         let endpoint = Endpoint::new(0, slot);
         let waits = wait.and_then(|wait| self.unpark(wait));
         if let Err(code) = result {
@@ -131,6 +131,11 @@ impl Node {
         if let Some(s) = self.service_mut(dc, slot) {
             s.retiring = None;
         }
+        self.next_instance(dc, slot);
+    }
+
+    /// Binds that waited for the end of the last instance go on.
+    fn next_instance(&mut self, dc: u16, slot: i32) {
         let list = self.dcs.get(&dc).and_then(|c| c.waiting.get(&slot)).cloned().unwrap_or_default();
         for wait in list {
             let next = self.waits.table.get(&wait).is_some_and(|w| matches!(w.what, WaitFor::Instance(_)));
@@ -152,7 +157,19 @@ impl Node {
         self.detach(dc, slot, why, true);
         if let Some(s) = self.service_mut(dc, slot) {
             s.retiring = Some(ticket);
-            self.out.push(super::event::Command::Decide { ticket, want: Want::Retire { dc, slot } });
+            self.out.push(Command::Decide { ticket, want: Want::Retire { dc, slot } });
+        }
+    }
+
+    /// This node begins anew: by the log its instances ended with its former life.
+    pub(crate) fn forget_instances(&mut self, dc: u16) {
+        self.out.retain(|c| !matches!(c, Command::Decide { want: Want::Retire { .. }, .. }));
+        let slots: Vec<i32> = self.dcs.get(&dc).map_or(Vec::new(), |c| c.services.keys().copied().collect());
+        for slot in slots {
+            if let Some(s) = self.service_mut(dc, slot) {
+                s.retiring = None;
+            }
+            self.next_instance(dc, slot);
         }
     }
 

@@ -49,6 +49,7 @@ impl Node {
             let here = c.descriptors().filter(|d| d.pid != 0 || d.node == me);
             let places: Vec<Endpoint> = here.map(|d| d.endpoint).collect();
             self.withdraw_places(dc, &places, &BTreeSet::new());
+            self.forget_instances(dc);
             self.lease_anew(dc);
         }
     }

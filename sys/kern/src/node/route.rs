@@ -169,6 +169,10 @@ impl Node {
         for node in nodes {
             self.lose_calls(dc, slot, node, code);
         }
+        if let Some(d) = self.described(dc, slot) {
+            d.moving = true;
+            d.kind = if d.pid == 0 { BindKind::Remote } else { BindKind::Backup };
+        }
         for wait in self.waits_for_lane(dc, to) {
             self.finish(wait, Err(dvs_abi::Error::early(code).at(to)));
         }
