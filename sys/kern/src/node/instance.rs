@@ -14,7 +14,7 @@ use super::bind::{BindAsk, End};
 use super::descriptor::Descriptor;
 use super::dispatch::Outcome;
 use super::event::{Command, PROXY, SessionId, Want};
-use super::service::{Callers, ServiceKind};
+use super::service::{Callers, Service, ServiceKind};
 use super::wait::{WaitFor, WaitId};
 use crate::control::{BindKind, Event as Told};
 use dvs_abi::limits::BIND_WAIT_NS;
@@ -176,8 +176,8 @@ impl Node {
     /// Takes the program of an instance off its endpoint. `lost`: what it had taken up is lost with it.
     fn detach(&mut self, dc: u16, slot: i32, why: End, lost: bool) {
         let me = self.config.me;
-        let Some(s) = self.service_of(dc, slot) else { return };
-        let code = s.lost_code();
+        // Its container may be ending with all services.
+        let code = self.service_of(dc, slot).map_or(Code::DSTDIED, Service::lost_code);
         if lost {
             self.lose_calls(dc, slot, me, code);
         }
