@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! word 0   source endpoint (low 32)  | destination endpoint (high 32)
-//! word 1   type (low 32) | kind (8) | flags (8) | inline length (16)
+//! word 1   type (low 32) | kind (8) | flags (8) | inline length (16)    flag 1: this call was sent before
 //! word 2   call number                  set by the sending side; recognises late replies
 //! word 3   epoch of the destination's place
 //! word 4   deadline: ns on the node's clock in memory, ns remaining on the wire, all ones = never
@@ -57,6 +57,9 @@ impl Kind {
 
 /// Type of a notification from slot `n`: this bit or'ed with `n` (facts §2.10).
 pub const NOTIFY_TYPE: i32 = 0x1000;
+
+/// Flag in word 1: see [`Message::again`].
+const AGAIN: u64 = 1 << 40;
 
 /// One message. Plain data: any 256 bytes are a message, its fields are checked by whoever uses them.
 ///
@@ -145,6 +148,16 @@ impl Message {
     /// Sets what the message is to the system.
     pub const fn set_kind(&mut self, kind: Kind) {
         self.words[1] = self.words[1] & !(0xff << 32) | (kind as u64) << 32;
+    }
+
+    /// Whether this call was sent before, under the same number, and nobody answered: it may have been done.
+    pub const fn again(&self) -> bool {
+        self.words[1] & AGAIN != 0
+    }
+
+    /// Sets whether it was sent before (the system does this, not the program).
+    pub const fn set_again(&mut self, again: bool) {
+        self.words[1] = self.words[1] & !AGAIN | if again { AGAIN } else { 0 };
     }
 
     /// How many inline bytes the program set, at most [`INLINE_BYTES`].

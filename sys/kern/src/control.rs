@@ -282,7 +282,9 @@ pub enum Event {
     LaneOpened { link: u16, lane: u8, dc: u16, from: i32, to: i32, remote: bool, may: u64, peer_pid: u32 },
     /// The lane is dead, both directions: the peer endpoint ended (`DSTDIED`/`SRCDIED` is chosen by the
     /// library from what was outstanding), its node was lost (`NOTCONN`), it moved (`MIGRATE`: open a new
-    /// lane and repeat what was not consumed) or rights were withdrawn (`TRAPDENIED`).
+    /// lane and repeat what was not consumed), the instance of a service is over and others know of what it
+    /// had consumed (`STALE`: repeat all that was not answered, under its number) or rights were withdrawn
+    /// (`TRAPDENIED`).
     LaneClosed { link: u16, lane: u8, code: i32 },
     /// The link is gone with its peer. It comes when the session has freed every lane in it; only then is its
     /// number used again.

@@ -3,8 +3,10 @@
 mod council;
 mod world;
 
-use dvs_abi::Endpoint;
+use dvs_abi::{Code, Endpoint, NodeId};
 use dvs_kern::control::{BindKind, Request, WirePrivileges};
+use dvs_kern::node::event::Event;
+use dvs_kern::node::service::{Action, ServiceKind};
 use proptest::prelude::{Just, Strategy, any, prop, prop_oneof, proptest};
 use world::{Act, NODES, SESSIONS, World, init};
 
@@ -100,6 +102,45 @@ fn harsh() -> impl Strategy<Value = Act> {
     ]
 }
 
+fn action() -> impl Strategy<Value = Action> {
+    let node = || (0..NODES).prop_map(NodeId);
+    prop_oneof![
+        3 => Just(Action::Freeze),
+        6 => node().prop_map(Action::Point),
+        6 => Just(Action::Thaw),
+        1 => Just(Action::End(Code::DSTDIED)),
+        1 => node().prop_map(Action::Resend),
+        1 => node().prop_map(Action::Fail),
+        4 => Just(Action::Continue),
+        2 => Just(Action::Stop),
+    ]
+}
+
+/// Nodes are told of services what no log would say: their tables hold together all the same.
+fn with_services() -> impl Strategy<Value = Act> {
+    let kind = prop_oneof![
+        Just(Some(ServiceKind::Single)),
+        Just(Some(ServiceKind::Passive)),
+        Just(Some(ServiceKind::Active)),
+        Just(None),
+    ];
+    let declare = (0..6i32, kind).prop_map(|(slot, kind)| {
+        let name = "s".into();
+        Event::Service { dc: 0, slot, name, kind }
+    });
+    let step = (0..6i32, 0..4u64, action()).prop_map(|(slot, epoch, action)| Event::Route {
+        dc: 0,
+        slot,
+        epoch: epoch / 2,
+        action,
+    });
+    prop_oneof![
+        6 => harsh(),
+        1 => (0..NODES, declare).prop_map(|(n, e)| Act::Service(n, e)),
+        3 => (0..NODES, step).prop_map(|(n, e)| Act::Service(n, e)),
+    ]
+}
+
 /// Plays a history on three nodes that share a container, lets every record arrive, and checks that the nodes
 /// agree and keep nothing of sessions that are gone.
 fn history(acts: Vec<Act>) {
@@ -124,7 +165,11 @@ fn history(acts: Vec<Act>) {
         world.quiet();
     }
     world.agree();
-    // When every session is gone nothing is left: no binding, no link.
+    nothing_is_left(world);
+}
+
+/// When every session is gone nothing is left: no binding, no link.
+fn nothing_is_left(mut world: World) {
     for n in 0..NODES {
         for s in 0..SESSIONS {
             world.act(Act::Die(n, s));
@@ -189,6 +234,25 @@ proptest! {
     #[test]
     fn tables_hold_together(acts in prop::collection::vec(act(), 1..250)) {
         history(acts);
+    }
+
+    #[test]
+    fn tables_hold_together_whatever_is_said_of_services(
+        acts in prop::collection::vec(with_services(), 1..250)
+    ) {
+        let mut world = World::new();
+        for n in 0..NODES {
+            for s in 0..SESSIONS {
+                world.act(Act::Connect(n, s));
+            }
+        }
+        world.act(Act::Ask(0, 0, init(0, vec![0, 1, 2])));
+        world.quiet();
+        for a in acts {
+            world.act(a);
+        }
+        world.quiet();
+        nothing_is_left(world);
     }
 
     #[test]

@@ -412,10 +412,10 @@ impl Route {
         self.peers.up(node);
     }
 
-    /// A node was declared dead (or its daemon started anew): what was under way ends.
+    /// A node was declared dead (or its daemon started anew): what was under way from it ends. What was to it
+    /// ends when the daemon closes its lanes, and says why.
     pub fn node_down(&mut self, node: NodeId, step: &mut Step<'_>) {
         self.peers.down(node);
-        self.outgoing.node_down(node, &self.shores, step);
         self.incoming.node_down(node, &self.shores, step);
         self.copies.node_down(node, step);
     }

@@ -262,19 +262,6 @@ impl Outgoing {
         let place = shores.client(*key, used.pid, call.seq).ok_or(Code::SRCDIED)?;
         Ok(Range { place: Arc::new(place), address })
     }
-
-    /// The node is dead: what was sent to it may have happened or not.
-    pub fn node_down(&mut self, node: NodeId, shores: &Shores, step: &mut Step<'_>) {
-        let lost: Vec<u64> = self
-            .lanes
-            .values()
-            .filter(|l| l.node == Some(node))
-            .filter_map(|l| l.call.as_ref().map(|c| c.id))
-            .collect();
-        for id in lost {
-            self.end(node, id, End::Failed(Code::NOTCONN, Effect::Unknown), shores, step);
-        }
-    }
 }
 
 impl Route {
@@ -338,6 +325,7 @@ fn apply(
         End::Withdrawn(effect) => lane.withdrawn(seq, *effect),
         // Who leaves does not call again, at the new place.
         End::Failed(Code::MIGRATE, Effect::No) if lane.recalled(seq) => lane.withdrawn(seq, Effect::No),
+        End::Failed(Code::STALE, effect) if lane.recalled(seq) => lane.withdrawn(seq, *effect),
         End::Failed(code, effect) => lane.fail(seq, *code, *effect),
         End::Reply(msg) => {
             let mut msg = readdress(msg);

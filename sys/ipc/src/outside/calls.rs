@@ -207,18 +207,19 @@ pub(crate) fn collect<W: Wait>(
     until: Deadline,
 ) -> Result<Attempt> {
     let Some(o) = port.process().shared().outside() else { return Err(Error::early(Code::DVSINIT)) };
-    let (outcome, closed, key) = {
+    let (outcome, closed, key, leaving) = {
         let mut lanes = o.lanes();
         let Some((key, seq)) = lanes.current(port.ix()) else {
             return Err(Error::new(Code::IO, Effect::Unknown).at(dst));
         };
         let outcome = lanes.with_lane(key, |l| l.collect(seq, m)).unwrap_or(Outcome::Broken);
+        let leaving = lanes.leaving(port.ix()).cloned();
         lanes.end(port.ix());
         let closed = match lanes.get(key) {
             Some(Use::Out { closed, .. }) => *closed,
             _ => None,
         };
-        (outcome, closed, key)
+        (outcome, closed, key, leaving)
     };
     let gone = closed.is_some() || matches!(outcome, Outcome::Closed(_) | Outcome::Broken);
     if gone {
@@ -235,9 +236,11 @@ pub(crate) fn collect<W: Wait>(
             Ok(Attempt::Redirected(to))
         }
         Outcome::Failed(Code::MIGRATE, Effect::No) => Ok(Attempt::Moved),
+        Outcome::Failed(Code::STALE, effect) => again(effect, Attempt::Moved, leaving, dst),
         Outcome::Failed(code, effect) => Err(Error::new(code, effect).at(dst)),
         Outcome::Closed(effect) => match (closed, effect) {
             (Some(Code::MIGRATE), Effect::No) => Ok(Attempt::Repeat),
+            (Some(Code::STALE), effect) => again(effect, Attempt::Repeat, leaving, dst),
             // The peer read it first: the daemon says what became of the destination.
             (None, Effect::No) => Ok(Attempt::Shut),
             (Some(c), e) if c != Code::DSTDIED => Err(Error::new(c, e).at(dst)),
@@ -245,6 +248,16 @@ pub(crate) fn collect<W: Wait>(
             (_, e) => Err(Error::new(Code::SRCDIED, e).at(dst)),
         },
         Outcome::Pending | Outcome::Broken => Err(Error::new(Code::IO, Effect::Unknown).at(dst)),
+    }
+}
+
+/// A call whose instance of the service is gone: others know what it had taken up, so it is sent again. Not one
+/// that its caller wants to leave.
+fn again(effect: Effect, untaken: Attempt, leaving: Option<Error>, dst: Endpoint) -> Result<Attempt> {
+    match (leaving, effect) {
+        (Some(why), effect) => Err(Error { effect, ..why.at(dst) }),
+        (None, Effect::No) => Ok(untaken),
+        (None, _) => Ok(Attempt::Again),
     }
 }
 

@@ -53,6 +53,8 @@ pub(crate) enum Attempt {
     Repeat,
     /// Make it again in a while: the destination has moved, and this node does not know where yet.
     Moved,
+    /// Make it again under the same number: it was sent to an instance that is gone, and may have been done.
+    Again,
     /// The lane is closed, but the daemon has not said so: the peer is about to end, or lies. Make it again
     /// in a while.
     Shut,

@@ -117,13 +117,23 @@ impl<W: Wait> Port<W> {
         until: Deadline,
     ) -> Result<()> {
         let (mut hops, mut shut, mut moves) = (0, 0, 0);
+        // The number of a call that was sent and lost: it may have been done.
+        let mut again = None;
         loop {
-            match attempt? {
+            match attempt.map_err(|e| unsure(e, again.is_some()))? {
                 Attempt::Over => return Ok(()),
                 Attempt::Repeat => {}
                 Attempt::Moved => {
                     // The first repetition finds the new place, as a rule. If not, its news is on its way, or
                     // two nodes disagree about it: then not at the speed of the network.
+                    if moves > 0 {
+                        let pause = MOVED_NS << moves.min(MOVED_DOUBLINGS);
+                        self.pause(Deadline::from_ns(self.now().saturating_add(pause)).min(until));
+                    }
+                    moves += 1;
+                }
+                Attempt::Again => {
+                    again = again.or(Some(m.call()));
                     if moves > 0 {
                         let pause = MOVED_NS << moves.min(MOVED_DOUBLINGS);
                         self.pause(Deadline::from_ns(self.now().saturating_add(pause)).min(until));
@@ -141,7 +151,7 @@ impl<W: Wait> Port<W> {
                 }
             }
             // A peer that always sends us on, or says "again", does not keep us beyond our deadline.
-            let effect = if hops > 0 { Effect::Unknown } else { Effect::No };
+            let effect = if hops > 0 || again.is_some() { Effect::Unknown } else { Effect::No };
             if until != Deadline::NOW && until.passed(self.now()) {
                 return Err(Error::new(Code::TIMEDOUT, effect).at(dst));
             }
@@ -154,7 +164,7 @@ impl<W: Wait> Port<W> {
             if shut > SHUT_TRIES {
                 return Err(Error::new(Code::DSTDIED, effect).at(dst));
             }
-            attempt = self.attempt(self.look(), call, kind, dst, m, grants, until);
+            attempt = self.attempt_as(self.look(), again, call, kind, dst, m, grants, until);
         }
     }
 
@@ -165,11 +175,28 @@ impl<W: Wait> Port<W> {
         }
     }
 
-    /// One attempt of a call, of whatever kind and wherever its destination is.
+    /// The first attempt of a call.
     #[allow(clippy::too_many_arguments)]
     fn attempt(
         &self,
+        core: Held<'_>,
+        call: Call,
+        kind: Kind,
+        dst: Endpoint,
+        m: &mut Message,
+        grants: &[Grant],
+        until: Deadline,
+    ) -> Result<Attempt> {
+        self.attempt_as(core, None, call, kind, dst, m, grants, until)
+    }
+
+    /// One attempt of a call, of whatever kind and wherever its destination is; `again`: its number, if it was
+    /// sent before and may have been done.
+    #[allow(clippy::too_many_arguments)]
+    fn attempt_as(
+        &self,
         mut core: Held<'_>,
+        again: Option<u64>,
         call: Call,
         kind: Kind,
         dst: Endpoint,
@@ -181,7 +208,10 @@ impl<W: Wait> Port<W> {
             Some(target) => target,
             None => self.find_target(&mut core, call, dst)?,
         };
-        self.address(core.next_call(), kind, dst, m, until);
+        self.address(again.unwrap_or_else(|| core.next_call()), kind, dst, m, until);
+        if again.is_some() {
+            m.set_again(true);
+        }
         let Target::Here(ix) = target else {
             return outside::exchange(self, core, kind, dst, m, grants, until);
         };
@@ -201,6 +231,7 @@ impl<W: Wait> Port<W> {
     fn address(&self, call: u64, kind: Kind, dst: Endpoint, m: &mut Message, until: Deadline) {
         m.set_route(self.endpoint, dst);
         m.set_kind(kind);
+        m.set_again(false);
         m.set_call(call);
         m.set_deadline(until);
     }
@@ -212,4 +243,9 @@ impl<W: Wait> Port<W> {
         self.sends.set(Checked::new(core, call, dst, target));
         Ok(target)
     }
+}
+
+/// What is not done by an attempt may have been done by one before.
+fn unsure(e: Error, again: bool) -> Error {
+    if again && e.effect == Effect::No { Error { effect: Effect::Unknown, ..e } } else { e }
 }

@@ -58,6 +58,9 @@ impl Node {
         if !dc.config.runs_on(place) || (ask.kind == BindKind::Backup && !dc.config.runs_on(me)) {
             return Err(Code::NODCNODE.into());
         }
+        if !auto && self.service_of(ask.dc, ask.endpoint.slot()).is_some() {
+            return self.bind_instance(s, id, ask);
+        }
         if !auto {
             self.check_slot(&ask)?;
         }
@@ -102,7 +105,7 @@ impl Node {
     }
 
     /// The session and the process that will hold the binding.
-    fn holder(&self, s: SessionId, ask: &BindAsk) -> Result<(Option<SessionId>, u32), Error> {
+    pub(crate) fn holder(&self, s: SessionId, ask: &BindAsk) -> Result<(Option<SessionId>, u32), Error> {
         if ask.kind == BindKind::Remote {
             return Ok((None, 0));
         }
@@ -184,6 +187,7 @@ impl Node {
             board: 0,
             name: short(name),
             privileges: Privileges::at_bind(endpoint.slot(), config.tasks, config.sysprocs),
+            service: false,
             moving: false,
             moved: false,
             dead: false,
@@ -282,7 +286,7 @@ impl Node {
             let Some(d) = self.dcs.get_mut(&place.0).and_then(|c| c.bound_mut(place.1.slot())) else {
                 continue;
             };
-            if d.is_local() && !d.claimed {
+            if (d.is_local() || d.service) && !d.claimed {
                 d.claimed = true;
                 d.board = board;
                 self.reconsider(place.0, place.1.slot());
@@ -314,11 +318,15 @@ impl Node {
             _ => Code::NOTBIND,
         })?;
         let (endpoint, pid, caller_pid) = (d.endpoint, d.pid, session.pid);
-        if d.session == Some(s) || d.is_remote() {
+        if d.service && d.pid == 0 {
+            return Err(Code::NOTBIND.into());
+        }
+        let service = d.service;
+        if d.session == Some(s) || (d.is_remote() && !service) {
             self.end_or_demote(dc, endpoint, End::Unbound);
             return Ok(DONE);
         }
-        if d.moving {
+        if d.moving && !service {
             return Err(Error::early(Code::MIGRATE).at(endpoint));
         }
         let holder = d.session;
@@ -330,6 +338,10 @@ impl Node {
         }
         if pid != caller_pid {
             self.out.push(Command::Signal { pid });
+        }
+        if service {
+            // Its service goes on, so there is no end to wait for.
+            return Ok(DONE);
         }
         if !bound {
             // It was asked all the same.
@@ -357,6 +369,9 @@ impl Node {
     pub(crate) fn end_or_demote(&mut self, dc: u16, endpoint: Endpoint, why: End) {
         let slot = endpoint.slot();
         let Some(d) = self.dcs.get_mut(&dc).and_then(|c| c.bound_mut(slot)) else { return };
+        if d.service {
+            return self.instance_ended(dc, slot, why);
+        }
         if d.is_local() && d.moving && matches!(why, End::Exit(_)) {
             return self.orphan_move(dc, endpoint);
         }
@@ -442,7 +457,7 @@ impl Node {
 
     /// Tells who wants to know that a process ended (facts §2.5.3), wherever it is. Nobody learns of a
     /// failure.
-    fn warn(&mut self, dc: u16, d: &Descriptor, code: i32) {
+    pub(crate) fn warn(&mut self, dc: u16, d: &Descriptor, code: i32) {
         let Ok(c) = self.dc(dc) else { return };
         let own = d.privileges.warn;
         let to = if own == Endpoint::NONE { Endpoint::from_raw(c.config.warn) } else { own };
@@ -452,7 +467,9 @@ impl Node {
         }
         let (from, to) = (d.endpoint.raw(), target.endpoint.raw());
         let (node, remote, mtype) = (target.node.0, target.is_remote(), c.config.warn_type);
-        if remote {
+        if remote && node == self.config.me.0 {
+            // A service that nobody serves.
+        } else if remote {
             self.out.push(Command::Control { node, record: Record::Ended { dc, from, to, mtype, code } });
         } else {
             self.deliver_warning(dc, from, to, mtype, code);

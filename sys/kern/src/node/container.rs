@@ -106,20 +106,26 @@ impl Node {
         let c = self.dcs.entry(dc).or_insert_with(|| Dc::new(config.clone(), me));
         let lost = c.config.nodes & !config.nodes;
         c.config.nodes = config.nodes;
-        let withdrawn = c.descriptors().filter(|d| lost & 1 << d.node.0 != 0);
+        let leaves = lost & 1 << me.0 != 0;
+        let withdrawn = c.descriptors().filter(|d| lost & 1 << d.node.0 != 0 || (leaves && d.pid != 0));
         let places: Vec<Endpoint> = withdrawn.map(|d| d.endpoint).collect();
         self.withdraw_places(dc, &places, spared);
-        if lost & 1 << me.0 != 0 {
+        if leaves {
             self.give_slots(dc);
         }
         self.provide_slots(dc);
     }
 
     fn end_dc(&mut self, dc: u16, spared: &BTreeSet<u32>) {
-        let Some(c) = self.dcs.get(&dc) else { return };
+        let Some(c) = self.dcs.get_mut(&dc) else { return };
+        c.services.clear();
         let places: Vec<Endpoint> = c.descriptors().map(|d| d.endpoint).collect();
         let sessions: BTreeSet<SessionId> = c.descriptors().filter_map(|d| d.session).collect();
         self.withdraw_places(dc, &places, spared);
+        for endpoint in places {
+            // Endpoints of services are left when their instances have ended.
+            self.end(dc, endpoint.slot(), End::Withdrawn);
+        }
         self.fail_waits(dc);
         self.dcs.remove(&dc);
         for s in sessions {

@@ -2,6 +2,7 @@
 
 use super::config::DcConfig;
 use super::descriptor::Descriptor;
+use super::service::Service;
 use super::wait::WaitId;
 use crate::slots::Holding;
 use dvs_abi::{Code, Endpoint, NodeId};
@@ -33,6 +34,8 @@ pub struct Dc {
     pub(crate) holding: Holding,
     /// The last ask for more: its ticket and number.
     pub(crate) asking: Option<(u64, u64)>,
+    /// The services declared in it, by slot.
+    pub(crate) services: BTreeMap<i32, Service>,
     /// Requests that wait for a change of a slot, or at [`BINDS`].
     pub(crate) waiting: BTreeMap<i32, Vec<WaitId>>,
 }
@@ -48,7 +51,14 @@ impl Dc {
     pub fn new(config: DcConfig, me: NodeId) -> Self {
         let mut slots = Vec::new();
         slots.resize_with((config.tasks + config.procs) as usize, Slot::default);
-        Dc { config, slots, holding: Holding::new(me), asking: None, waiting: BTreeMap::new() }
+        Dc {
+            config,
+            slots,
+            holding: Holding::new(me),
+            asking: None,
+            services: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+        }
     }
 
     fn index(&self, slot: i32) -> Option<usize> {
@@ -110,6 +120,11 @@ impl Dc {
         let last = self.slot(slot).and_then(|s| s.last);
         let before = last.map_or(first_generation, |e| e.generation());
         Endpoint::new(1 + before % GENERATION_MAX, slot)
+    }
+
+    /// A service declared in it.
+    pub fn service(&self, slot: i32) -> Option<&Service> {
+        self.services.get(&slot)
     }
 
     /// The slots this node was leased.

@@ -98,8 +98,12 @@ impl Node {
 
     pub(crate) fn decided(&mut self, ticket: u64, result: Result<(), Code>) {
         let Some(t) = self.tickets.open.remove(&ticket) else {
+            self.retired(ticket);
             return self.slots_decided(ticket, result);
         };
+        if let Want::Offer { dc, slot } = t.want {
+            return self.offered(dc, slot, t.wait, result);
+        }
         let Some(wait) = t.wait else { return };
         if let Want::Slots { dc, request: SlotRequest::Claim { .. } } = t.want {
             return self.claimed(dc, wait, result);
@@ -128,6 +132,7 @@ fn refusal(want: &Want, code: Code) -> Error {
         (Want::End { .. } | Want::Allow { .. } | Want::Slots { .. }, Code::BADDCID) => Code::DCNOTRUN,
         _ => code,
     };
-    let unknown = matches!(code, Code::STALE | Code::TIMEDOUT) && !matches!(want, Want::Slots { .. });
+    let bind = matches!(want, Want::Slots { .. } | Want::Offer { .. });
+    let unknown = matches!(code, Code::STALE | Code::TIMEDOUT) && !bind;
     Error::new(code, if unknown { Effect::Unknown } else { Effect::No })
 }

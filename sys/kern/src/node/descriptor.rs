@@ -30,7 +30,9 @@ pub struct Descriptor {
     pub name: String,
     /// Rights.
     pub privileges: Privileges,
-    /// A move has begun.
+    /// It is that of a declared service, which is here also when nobody serves.
+    pub service: bool,
+    /// A move has begun; of a service: callers wait.
     pub moving: bool,
     /// The move that brought it to its present node was committed by another node.
     pub moved: bool,

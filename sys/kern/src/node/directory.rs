@@ -10,6 +10,7 @@ use super::bind::End;
 use super::event::Command;
 use super::notices::HeldNotice;
 use super::record::Record;
+use super::service::Service;
 use crate::control::{BindKind, Event as Told};
 use dvs_abi::limits::NODES_MAX;
 use dvs_abi::{CallSet, Code, Endpoint, NodeId};
@@ -22,7 +23,7 @@ impl Node {
     }
 
     fn bound_record(&self, dc: u16, slot: i32) -> Option<Record> {
-        let d = self.dcs.get(&dc)?.bound(slot).filter(|d| d.is_local())?;
+        let d = self.dcs.get(&dc)?.bound(slot).filter(|d| d.is_local() && !d.service)?;
         Some(Record::Bound {
             dc,
             endpoint: d.endpoint.raw(),
@@ -87,6 +88,26 @@ impl Node {
                 self.lose(dc, endpoint, node, End::NodeLost);
             }
         }
+        self.lose_calls_to(NodeId(node));
+    }
+
+    /// Calls under way to what goes on without `node` are lost on it: those to a service that would answer
+    /// them once go again, when callers may.
+    fn lose_calls_to(&mut self, node: NodeId) {
+        let mut lost = Vec::new();
+        for (key, link) in &self.links {
+            for (number, lane) in link.lanes().filter(|(_, l)| l.open && l.node == node) {
+                let service = self.service_of(lane.dc, Endpoint::from_raw(lane.to).slot());
+                match service.map(Service::lost_code) {
+                    Some(code) => lost.push((*key, number, code)),
+                    None if lane.retired.is_some() => lost.push((*key, number, Code::NOTCONN)),
+                    None => {}
+                }
+            }
+        }
+        for (key, number, code) in lost {
+            self.close_lane(key, number, code);
+        }
     }
 
     /// The endpoints of a container that are registered on `node`.
@@ -100,6 +121,9 @@ impl Node {
     /// `endpoint` is not on `node` any more.
     fn lose(&mut self, dc: u16, endpoint: Endpoint, node: u16, why: End) {
         let Some(d) = self.dcs.get_mut(&dc).and_then(|c| c.bound_mut(endpoint.slot())) else { return };
+        if d.service {
+            return;
+        }
         d.instances &= !(1 << node);
         if d.endpoint != endpoint || d.is_local() || d.node.0 != node {
             return;
@@ -162,6 +186,8 @@ impl Node {
         let slot = endpoint.slot();
         let mut contested = false;
         match c.bound(slot) {
+            // Where it is follows from the log.
+            Some(d) if d.service => return,
             // The move was committed there; the record that says so is on its way.
             Some(d) if d.is_local() && d.moving && d.endpoint == endpoint => {
                 return self.point_to(dc, endpoint, node, true);

@@ -4,6 +4,7 @@ use super::config::{DcConfig, NodeEntry};
 use super::deadlock::Waiting;
 use super::link::LinkKey;
 use super::record::Record;
+use super::service::{Action, ServiceKind};
 use crate::control::{Answer, Event as Told, Request, WireError};
 use crate::slots::{SlotChange, SlotRequest};
 use dvs_abi::{Code, Endpoint};
@@ -52,6 +53,10 @@ pub enum Event {
     Slots { dc: u16, change: SlotChange },
     /// What became of a [`Command::Decide`]. All that it changed was told before.
     Decided { ticket: u64, result: Result<(), Code> },
+    /// A service of a container was declared, or is no more (`None`). Before any step of it.
+    Service { dc: u16, slot: i32, name: String, kind: Option<ServiceKind> },
+    /// What is to be done with the callers or the instance of a service.
+    Route { dc: u16, slot: i32, epoch: u64, action: Action },
     /// This node was taken for lost and begins anew: what is bound here ends, what it was leased is gone.
     Reborn { first_generation: u32 },
     /// Time passed.
@@ -91,6 +96,10 @@ pub enum Want {
     /// Slots of a container. These reach the log in the order in which they were wanted; one that is lost is
     /// repeated, one that is refused is not.
     Slots { dc: u16, request: SlotRequest },
+    /// This node has an instance of a service.
+    Offer { dc: u16, slot: i32 },
+    /// It has ended, with all it had taken up. After its offer, and not repeated when it is refused.
+    Retire { dc: u16, slot: i32 },
 }
 
 /// Something to be done. The order is part of the meaning.

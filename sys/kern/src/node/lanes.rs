@@ -78,7 +78,8 @@ impl Node {
             return Err(Code::TRAPDENIED);
         }
         let callee = c.find(to)?;
-        if callee.moving {
+        let open = self.service_open(dc, callee).transpose()?;
+        if callee.moving || open == Some(false) {
             return Ok(Target::Wait);
         }
         if callee.is_local() {
@@ -119,7 +120,9 @@ impl Node {
             }
             Some(place) => *place,
             None => {
-                let lane = Lane::new(dc, from.raw(), to.raw());
+                let me = self.config.me;
+                let place = if callee == PROXY { self.dc(dc)?.find(to)?.node } else { me };
+                let lane = Lane::new(dc, from.raw(), to.raw(), place);
                 let place = self.place_lane(s, callee, lane, remote)?;
                 self.open.insert(key, place);
                 self.note_lane(dc, from, place);
@@ -375,6 +378,11 @@ impl Node {
         let callee = c.find(to).map_err(|code| Error::early(code).at(to))?;
         let (to, moving, receiver, local) =
             (callee.endpoint, callee.moving, callee.receiver(), callee.is_local());
+        let open = self.service_open(dc, callee).transpose().map_err(|code| Error::early(code).at(to))?;
+        let here = callee.service && (moving || callee.node == self.config.me);
+        if open == Some(false) && here {
+            return Ok(Outcome::Later);
+        }
         if !local {
             return Err(Error::early(Code::MIGRATE).at(to));
         }

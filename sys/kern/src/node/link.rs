@@ -1,8 +1,8 @@
 //! Memory shared by two sessions and the lanes in it.
 
 use super::event::SessionId;
-use dvs_abi::Code;
 use dvs_abi::limits::LINK_LANES_MAX;
+use dvs_abi::{Code, NodeId};
 
 /// Number of a link on its node; never used twice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -15,6 +15,8 @@ pub struct Lane {
     pub dc: u16,
     pub from: i32,
     pub to: i32,
+    /// Where `to` was when it was opened.
+    pub node: NodeId,
     /// Which side of the link calls.
     pub caller: u8,
     /// Both sides may use it.
@@ -26,8 +28,8 @@ pub struct Lane {
 }
 
 impl Lane {
-    pub(crate) const fn new(dc: u16, from: i32, to: i32) -> Lane {
-        Lane { dc, from, to, caller: 0, open: true, retired: None, freed: [false; 2] }
+    pub(crate) const fn new(dc: u16, from: i32, to: i32, node: NodeId) -> Lane {
+        Lane { dc, from, to, node, caller: 0, open: true, retired: None, freed: [false; 2] }
     }
 }
 

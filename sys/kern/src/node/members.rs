@@ -28,7 +28,7 @@ impl Node {
             let Some(c) = self.dcs.get_mut(&dc) else { continue };
             c.config.nodes &= !1u32.checked_shl(node.into()).unwrap_or(0);
             let places: Vec<Endpoint> =
-                c.descriptors().filter(|d| d.node.0 == node).map(|d| d.endpoint).collect();
+                c.descriptors().filter(|d| d.node.0 == node && !d.service).map(|d| d.endpoint).collect();
             self.withdraw_places(dc, &places, &BTreeSet::new());
         }
         if node != self.config.me.0 {
@@ -49,6 +49,7 @@ impl Node {
             let here = c.descriptors().filter(|d| d.pid != 0 || d.node == me);
             let places: Vec<Endpoint> = here.map(|d| d.endpoint).collect();
             self.withdraw_places(dc, &places, &BTreeSet::new());
+            self.forget_instances(dc);
             self.lease_anew(dc);
         }
     }

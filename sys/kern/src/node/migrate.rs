@@ -94,6 +94,10 @@ impl Node {
     }
 
     fn movable(&self, dc: u16, endpoint: Endpoint) -> Result<Endpoint, Error> {
+        if self.service_of(dc, endpoint.slot()).is_some() {
+            // It is moved by all nodes together.
+            return Err(Error::early(Code::PROCSTS).at(endpoint));
+        }
         let found = self.dc(dc)?.find(endpoint).map(|d| d.endpoint);
         found.map_err(|c| match c {
             Code::DSTDIED | Code::NOTCONN => Error::early(Code::NOTBIND).at(endpoint),

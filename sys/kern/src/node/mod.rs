@@ -21,6 +21,7 @@
 //! | [`config`], [`event`], [`record`] | what comes in, what goes out, what nodes tell each other |
 //! | `decide`, `members`, `container`, `slots` | what all nodes agree on: asking for it, and doing it here |
 //! | [`dc`], [`descriptor`] | the table of a container, one entry of it |
+//! | [`service`], `route`, `instance` | declared services: where callers go, what a program bound here may |
 //! | [`session`], [`link`] | processes of this node and the memory they share |
 //! | `authority` | who may ask for what concerns others |
 //! | `bind`, `lanes`, `wait`, `heard`, `privileges`, `migrate`, `directory`, `deadlock`, `query` | the rules, by subject |
@@ -31,6 +32,7 @@ pub mod descriptor;
 pub mod event;
 pub mod link;
 pub mod record;
+pub mod service;
 pub mod session;
 
 mod authority;
@@ -41,12 +43,14 @@ mod decide;
 mod directory;
 mod dispatch;
 mod heard;
+mod instance;
 mod lanes;
 mod members;
 mod migrate;
 mod notices;
 mod privileges;
 mod query;
+mod route;
 mod slots;
 mod validate;
 mod wait;
@@ -167,6 +171,8 @@ impl Node {
             Event::Container { dc, value } => self.container(dc, value),
             Event::Slots { dc, change } => self.slots_changed(dc, &change),
             Event::Decided { ticket, result } => self.decided(ticket, result),
+            Event::Service { dc, slot, name, kind } => self.service(dc, slot, name, kind),
+            Event::Route { dc, slot, epoch, action } => self.route(dc, slot, epoch, action),
             Event::Reborn { first_generation } => self.reborn(first_generation),
             Event::Tick => {
                 self.expire();

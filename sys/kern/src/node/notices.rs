@@ -56,9 +56,11 @@ impl Node {
     /// Brings a notification to where its receiver is, or holds it until that is known. Nobody hears of a
     /// failure.
     pub(crate) fn forward_notice(&mut self, dc: u16, endpoint: Endpoint, notice: HeldNotice) {
+        let me = self.config.me;
         let Some(c) = self.dcs.get_mut(&dc).filter(|c| c.is_system(endpoint.slot())) else { return };
         let Some(d) = c.bound_mut(endpoint.slot()).filter(|d| d.endpoint == endpoint) else { return };
-        if d.moving || (d.is_local() && d.receiver().is_none()) {
+        let nobody = d.service && d.is_remote() && d.node == me;
+        if d.moving || nobody || (d.is_local() && d.receiver().is_none()) {
             match d.held.iter().position(|h| h.source == notice.source) {
                 Some(at) => d.held[at].value |= notice.value,
                 None if d.held.len() < NOTICES_HELD_MAX => d.held.push(notice),

@@ -141,7 +141,7 @@ impl Node {
         let d = c.find(endpoint).map_err(|code| Error::early(code).at(endpoint))?;
         let code = if !c.is_system(endpoint.slot()) {
             Some(Code::TRAPDENIED)
-        } else if d.moving {
+        } else if d.moving || (d.service && d.is_remote() && d.node == self.config.me) {
             Some(Code::MIGRATE)
         } else if d.is_remote() && !self.peers.get(&d.node.0).is_some_and(|p| p.up) {
             Some(Code::NOTCONN)

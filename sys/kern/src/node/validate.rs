@@ -38,7 +38,10 @@ impl Node {
                 );
                 // Unless its process ended in the middle of a move.
                 let orphan = d.dead && d.moving;
-                ensure!(d.is_local() || orphan || d.node != self.config.me, "{place:?} is remote and here");
+                ensure!(
+                    d.is_local() || orphan || d.service || d.node != self.config.me,
+                    "{place:?} is remote and here"
+                );
                 if let Some(s) = d.session {
                     let holder = self.sessions.get(&s).ok_or(format!("{place:?} has a dead session"))?;
                     ensure!(holder.endpoints.contains(&place), "session {s} does not know {place:?}");
@@ -59,6 +62,26 @@ impl Node {
                     );
                 }
             }
+        }
+        for (dc, c) in &self.dcs {
+            for (slot, s) in &c.services {
+                let d =
+                    c.bound(*slot).filter(|d| d.service).ok_or(format!("service {slot} of {dc} unknown"))?;
+                ensure!(
+                    d.is_remote() || (s.node == Some(d.node)),
+                    "{slot} of {dc} is here and at {:?}",
+                    s.node
+                );
+                ensure!(s.retiring.is_none() || d.pid == 0, "{slot} of {dc} retires and is bound");
+                let goes = matches!(s.callers, super::service::Callers::Go);
+                ensure!(!goes || !d.moving, "callers of {slot} of {dc} go and wait");
+            }
+            let services = c.descriptors().filter(|d| d.service).count();
+            ensure!(
+                services == c.services.len(),
+                "{services} services of dc{dc}, declared {}",
+                c.services.len()
+            );
         }
         ensure!(here == self.bound_here, "{here} endpoints are bound here, counted {}", self.bound_here);
         for (n, s) in &self.sessions {
@@ -116,7 +139,7 @@ impl Node {
             let s = self.sessions.get(&w.session).ok_or(format!("wait {id} of a dead session"))?;
             ensure!(s.waits.get(&w.id) == Some(id), "session {} does not know wait {id}", w.session);
             // One that claims a slot may wait for the node that has it, after its ticket was answered.
-            let decision = w.what == WaitFor::Decision;
+            let decision = matches!(w.what, WaitFor::Decision | WaitFor::Offer { .. });
             ensure!(!decision || self.tickets.has(*id), "wait {id} has no ticket");
             if let Some(slot) = w.slot {
                 let list = self.dcs.get(&w.dc).and_then(|c| c.waiting.get(&slot));

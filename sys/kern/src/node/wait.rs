@@ -3,7 +3,7 @@
 //! A wait hangs on its slot; whatever changes there calls `reconsider`, which tries each wait again: it is
 //! answered, fails, or hangs on. Waits for being bound oneself hang on their session instead. Nothing polls.
 
-use super::bind::BindAsk;
+use super::bind::{BindAsk, End};
 use super::dc::BINDS;
 use super::dispatch::{DONE, Outcome};
 use super::event::SessionId;
@@ -36,6 +36,10 @@ pub(crate) enum WaitFor {
     Slot(Box<BindAsk>),
     /// For the slot of this bind.
     Claim(Box<BindAsk>),
+    /// That the instance here is offered.
+    Offer { endpoint: Endpoint },
+    /// That the last instance here has ended for all, to bind this.
+    Instance(Box<BindAsk>),
 }
 
 #[derive(Clone, Debug)]
@@ -152,8 +156,26 @@ impl Node {
     pub(crate) fn withdraw(&mut self, session: SessionId, id: u64) {
         let wait = self.sessions.get(&session).and_then(|s| s.waits.get(&id)).copied();
         if let Some(wait) = wait {
-            self.unpark(wait);
+            let left = self.unpark(wait);
+            self.offer_left(left);
         }
+    }
+
+    /// Whoever offers an instance does not wait for that any more: there is none.
+    fn offer_left(&mut self, wait: Option<Wait>) {
+        if let Some(Wait { dc, what: WaitFor::Offer { endpoint }, .. }) = wait {
+            self.instance_ended(dc, endpoint.slot(), End::Withdrawn);
+        }
+    }
+
+    /// The waits for a lane to an endpoint.
+    pub(crate) fn waits_for_lane(&self, dc: u16, endpoint: Endpoint) -> Vec<WaitId> {
+        let all = self.dcs.get(&dc).and_then(|c| c.waiting.get(&endpoint.slot()));
+        let lane = |w: &&WaitId| {
+            let what = self.waits.table.get(*w).map(|w| &w.what);
+            matches!(what, Some(WaitFor::Lane { .. } | WaitFor::ProxyLane { .. }))
+        };
+        all.into_iter().flatten().filter(lane).copied().collect()
     }
 
     /// Fails every wait whose time is over.
@@ -167,7 +189,11 @@ impl Node {
                 Some(WaitFor::Decision) => {
                     self.finish(wait, Err(Error::new(Code::TIMEDOUT, Effect::Unknown)));
                 }
-                _ => self.finish(wait, Err(Code::TIMEDOUT.into())),
+                _ => {
+                    let offer = self.waits.table.get(&wait).cloned();
+                    self.finish(wait, Err(Code::TIMEDOUT.into()));
+                    self.offer_left(offer);
+                }
             }
         }
     }
@@ -199,7 +225,9 @@ impl Node {
             | WaitFor::Heard
             | WaitFor::Decision
             | WaitFor::Slot(_)
-            | WaitFor::Claim(_) => Ok(Outcome::Later),
+            | WaitFor::Claim(_)
+            | WaitFor::Offer { .. }
+            | WaitFor::Instance(_) => Ok(Outcome::Later),
             WaitFor::Bind { endpoint } => self.try_bound(w.dc, endpoint),
             WaitFor::Unbind { endpoint } => Ok(self.try_unbound(w.dc, endpoint)),
             WaitFor::Lane { from, to } => self.try_lane(w.session, w.dc, from, to),
@@ -210,6 +238,9 @@ impl Node {
     fn try_bound(&self, dc: u16, endpoint: Endpoint) -> Result<Outcome, Error> {
         let c = self.dc(dc)?;
         match c.find(endpoint) {
+            Ok(d) if d.service && c.service(d.endpoint.slot()).is_some_and(|s| s.node.is_none()) => {
+                Ok(Outcome::Later)
+            }
             Ok(d) => self.bound_answer(dc, d.endpoint).map(Outcome::Answer),
             // What another node says comes late: that the one there has ended, and that the next is bound.
             Err(Code::ENDPOINT)

@@ -132,6 +132,8 @@ impl Council {
             Want::End { dc } => Entered::End { dc: DcId(dc) },
             Want::Allow { dc, node, on } => Entered::Allow { dc: DcId(dc), node: NodeId(node), on },
             Want::Slots { dc, request } => Entered::Slots { dc: DcId(dc), request },
+            Want::Offer { dc, slot } => Entered::Offer { dc: DcId(dc), slot, in_step: true },
+            Want::Retire { dc, slot } => Entered::Retire { dc: DcId(dc), slot },
         };
         let answer = self.apply(&self.entry(node, incarnation, command));
         let result = answer.map(|_| ()).map_err(|r| Code::from_i32(r.code).unwrap());

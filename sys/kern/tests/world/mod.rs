@@ -61,6 +61,8 @@ pub enum Act {
     Lose(u16),
     /// A lost node begins anew.
     Begin(u16),
+    /// A node is told something of a service, whatever the log says.
+    Service(u16, Event),
     /// A node's daemon ends and is started again; it may have left and joined in between.
     Restart(u16, bool),
 }
@@ -208,6 +210,7 @@ impl World {
                 }
             }
             Act::Restart(n, leaves) => self.restart(n, leaves),
+            Act::Service(n, event) => self.feed(n, event),
             other => unreachable!("{other:?}"),
         }
     }
