@@ -55,6 +55,9 @@ pub enum Command {
     /// Make, list, show and remove containers
     #[command(subcommand)]
     Dc(cmd::dc::Dc),
+    /// Declare, list and remove services: endpoints that follow their instances
+    #[command(subcommand)]
+    Service(cmd::service::Service),
     /// Run a program in a container
     Run(cmd::run::Run),
     /// Endpoints over all nodes: state, who waits for whom, counters

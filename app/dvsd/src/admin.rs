@@ -6,6 +6,7 @@
 
 use crate::cluster::join::TokenOrder;
 use crate::log::LogEvent;
+use dvs_control::service::ServiceSpec;
 use dvs_ipc::control::{Answer, DcInfo, NodeInfo, ProcInfo, Request, WireError};
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +48,10 @@ pub enum AdminRequest {
     Leave { node: u16 },
     /// Whether nothing new is placed on a node.
     Drain { node: u16, on: bool },
+    /// Declare a service at a slot of a container, or (`None`) withdraw it.
+    Service { dc: u16, slot: i32, spec: Option<ServiceSpec> },
+    /// The services, as this node knows them.
+    Services,
     /// End in order.
     Shutdown,
 }
@@ -87,6 +92,7 @@ pub enum AdminAnswer {
     /// For `dvs join` on another machine.
     Token(String),
     Nodes(Vec<NodeRow>),
+    Services(Vec<ServiceRow>),
     /// These nodes did not answer in time; what is shown is without them.
     Silent(Vec<u16>),
     /// It failed; nothing follows.
@@ -200,6 +206,24 @@ pub struct NodeRow {
     pub draining: bool,
     pub witness: bool,
     pub fingerprint: String,
+}
+
+/// One service.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub struct ServiceRow {
+    pub dc: u16,
+    pub slot: i32,
+    pub spec: ServiceSpec,
+    /// Where callers go; nowhere while it is vacant or moving.
+    pub at: Option<u16>,
+    /// Where it moves to.
+    pub to: Option<u16>,
+    pub epoch: u64,
+    /// Nodes with an instance that could serve.
+    pub instances: Vec<u16>,
+    /// What the instance on the asked node does: `serves`, `reads`, `stopped`.
+    pub here: String,
 }
 
 /// One endpoint.

@@ -67,6 +67,10 @@ pub(crate) enum NodeRecord {
     Lease {
         sent: u64,
     },
+    /// How far the sender has done what the log says.
+    Applied {
+        applied: u64,
+    },
     /// It does: the leader's answer; `upto` = what was decided by then.
     Granted {
         sent: u64,
@@ -232,6 +236,14 @@ impl Daemon {
                 self.part(s, AdminAnswer::Nodes(rows));
                 self.part(s, AdminAnswer::End);
             }
+            AdminRequest::Service { dc, slot, spec } => {
+                self.declare(dc, slot, spec, For::Admin(s, Wish::Done));
+            }
+            AdminRequest::Services => {
+                let rows = self.service_rows();
+                self.part(s, AdminAnswer::Services(rows));
+                self.part(s, AdminAnswer::End);
+            }
             AdminRequest::Leave { node } => {
                 let node = NodeId(node);
                 self.decide(Decision::Leave { node }, For::Admin(s, Wish::Done));
@@ -349,6 +361,7 @@ impl Daemon {
             NodeRecord::Log { bytes } => self.node_log(node, bytes),
             NodeRecord::Hello { incarnation } => self.node_greets(node, Epoch(incarnation)),
             NodeRecord::Lease { sent } => self.lease_asked(node, sent),
+            NodeRecord::Applied { applied } => self.radar_heard(node, Epoch(applied)),
             NodeRecord::Granted { sent, upto } => self.lease_granted(node, sent, Epoch(upto)),
             NodeRecord::Credit { id, bytes } => self.program_credit(Asker { node, id }, bytes),
             NodeRecord::Withdraw { id } => self.program_withdrawn(Asker { node, id }),

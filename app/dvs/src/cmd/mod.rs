@@ -18,6 +18,7 @@ pub mod nodes;
 pub mod ping;
 pub mod ps;
 pub mod run;
+pub mod service;
 pub mod status;
 pub mod token;
 pub mod top;
@@ -59,6 +60,7 @@ pub fn run(cli: Cli) -> Done {
         Command::Join(c) => c.run(&context),
         Command::Token(c) => c.run(&context),
         Command::Nodes(c) => c.run(&context),
+        Command::Service(c) => c.run(&context),
         Command::Drain(c) => c.run(&context),
         Command::Leave(c) => c.run(&context),
         Command::Down(c) => c.run(&context),

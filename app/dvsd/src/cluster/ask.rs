@@ -75,6 +75,8 @@ impl Daemon {
             Want::Create { dc, config } => Command::Create { dc: Some(DcId(dc)), spec: config },
             Want::End { dc } => Command::End { dc: DcId(dc) },
             Want::Allow { dc, node, on } => Command::Allow { dc: DcId(dc), node: NodeId(node), on },
+            Want::Offer { dc, slot } => Command::Offer { dc: DcId(dc), slot, in_step: true },
+            Want::Retire { dc, slot } => Command::Retire { dc: DcId(dc), slot },
             Want::Slots { dc, request } => Command::Slots { dc: DcId(dc), request },
         };
         self.decide(command, For::Rules(ticket));

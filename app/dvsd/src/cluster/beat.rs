@@ -15,6 +15,7 @@ impl Daemon {
     pub(crate) fn plane_expire(&mut self) {
         let now = clock::now();
         self.asked_expire(now);
+        self.radar_tick(now);
         if self.plane.beats() && self.plane.leases.next_beat() <= now {
             self.beat(now);
         }
@@ -46,6 +47,7 @@ impl Daemon {
         if plane.leaving {
             self.let_go();
         }
+        self.tell_progress();
         if let Some(leader) = beat.ask {
             self.send_node(leader.0, &NodeRecord::Lease { sent: now });
         }
@@ -71,9 +73,13 @@ impl Daemon {
 
     /// A majority has confirmed, or not, that this node leads.
     pub(super) fn lease_confirmed(&mut self, upto: Option<Epoch>) {
-        let granted = self.plane.leases.confirmed(upto, clock::now());
+        let granted = self.plane.leases.confirmed(upto.is_some(), clock::now());
+        let me = self.plane.me();
         for (node, sent) in granted {
-            if let Some(upto) = upto {
+            let Some(upto) = upto else { continue };
+            if node == me {
+                self.radar_granted(sent, upto);
+            } else {
                 self.send_node(node.0, &NodeRecord::Granted { sent, upto: upto.0 });
             }
         }
@@ -82,7 +88,7 @@ impl Daemon {
     /// The leader says that this node counts.
     pub(crate) fn lease_granted(&mut self, node: u16, sent: u64, upto: Epoch) {
         if self.plane.group.leader() == Some(NodeId(node)) {
-            self.plane.leases.granted(sent, upto, clock::now());
+            self.radar_granted(sent, upto);
         }
     }
 

@@ -47,10 +47,13 @@ impl Daemon {
         let mut changes = Vec::new();
         // Its sender is answered by the log.
         let _ = self.plane.state.apply(place, entry, &mut changes);
+        let began = self.plane.incarnation;
         for change in &changes {
             self.follow(change);
         }
-        self.plane.leases.applied(place);
+        if began.is_some() && began == self.plane.incarnation {
+            self.radar_applied(place, &changes);
+        }
         self.pass_verdicts();
         self.begin();
     }
@@ -76,7 +79,6 @@ impl Daemon {
             self.log.add("cluster", "this node was too far behind; it begins anew");
             self.reborn();
         }
-        self.plane.leases.applied(self.plane.state.last());
         self.pass_verdicts();
         self.begin();
     }
@@ -107,9 +109,9 @@ impl Daemon {
                 self.tell_container(*dc);
             }
             Change::Slots { dc, change } => self.feed(Event::Slots { dc: dc.0, change: change.clone() }),
+            Change::Declared { dc, slot } | Change::Withdrawn { dc, slot } => self.tell_service(*dc, *slot),
+            // These are RADAR's.
             Change::Draining { .. }
-            | Change::Declared { .. }
-            | Change::Withdrawn { .. }
             | Change::Offered { .. }
             | Change::Gone { .. }
             | Change::Placed { .. }
@@ -237,6 +239,7 @@ impl Daemon {
         for dc in dcs {
             self.tell_container(dc);
         }
+        self.radar_begin(incarnation);
         for order in std::mem::take(&mut self.plane.held) {
             let ticket = order.ticket;
             if !self.plane.clerk.order(order) {
@@ -253,7 +256,6 @@ impl Daemon {
     /// What this daemon had as the incarnation that is over is nothing any more.
     fn reborn(&mut self) {
         self.plane.incarnation = None;
-        self.plane.leases.void();
         let first_generation = first_generation(clock::now());
         self.feed(Event::Reborn { first_generation });
         self.begin();

@@ -4,16 +4,15 @@
 //!   every BEAT_NS:  node ── Ask{sent} ──► leader ── confirm ──► a majority: it still leads
 //!                   node ◄── Grant{sent, upto} ────────┘
 //! ```
-//! The rules about time are [`dvs_radar::Lease`] and [`dvs_radar::vigil::Vigil`]; whether a node is silent is
+//! The rules about time are [`dvs_radar::Lease`], which RADAR keeps, and [`dvs_radar::vigil::Vigil`]; whether a node is silent is
 //! [`dvs_control::detector::Detector`]. This is what is between them: who has asked, and when somebody has to
 //! be declared lost. A leader that did not run for a while forgives everybody, and what it decides it decides
 //! as the leader it was (`Group::propose_here`): if it has been succeeded, nobody hears of it.
 
 use dvs_abi::NodeId;
 use dvs_control::detector::Detector;
-use dvs_control::epoch::Epoch;
+use dvs_radar::Terms;
 use dvs_radar::vigil::Vigil;
-use dvs_radar::{Lease, Terms};
 use std::collections::BTreeMap;
 
 /// Between two signs of life.
@@ -30,7 +29,6 @@ pub(crate) type Ask = (NodeId, u64);
 pub(crate) struct Leases {
     me: NodeId,
     terms: Terms,
-    own: Lease,
     vigil: Option<Vigil>,
     detectors: BTreeMap<NodeId, Detector>,
     asks: Vec<Ask>,
@@ -54,13 +52,17 @@ impl Leases {
         Leases {
             me,
             terms,
-            own: Lease::new(terms),
             vigil: None,
             detectors: BTreeMap::new(),
             asks: Vec::new(),
             confirming: None,
             last_beat: now,
         }
+    }
+
+    /// What all have agreed on: known once the state is.
+    pub(crate) fn agreed(&mut self, terms: Terms) {
+        self.terms = terms;
     }
 
     /// When the next beat is due.
@@ -109,36 +111,12 @@ impl Leases {
         }
     }
 
-    /// A majority has confirmed that this node leads, later than what is confirmed was asked (`upto` = what was
-    /// decided by then), or has not. Gives back who is to be granted what they asked.
-    pub(crate) fn confirmed(&mut self, upto: Option<Epoch>, now: u64) -> Vec<Ask> {
+    /// A majority has confirmed that this node leads, later than what is confirmed was asked, or has not. Gives back who is to be granted what they asked.
+    pub(crate) fn confirmed(&mut self, confirmed: bool, now: u64) -> Vec<Ask> {
         let asks = self.confirming.take().unwrap_or_default();
-        let (Some(upto), Some(vigil)) = (upto, self.vigil.as_mut()) else { return Vec::new() };
+        let (true, Some(vigil)) = (confirmed, self.vigil.as_mut()) else { return Vec::new() };
         asks.iter().for_each(|(node, _)| vigil.granted(*node, now));
-        if let Some((_, sent)) = asks.iter().find(|(node, _)| *node == self.me) {
-            self.own.granted(*sent, upto, now);
-        }
-        asks.into_iter().filter(|(node, _)| *node != self.me).collect()
-    }
-
-    /// The leader has granted what this node asked for at `sent`.
-    pub(crate) fn granted(&mut self, sent: u64, upto: Epoch, now: u64) {
-        self.own.granted(sent, upto, now);
-    }
-
-    /// This node has done what the log says up to there.
-    pub(crate) fn applied(&mut self, place: Epoch) {
-        self.own.applied(place);
-    }
-
-    /// This node was taken for lost: what it was granted is nothing.
-    pub(crate) fn void(&mut self) {
-        self.own.void();
-    }
-
-    /// Whether this node may serve.
-    pub(crate) fn holds(&self, now: u64) -> bool {
-        self.own.holds(now)
+        asks
     }
 
     /// The others that this node, which leads, has not heard of for long.
@@ -151,7 +129,6 @@ impl Leases {
 mod tests {
     use super::{BEAT_NS, Leases};
     use dvs_abi::NodeId;
-    use dvs_control::epoch::Epoch;
     use dvs_radar::Terms;
 
     const ME: NodeId = NodeId(0);
@@ -174,7 +151,7 @@ mod tests {
                 lost = Some(beat);
             }
             if b.confirm {
-                l.confirmed(Some(Epoch(beat)), now);
+                l.confirmed(true, now);
             }
             assert!(b.ask.is_none());
         }
@@ -194,18 +171,5 @@ mod tests {
         let lost = run(20, 100, |b| (20..60).contains(&b)).expect("it is lost");
         assert!(lost > 61, "at beat {lost}");
         assert_eq!(run(u64::MAX, 100, |b| (20..60).contains(&b)), None);
-    }
-
-    #[test]
-    fn it_serves_as_long_as_the_leader_says_so() {
-        let mut l = Leases::new(OTHER, Terms::default(), 0);
-        assert_eq!(l.beat(Some(ME), &[], BEAT_NS).ask, Some(ME));
-        assert!(!l.holds(BEAT_NS));
-        l.granted(BEAT_NS, Epoch(3), BEAT_NS + 1);
-        assert!(!l.holds(BEAT_NS + 1), "it has not done what was decided by then");
-        l.applied(Epoch(3));
-        assert!(l.holds(BEAT_NS + 2) && !l.holds(BEAT_NS + Terms::default().serve_ns()));
-        l.void();
-        assert!(!l.holds(BEAT_NS + 2));
     }
 }

@@ -33,6 +33,11 @@ impl Links {
         self.up.contains(&node)
     }
 
+    /// The nodes that are up.
+    pub(super) fn all(&self) -> Vec<u16> {
+        self.up.iter().copied().collect()
+    }
+
     /// The incarnation a node says it is.
     pub(super) fn greeted(&self, node: u16) -> Option<Epoch> {
         self.greeted.get(&node).copied()
@@ -84,6 +89,7 @@ impl Daemon {
         }
         let early = plane.links.early.remove(&node).unwrap_or_default();
         self.feed(Event::NodeUp { node });
+        self.radar_link(node, true);
         for record in early {
             self.feed(Event::Record { node, record });
         }
@@ -117,6 +123,7 @@ impl Daemon {
     pub(super) fn node_lost(&mut self, node: u16) {
         self.plane.links.early.remove(&node);
         if self.plane.links.up.remove(&node) {
+            self.radar_link(node, false);
             self.feed(Event::NodeDown { node });
             self.desk_node_down(node);
             self.programs_node_down(node);

@@ -31,6 +31,7 @@
 //! | `link` | which other nodes are reached, and in which incarnation |
 //! | `lease`, `beat` | whether this node counts, whether the others do |
 //! | `roster` | who has a vote |
+//! | `services` | what RADAR says of services, carried out |
 //! | `show` | how the system is, for the command line |
 //! | `join` | tokens, and the door for machines that have one |
 
@@ -45,6 +46,7 @@ mod ledger;
 mod link;
 mod post;
 mod roster;
+mod services;
 mod show;
 
 pub(crate) use ask::For;
@@ -65,7 +67,7 @@ use dvs_control::state::{Answer, State};
 use dvs_kern::node::config::{NodeConfig, NodeEntry};
 use dvs_linux::clock;
 use dvs_log::{Group, GroupId, Store, Timing};
-use dvs_radar::Terms;
+use dvs_radar::{Radar, Terms};
 use lease::Leases;
 use ledger::Ledger;
 use link::Links;
@@ -121,6 +123,8 @@ pub(crate) struct ControlPlane {
     verdicts: BTreeMap<Epoch, Vec<(u64, Answer)>>,
     links: Links,
     leases: Leases,
+    /// Where callers of services go, and whether instances here serve. Of this incarnation.
+    radar: Radar,
     /// Nodes that are being declared lost.
     losing: BTreeSet<(NodeId, Epoch)>,
     /// This node is to leave: it ends when the others have let it go.
@@ -167,6 +171,7 @@ impl ControlPlane {
         let terms = terms(config.timeouts.lease_ms.saturating_mul(1_000_000));
         let mut plane = ControlPlane {
             leases: Leases::new(identity.id(), terms, now),
+            radar: Radar::new(identity.id(), terms),
             links: Links::default(),
             identity,
             dir,
@@ -272,14 +277,19 @@ impl ControlPlane {
 
     /// Whether there is something to do now and then: a node that is alone has nobody to ask.
     fn beats(&self) -> bool {
-        self.trims || self.leaving || self.state.members().count() > 1
+        self.trims || self.leaving || self.state.members().count() > 1 || self.has_services()
+    }
+
+    fn has_services(&self) -> bool {
+        self.state.containers().any(|(_, c)| !c.services.is_empty())
     }
 
     /// When [`crate::daemon::Daemon`] has to look at it again.
     pub(crate) fn next_deadline(&self) -> Option<u64> {
         let beat = self.beats().then(|| self.leases.next_beat());
         let asked = self.asked.values().map(|a| a.until).filter(|t| *t != u64::MAX).min();
-        [beat, asked].into_iter().flatten().min()
+        let radar = self.radar.wake_at().filter(|_| self.incarnation.is_some());
+        [beat, asked, radar].into_iter().flatten().min()
     }
 }
 

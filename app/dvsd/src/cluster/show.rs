@@ -1,11 +1,14 @@
 //! How the system is, as this node sees it: for `dvs status` and `dvs nodes`.
 
 use super::identity::hex;
-use crate::admin::{ClusterStatus, NodeRow};
+use crate::admin::{ClusterStatus, NodeRow, ServiceRow};
 use crate::daemon::Daemon;
+use dvs_abi::DcId;
 use dvs_control::member::Standing;
+use dvs_control::service::{Place, Service};
 use dvs_linux::clock;
 use dvs_log::Role;
+use dvs_radar::Serving;
 
 impl Daemon {
     pub(crate) fn plane_status(&self) -> ClusterStatus {
@@ -23,10 +26,39 @@ impl Daemon {
             term: group.term,
             spare: voters.len().saturating_sub(1) as u32 / 2,
             voters,
-            lease: plane.incarnation.is_some() && (alone || plane.leases.holds(now)),
+            lease: plane.incarnation.is_some() && (alone || plane.radar.holds_lease(now)),
             lease_ms: rules.lease_ns / 1_000_000,
             suspected: plane.leases.suspected(now).iter().map(|n| n.0).collect(),
         }
+    }
+
+    pub(crate) fn service_rows(&self) -> Vec<ServiceRow> {
+        let now = clock::now();
+        let all = self.plane.state.containers().flat_map(|(dc, c)| c.services.iter().map(move |s| (dc, s)));
+        let row = |(dc, (slot, s)): (DcId, (&i32, &Service))| {
+            let (at, to) = match s.place {
+                Place::Vacant => (None, None),
+                Place::At(node) => (Some(node.0), None),
+                Place::Moving { from, to, .. } => (Some(from.0), Some(to.0)),
+            };
+            let here = match self.plane.radar.serving((dc, *slot), now) {
+                Serving::Full => "serves",
+                Serving::Reads => "reads",
+                Serving::Stopped => "stopped",
+            };
+            let in_step = s.instances.iter().filter(|(_, i)| i.in_step);
+            ServiceRow {
+                dc: dc.0,
+                slot: *slot,
+                spec: s.spec.clone(),
+                at,
+                to,
+                epoch: s.epoch.0,
+                instances: in_step.map(|(n, _)| n.0).collect(),
+                here: here.into(),
+            }
+        };
+        all.map(row).collect()
     }
 
     pub(crate) fn node_rows(&self) -> Vec<NodeRow> {

@@ -1,0 +1,131 @@
+//! Services: what the log says of them, through RADAR, to the rules.
+//!
+//! ```text
+//!   entries, links, leases ──► Radar ──► Route ──► Node: callers wait, go on, go elsewhere
+//!                                                        instances serve, stop
+//! ```
+//! Until this daemon has begun none of it concerns it; then it takes what there is from the state as a whole.
+
+use super::For;
+use crate::daemon::Daemon;
+use crate::desk::NodeRecord;
+use dvs_abi::{DcId, NodeId};
+use dvs_control::change::Change;
+use dvs_control::command::Command;
+use dvs_control::epoch::Epoch;
+use dvs_control::service::{Kind, ServiceSpec};
+use dvs_kern::node::event::Event;
+use dvs_kern::node::service::{Action as Step, ServiceKind};
+use dvs_linux::clock;
+use dvs_radar::{Action, Event as News, Radar};
+
+impl Daemon {
+    /// Tells RADAR, and has the rules do what it says.
+    fn radar(&mut self, news: News<'_>) {
+        let plane = &mut self.plane;
+        if plane.incarnation.is_none() {
+            return;
+        }
+        let mut commands = Vec::new();
+        plane.radar.event(&plane.state, news, clock::now(), &mut commands);
+        for command in commands {
+            let (dc, slot, epoch) = (command.dc.0, command.slot, command.epoch.0);
+            self.feed(Event::Route { dc, slot, epoch, action: step(command.action) });
+        }
+    }
+
+    /// An entry was done here.
+    pub(super) fn radar_applied(&mut self, place: Epoch, changes: &[Change]) {
+        self.radar(News::Applied { place, changes });
+    }
+
+    /// This daemon has begun: all services there are.
+    pub(super) fn radar_begin(&mut self, incarnation: Epoch) {
+        let plane = &mut self.plane;
+        let terms = super::terms(plane.state.rules().lease_ns);
+        plane.leases.agreed(terms);
+        plane.radar = Radar::new(plane.me(), terms);
+        let all: Vec<(DcId, i32)> = plane
+            .state
+            .containers()
+            .flat_map(|(dc, c)| c.services.keys().map(move |slot| (dc, *slot)))
+            .collect();
+        for (dc, slot) in all {
+            self.tell_service(dc, slot);
+        }
+        self.radar(News::Restored);
+        self.radar(News::Began { incarnation });
+        for node in self.plane.links.all() {
+            self.radar_link(node, true);
+        }
+    }
+
+    /// Whether messages get through to a node.
+    pub(super) fn radar_link(&mut self, node: u16, up: bool) {
+        self.radar(News::Link { node: NodeId(node), up });
+    }
+
+    /// Another node has done what the log says up to there.
+    pub(crate) fn radar_heard(&mut self, node: u16, applied: Epoch) {
+        self.radar(News::Heard { node: NodeId(node), applied });
+    }
+
+    /// The leader says that this node counts.
+    pub(super) fn radar_granted(&mut self, sent: u64, upto: Epoch) {
+        self.radar(News::Granted { sent, upto });
+    }
+
+    /// Time has passed.
+    pub(super) fn radar_tick(&mut self, now: u64) {
+        if self.plane.radar.wake_at().is_some_and(|at| at <= now) {
+            self.radar(News::Tick);
+        }
+    }
+
+    /// Says to all that are reached how far this node is.
+    pub(super) fn tell_progress(&mut self) {
+        let applied = self.plane.state.last().0;
+        if self.plane.has_services() {
+            for node in self.plane.links.all() {
+                self.send_node(node, &NodeRecord::Applied { applied });
+            }
+        }
+    }
+
+    /// Tells the rules what the log says of a service.
+    pub(super) fn tell_service(&mut self, dc: DcId, slot: i32) {
+        let service = self.plane.state.container(dc).and_then(|c| c.services.get(&slot));
+        let service = service.filter(|s| !s.withdrawn);
+        let name = service.map_or(String::new(), |s| s.spec.name.clone());
+        let kind = service.map(|s| match s.spec.kind {
+            Kind::Single => ServiceKind::Single,
+            Kind::Passive => ServiceKind::Passive,
+            Kind::Active => ServiceKind::Active,
+        });
+        self.feed(Event::Service { dc: dc.0, slot, name, kind });
+    }
+
+    /// Declares a service, or says that it is no more.
+    pub(crate) fn declare(&mut self, dc: u16, slot: i32, spec: Option<ServiceSpec>, by: For) {
+        let dc = DcId(dc);
+        let command = match spec {
+            Some(spec) => Command::Declare { dc, slot, spec },
+            None => Command::Withdraw { dc, slot },
+        };
+        self.decide(command, by);
+    }
+}
+
+fn step(action: Action) -> Step {
+    match action {
+        Action::Freeze(_) => Step::Freeze,
+        Action::Point(node) => Step::Point(node),
+        Action::Thaw => Step::Thaw,
+        Action::End(code) => Step::End(code),
+        Action::Resend(node) => Step::Resend(node),
+        Action::Fail(node) => Step::Fail(node),
+        Action::Continue => Step::Continue,
+        // Which requests only read is known to the instance alone.
+        Action::ReadOnly | Action::Stop => Step::Stop,
+    }
+}
