@@ -13,6 +13,7 @@ use dvs_abi::limits::LOG_SNAPSHOT_BYTES_MAX;
 use openraft::storage::RaftStateMachine;
 use openraft::{AnyError, EntryPayload, OptionalSend, RaftSnapshotBuilder, StorageIOError};
 use serde::{Deserialize, Serialize};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The bytes of a snapshot. Variants are never reordered or removed.
@@ -77,6 +78,18 @@ impl<M: Machine> Applier<M> {
 }
 
 impl<M: Machine> Progress<M> {
+    fn take(&mut self, entry: Entry) -> Answers {
+        self.applied = Some(entry.log_id);
+        match entry.payload {
+            EntryPayload::Blank => Answers::default(),
+            EntryPayload::Normal(batch) => self.perform(&batch.commands),
+            EntryPayload::Membership(members) => {
+                self.members = StoredMembership::new(Some(entry.log_id), members);
+                Answers::default()
+            }
+        }
+    }
+
     fn perform(&mut self, commands: &Commands) -> Answers {
         let one = |command: &Vec<u8>| {
             self.places += 1;
@@ -84,6 +97,12 @@ impl<M: Machine> Progress<M> {
         };
         Answers(commands.iter().map(one).collect())
     }
+}
+
+/// Runs what may call the machine. If that panics the member ends, and says so to all who wait; were the panic
+/// let through, the library would notice only at the next entry.
+fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, StorageError> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| failed("the machine panicked"))
 }
 
 fn failed(what: impl Into<String>) -> StorageError {
@@ -104,19 +123,7 @@ impl<M: Machine> RaftStateMachine<Types> for Applier<M> {
         I::IntoIter: OptionalSend,
     {
         let mut progress = self.progress();
-        let mut answers = Vec::new();
-        for entry in entries {
-            progress.applied = Some(entry.log_id);
-            answers.push(match entry.payload {
-                EntryPayload::Blank => Answers::default(),
-                EntryPayload::Normal(batch) => progress.perform(&batch.commands),
-                EntryPayload::Membership(members) => {
-                    progress.members = StoredMembership::new(Some(entry.log_id), members);
-                    Answers::default()
-                }
-            });
-        }
-        Ok(answers)
+        entries.into_iter().map(|entry| guarded(|| progress.take(entry))).collect()
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {
@@ -142,8 +149,8 @@ impl<M: Machine> RaftStateMachine<Types> for Applier<M> {
         meta: &SnapshotMeta,
         snapshot: Box<Vec<u8>>,
     ) -> Result<(), StorageError> {
-        self.become_image(meta, &snapshot).map_err(failed)?;
-        self.store.keep_snapshot(meta, &snapshot).map_err(crate::store::failed)
+        guarded(|| self.become_image(meta, &snapshot))?.map_err(failed)?;
+        self.store.keep_arrived(meta, &snapshot).map_err(crate::store::failed)
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, StorageError> {

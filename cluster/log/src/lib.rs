@@ -24,6 +24,7 @@
 mod apply;
 mod batch;
 pub mod disk;
+mod election;
 pub mod error;
 pub mod group;
 mod link;

@@ -14,7 +14,8 @@
 use crate::apply::Applier;
 use crate::batch::{self, Waiting};
 use crate::error::LogError;
-use crate::link::Links;
+use crate::election::{self, Quiet};
+use crate::link::{Forgetful, Links};
 use crate::machine::Machine;
 use crate::message::{self, Answer, Change, Failure, Letter, Question};
 use crate::network::Network;
@@ -55,7 +56,9 @@ pub(crate) struct Inner<M> {
     pub incoming: Mutex<Option<Incoming>>,
     pub changing: tokio::sync::Mutex<()>,
     pub timing: Timing,
-    post: Post,
+    pub post: Post,
+    quiet: Mutex<Quiet>,
+    forgetful: Forgetful,
     applier: Applier<M>,
     queue: mpsc::Sender<Waiting>,
     asked: AtomicUsize,
@@ -79,16 +82,31 @@ impl<M: Machine> Node<M> {
         let config = Arc::new(timing.config()?);
         let post = Post::new(store.group(), Box::new(network), store.openings());
         let applier = Applier::new(machine, store.clone())?;
-        let links = Links { post: post.clone(), timing };
+        let forgetful = Forgetful::default();
+        let links = Links { post: post.clone(), timing, forgetful: forgetful.clone() };
         let raft = Raft::new(u64::from(store.node().0), config, links, store.clone(), applier.clone())
             .await
             .map_err(|_| store.failure().map_or(LogError::Stopped(Effect::No), LogError::from))?;
         let (queue, waiting) = mpsc::channel(LOG_WAITING_MAX);
         let (incoming, changing) = (Mutex::default(), tokio::sync::Mutex::default());
         let (asked, seen) = (AtomicUsize::new(0), Mutex::default());
-        let inner = Inner { raft, store, incoming, changing, timing, post, applier, queue, asked, seen };
-        let inner = Arc::new(inner);
+        let quiet = Mutex::new(Quiet::new(election::draw(timing.election_min_ms, timing.election_max_ms)));
+        let inner = Arc::new(Inner {
+            raft,
+            store,
+            incoming,
+            changing,
+            timing,
+            post,
+            quiet,
+            forgetful,
+            applier,
+            queue,
+            asked,
+            seen,
+        });
         Runtime::spawn(batch::run(Arc::downgrade(&inner), waiting));
+        Runtime::spawn(election::run(Arc::downgrade(&inner)));
         Ok(Node { inner })
     }
 
@@ -224,7 +242,11 @@ impl<M: Machine> Node<M> {
                 if holds(&status) {
                     return Some(status);
                 }
-                news.changed().await.ok()?;
+                if !status.running {
+                    return None;
+                }
+                // It has ended if there can be no more news; the status says so then.
+                let _ = news.changed().await;
             }
         };
         Runtime::timeout(within, look).await.ok().flatten()
@@ -262,7 +284,7 @@ impl<M: Machine> Inner<M> {
                 let metrics = news.borrow_and_update();
                 (metrics.current_leader, metrics.running_state.is_ok())
             };
-            if !running {
+            if !running || self.has_ended() {
                 return Err(self.ended(Effect::No));
             }
             if left.is_zero() {
@@ -345,7 +367,7 @@ impl<M: Machine> Inner<M> {
     /// Whether this member leads and hears from a majority.
     pub(crate) fn may_lead(&self) -> Result<(), LogError> {
         let metrics = self.raft.metrics().borrow().clone();
-        if metrics.running_state.is_err() {
+        if self.has_ended() {
             return Err(self.ended(Effect::No));
         }
         if metrics.state != ServerState::Leader {
@@ -354,9 +376,24 @@ impl<M: Machine> Inner<M> {
         if self.is_stale(&metrics) { Err(LogError::NoQuorum) } else { Ok(()) }
     }
 
+    /// Whether this member takes part no more. One whose library panicked has had no time to say so.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.is_silent() || self.raft.metrics().borrow().running_state.is_err()
+    }
+
+    /// Whether there will be no more news of this member.
+    fn is_silent(&self) -> bool {
+        self.raft.metrics().has_changed().is_err()
+    }
+
+    /// What it knows of when to stand for election.
+    pub(crate) fn quiet(&self) -> MutexGuard<'_, Quiet> {
+        self.quiet.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether a leader is not sure to be one: it was succeeded perhaps, or it led before it was started
     /// anew.
-    fn is_stale(&self, metrics: &Metrics) -> bool {
+    pub(crate) fn is_stale(&self, metrics: &Metrics) -> bool {
         let bound = u64::try_from(self.timing.stale().as_millis()).unwrap_or(u64::MAX);
         let alone = metrics.membership_config.voter_ids().count() == 1;
         !alone && metrics.millis_since_quorum_ack.is_none_or(|ms| ms > bound)
@@ -372,7 +409,9 @@ impl<M: Machine> Inner<M> {
         let role = |node: &u64| if voters.contains(node) { Role::Voter } else { Role::Learner };
         let members = metrics.membership_config.nodes().map(|(n, _)| (NodeId(*n as u16), role(n))).collect();
         let leads = metrics.state == ServerState::Leader;
-        let known = !(leads && self.is_stale(metrics)) && metrics.running_state.is_ok();
+        let running = metrics.running_state.is_ok() && !self.is_silent();
+        let known = !(leads && self.is_stale(metrics)) && running;
+        let forgetful = self.forgetful.lock().unwrap_or_else(PoisonError::into_inner);
         Status {
             leader: metrics.current_leader.filter(|_| known).map(|n| NodeId(n as u16)),
             term: metrics.current_term,
@@ -380,7 +419,8 @@ impl<M: Machine> Inner<M> {
             applied: metrics.last_applied.map_or(0, |id| id.index),
             snapshot: metrics.snapshot.map_or(0, |id| id.index),
             members,
-            running: metrics.running_state.is_ok(),
+            forgetful: forgetful.iter().copied().collect(),
+            running,
         }
     }
 }

@@ -58,6 +58,8 @@ pub struct Store {
     owner: Owner,
     openings: u64,
     failed: Arc<Mutex<Option<StoreError>>>,
+    /// Last entries of snapshots that are being installed; their entries are not let go of before.
+    arriving: Arc<Mutex<Vec<u64>>>,
 }
 
 impl Store {
@@ -169,7 +171,7 @@ impl Store {
 
     fn around(base: Database, path: &Path, owner: Owner) -> Self {
         let (base, path) = (Arc::new(base), Arc::new(path.to_owned()));
-        Store { base, path, owner, openings: 0, failed: Arc::default() }
+        Store { base, path, owner, openings: 0, failed: Arc::default(), arriving: Arc::default() }
     }
 
     fn count_opening(&self) -> Result<u64, StoreError> {
