@@ -38,6 +38,9 @@ use tokio::sync::{mpsc, oneshot};
 
 type Instant = <Runtime as AsyncRuntime>::Instant;
 
+/// Nobody waits longer; what others ask for is bounded by it too.
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
+
 /// A member of a group. Clones are the same member.
 pub struct Node<M> {
     inner: Arc<Inner<M>>,
@@ -144,7 +147,7 @@ impl<M: Machine> Node<M> {
     /// # Errors
     /// [`LogError::NoLeader`], [`LogError::NoQuorum`], or that this member has stopped.
     pub async fn read_barrier(&self, within: Duration) -> Result<(), LogError> {
-        let until = Instant::now() + within;
+        let until = Instant::now() + within.min(WAIT_MAX);
         let upto = match self.inner.at_leader(|_| Question::Barrier, within).await {
             Ok(Answer::Decided(upto)) => upto,
             Ok(_) | Err(LogError::Unknown) => return Err(LogError::NoLeader),
@@ -207,12 +210,11 @@ impl<M: Machine> Node<M> {
                     self.inner.asked.fetch_sub(1, Ordering::SeqCst);
                     return;
                 }
-                let inner = self.inner.clone();
+                let asked = Asked(self.inner.clone());
                 Runtime::spawn(async move {
-                    if let Some(answer) = inner.answer(from, question).await {
-                        inner.post.tell(from, number, answer);
+                    if let Some(answer) = asked.0.answer(from, question).await {
+                        asked.0.post.tell(from, number, answer);
                     }
-                    inner.asked.fetch_sub(1, Ordering::SeqCst);
                 });
             }
             None => {}
@@ -249,7 +251,7 @@ impl<M: Machine> Node<M> {
                 let _ = news.changed().await;
             }
         };
-        Runtime::timeout(within, look).await.ok().flatten()
+        Runtime::timeout(within.min(WAIT_MAX), look).await.ok().flatten()
     }
 
     /// Takes a snapshot now; it is there when [`Status::snapshot`] says so.
@@ -268,6 +270,15 @@ impl<M: Machine> Node<M> {
     }
 }
 
+/// A question that is being answered.
+struct Asked<M>(Arc<Inner<M>>);
+
+impl<M> Drop for Asked<M> {
+    fn drop(&mut self) {
+        self.0.asked.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 impl<M: Machine> Inner<M> {
     /// Asks the leader, whoever it is, until it has an answer or the time is over.
     async fn at_leader(
@@ -275,7 +286,7 @@ impl<M: Machine> Inner<M> {
         ask: impl Fn(Duration) -> Question,
         within: Duration,
     ) -> Result<Answer, LogError> {
-        let until = Instant::now() + within;
+        let until = Instant::now() + within.min(WAIT_MAX);
         let mut news = self.raft.metrics();
         let mut last = LogError::NoLeader;
         loop {
@@ -341,7 +352,7 @@ impl<M: Machine> Inner<M> {
         size("the command", command.len(), Effect::No)?;
         self.may_lead()?;
         let (tell, told) = oneshot::channel();
-        let waiting = Waiting { command, until: Instant::now() + within, answer: tell };
+        let waiting = Waiting { command, until: Instant::now() + within.min(WAIT_MAX), answer: tell };
         self.queue.try_send(waiting).map_err(|_| LogError::Full)?;
         // The member ends in between: it may have been done.
         let answer = told.await.unwrap_or(Err(LogError::Stopped(Effect::Unknown)))?;
