@@ -7,7 +7,7 @@ mod sky;
 
 use dvs_abi::Effect;
 use dvs_log::Timing;
-use sky::{LONG, ROUGH, Sky, Weather, on_virtual_time};
+use sky::{FAIR, LONG, ROUGH, Sky, Weather, on_virtual_time};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -152,6 +152,36 @@ fn acknowledged_outlives_crashes_at_any_sync() {
     }
     println!("{acknowledged} acknowledged");
     assert!(acknowledged > 1000);
+}
+
+/// The library lets go of the entries that a snapshot stands for before that is installed.
+#[test]
+fn a_snapshot_arrives_whole_or_not_at_all() {
+    for syncs in 1..16 {
+        on_virtual_time(syncs, async {
+            let timing = Timing { snapshot_after: 20, kept: 2, ..Timing::default() };
+            let sky = Sky::of(MEMBERS, syncs, timing, FAIR).await;
+            let propose = async |n: u32| {
+                let command = n.to_le_bytes().to_vec();
+                sky.member(0).unwrap().node.propose(command, LONG).await.unwrap();
+            };
+            propose(0).await;
+            sky.crash(2, 0).await;
+            for n in 1..100 {
+                propose(n).await;
+            }
+            sky.start(2).await;
+            sky.crash(2, syncs).await;
+            sky.start(2).await;
+            for n in 0..MEMBERS {
+                let node = sky.member(n).unwrap().node;
+                node.read_barrier(LONG).await.unwrap();
+                assert_eq!(node.read(|d| d.0.clone()), (0..100).collect::<Vec<u32>>(), "{syncs}, {n}");
+                assert!(node.status().forgetful.is_empty());
+            }
+            assert!(sky.member(2).unwrap().node.status().snapshot > 20);
+        });
+    }
 }
 
 /// Why the storm once failed: its machines went on to acknowledge on a disk that was taken away. Were a real
