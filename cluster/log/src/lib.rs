@@ -27,6 +27,8 @@ pub mod disk;
 mod election;
 pub mod error;
 pub mod group;
+#[doc(hidden)]
+pub mod hostile;
 mod link;
 pub mod machine;
 mod members;

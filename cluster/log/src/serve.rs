@@ -162,7 +162,7 @@ impl Incoming {
 }
 
 /// The library's request, if these entries follow each other and their sender speaks for himself.
-fn appending(
+pub(crate) fn appending(
     from: NodeId,
     ballot: Ballot,
     before: Option<Mark>,

@@ -10,7 +10,7 @@ use crate::record::{Ballot, Cover, Mark, Record};
 use crate::types::{Entry, LogId, SnapshotMeta, StorageError, Types, Vote};
 use openraft::storage::{LogFlushed, LogState, RaftLogStorage};
 use openraft::{AnyError, EntryPayload, OptionalSend, RaftLogReader, StorageIOError};
-use redb::{Durability, ReadableDatabase, ReadableTable};
+use redb::{ReadableDatabase, ReadableTable};
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
@@ -60,12 +60,12 @@ impl Store {
         if self.covered()? > meta.last_log_id {
             return Ok(());
         }
-        self.write(Durability::Immediate, |w| put_snapshot(w, meta, image))
+        self.write(|w| put_snapshot(w, meta, image))
     }
 
     /// Keeps a snapshot that arrived, and lets go of the entries it stands for, both or neither.
     pub(crate) fn keep_arrived(&self, meta: &SnapshotMeta, image: &Vec<u8>) -> Result<(), StoreError> {
-        self.write(Durability::Immediate, |w| {
+        self.write(|w| {
             put_snapshot(w, meta, image)?;
             meta.last_log_id.as_ref().map_or(Ok(()), |last| cut_front(w, last))
         })
@@ -87,7 +87,7 @@ impl Store {
     }
 
     fn add(&self, entries: impl IntoIterator<Item = Entry>) -> Result<(), StoreError> {
-        self.write(Durability::Immediate, |w| {
+        self.write(|w| {
             let mut table = w.open_table(LOG).map_err(record::table)?;
             for entry in entries {
                 if let EntryPayload::Normal(batch) = &entry.payload {
@@ -198,7 +198,7 @@ impl RaftLogStorage<Types> for Store {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), StorageError> {
-        self.put_state("vote", &Ballot::from(vote), Durability::Immediate).map_err(failed)
+        self.put_state("vote", &Ballot::from(vote)).map_err(failed)
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, StorageError> {
@@ -206,12 +206,14 @@ impl RaftLogStorage<Types> for Store {
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), StorageError> {
-        let Some(id) = committed else { return Ok(()) };
-        self.put_state("committed", &Mark::from(&id), Durability::None).map_err(failed)
+        *self.decided() = committed.as_ref().map(Mark::from);
+        Ok(())
     }
 
     async fn read_committed(&mut self) -> Result<Option<LogId>, StorageError> {
-        Ok(self.state::<Mark>("committed").map_err(failed)?.map(LogId::from))
+        let waiting = *self.decided();
+        let mark = waiting.map_or_else(|| self.state::<Mark>("committed"), |mark| Ok(Some(mark)));
+        Ok(mark.map_err(failed)?.map(LogId::from))
     }
 
     async fn append<I>(&mut self, entries: I, callback: LogFlushed<Types>) -> Result<(), StorageError>
@@ -229,7 +231,7 @@ impl RaftLogStorage<Types> for Store {
             let mut table = w.open_table(LOG).map_err(record::table)?;
             table.retain_in(log_id.index.., |_, _| false).map_err(record::storage)
         };
-        self.write(Durability::Immediate, cut).map_err(failed)
+        self.write(cut).map_err(failed)
     }
 
     async fn purge(&mut self, log_id: LogId) -> Result<(), StorageError> {
@@ -239,6 +241,6 @@ impl RaftLogStorage<Types> for Store {
         if early && self.covered().map_err(failed)?.map(|id| id.index) < Some(log_id.index) {
             return Ok(());
         }
-        self.write(Durability::Immediate, |w| cut_front(w, &log_id)).map_err(failed)
+        self.write(|w| cut_front(w, &log_id)).map_err(failed)
     }
 }
