@@ -13,8 +13,8 @@
 
 use crate::apply::Applier;
 use crate::batch::{self, Waiting};
-use crate::error::LogError;
 use crate::election::{self, Quiet};
+use crate::error::LogError;
 use crate::link::{Forgetful, Links};
 use crate::machine::Machine;
 use crate::message::{self, Answer, Change, Failure, Letter, Question};

@@ -84,7 +84,8 @@ async fn mishap(sky: &Sky) {
 
 /// One seed; how many commands were acknowledged.
 fn run(seed: u64, weather: Weather) -> usize {
-    let mut timing = Timing { heartbeat_ms: 50, election_min_ms: 200, election_max_ms: 400, ..Timing::default() };
+    let mut timing =
+        Timing { heartbeat_ms: 50, election_min_ms: 200, election_max_ms: 400, ..Timing::default() };
     (timing.snapshot_after, timing.kept) = (40, 10);
     on_virtual_time(seed, async move {
         let sky = Sky::of(MEMBERS, seed, timing, weather).await;
@@ -106,11 +107,11 @@ fn run(seed: u64, weather: Weather) -> usize {
         sky.heal();
         // What is unknown is decided by then, one way or the other.
         sleep(Duration::from_secs(10)).await;
-        judge(&sky, &told.borrow()).await
+        judge(&sky, told.take()).await
     })
 }
 
-async fn judge(sky: &Sky, told: &[(u32, Option<Effect>)]) -> usize {
+async fn judge(sky: &Sky, told: Vec<(u32, Option<Effect>)>) -> usize {
     let mut diaries = Vec::new();
     for n in 0..MEMBERS {
         let member = sky.member(n).unwrap();
@@ -125,7 +126,7 @@ async fn judge(sky: &Sky, told: &[(u32, Option<Effect>)]) -> usize {
     assert!(diaries.iter().all(|d| *d == diaries[0]), "all have the same");
     let mut times: BTreeMap<u32, u32> = BTreeMap::new();
     diaries[0].iter().for_each(|c| *times.entry(*c).or_default() += 1);
-    for (command, effect) in told {
+    for (command, effect) in &told {
         let done = times.get(command).copied().unwrap_or(0);
         match effect {
             None => assert_eq!(done, 1, "{command:x} was acknowledged"),

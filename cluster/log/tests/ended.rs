@@ -17,15 +17,18 @@ impl Network for Nobody {
     fn send(&self, _: NodeId, _: Vec<u8>) {}
 }
 
-/// Panics over a command of one byte.
-struct Fragile;
+/// Panics over a command of one byte, and over a snapshot after one of two.
+#[derive(Default)]
+struct Fragile(bool);
 
 impl Machine for Fragile {
     fn apply(&mut self, _: u64, command: &[u8]) -> Vec<u8> {
         assert_ne!(command.len(), 1, "too short");
+        self.0 |= command.len() == 2;
         vec![]
     }
     fn snapshot(&self) -> Vec<u8> {
+        assert!(!self.0, "not to be written down");
         vec![]
     }
     fn restore(&mut self, _: &[u8]) -> Result<(), String> {
@@ -62,7 +65,7 @@ impl Disk for Bomb {
 fn group(armed: &Arc<AtomicBool>) -> Group<Fragile> {
     let disk = Bomb { ram: Ram::default(), armed: armed.clone() };
     let store = Store::create_on(disk, Path::new("ram"), GroupId(1), NodeId(0)).unwrap();
-    let group = Group::open(store, Fragile, Nobody, Timing::default()).unwrap();
+    let group = Group::open(store, Fragile::default(), Nobody, Timing::default()).unwrap();
     group.found().unwrap();
     group.propose(vec![], LONG).unwrap();
     group
@@ -84,6 +87,14 @@ fn a_machine_that_panics_ends_its_member() {
     let group = group(&Arc::default());
     let error = group.propose(vec![1], Duration::MAX).unwrap_err();
     assert_eq!(error, LogError::Stopped(Effect::Unknown));
+    has_ended(&group);
+}
+
+#[test]
+fn a_machine_that_panics_over_a_snapshot_ends_its_member() {
+    let group = group(&Arc::default());
+    group.propose(vec![1, 2], LONG).unwrap();
+    group.snapshot().unwrap();
     has_ended(&group);
 }
 

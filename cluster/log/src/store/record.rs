@@ -84,7 +84,9 @@ fn value<T: for<'a> Deserialize<'a>>(body: &[u8], place: impl Fn() -> String) ->
 }
 
 /// Reads what may be a value of a store, were its sum right, and checks that it comes back.
-pub(crate) fn try_value<T: Serialize + for<'a> Deserialize<'a> + PartialEq + Debug>(body: &[u8]) -> Option<T> {
+pub(crate) fn try_value<T: Serialize + for<'a> Deserialize<'a> + PartialEq + Debug>(
+    body: &[u8],
+) -> Option<T> {
     let read: T = value(body, String::new).ok()?;
     let bytes = encode("log", b"key", &read).ok()?;
     assert_eq!(decode::<T>("log", b"key", &bytes).ok().as_ref(), Some(&read), "what encodes decodes");

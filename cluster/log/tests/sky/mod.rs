@@ -259,7 +259,11 @@ impl Sky {
     /// Cuts the way from one to another, or heals it.
     pub fn cut(&self, from: u16, to: u16, off: bool) {
         let mut cut = self.cut.lock().unwrap();
-        if off { cut.insert((from, to)) } else { cut.remove(&(from, to)) };
+        if off {
+            cut.insert((from, to))
+        } else {
+            cut.remove(&(from, to))
+        };
     }
 
     pub fn heal(&self) {
