@@ -75,7 +75,7 @@ pub(super) fn decode<T: for<'a> Deserialize<'a>>(
 /// The value of bytes that fit their sum.
 fn value<T: for<'a> Deserialize<'a>>(body: &[u8], place: impl Fn() -> String) -> Result<T, Trouble> {
     if body.first().is_some_and(|version| *version > 0) {
-        return Err(Trouble::Newer(format!("{} has version {}", place(), body[0] + 1)));
+        return Err(Trouble::Newer(format!("{} has version {}", place(), u16::from(body[0]) + 1)));
     }
     match postcard::from_bytes(body) {
         Ok(Stored::V1(value)) => Ok(value),
@@ -183,8 +183,10 @@ mod tests {
             assert!(matches!(decode::<u64>("state", b"vote", &torn), Err(Trouble::Damaged(_))));
             assert!(decode::<u64>("state", b"vote", &bytes[..at]).is_err());
         }
-        let body = [1, 7];
-        let newer = [&hash("state", b"vote", &body)[..], &body].concat();
-        assert!(matches!(decode::<u64>("state", b"vote", &newer), Err(Trouble::Newer(_))));
+        for version in [1, 255] {
+            let body = [version, 7];
+            let newer = [&hash("state", b"vote", &body)[..], &body].concat();
+            assert!(matches!(decode::<u64>("state", b"vote", &newer), Err(Trouble::Newer(_))));
+        }
     }
 }
