@@ -171,11 +171,11 @@ impl Link {
                 return None;
             }
             let theirs = Vote::from(theirs);
-            if theirs > *vote || have >= total && end == image.len() {
+            // It may have all from an attempt whose last answer was lost.
+            if theirs > *vote || have >= total {
                 return Some(theirs);
             }
-            // It can have no more than it was sent, and never everything before the last piece.
-            at = usize::try_from(have).ok().filter(|have| *have <= end && *have < image.len())?;
+            at = usize::try_from(have).ok().filter(|have| *have <= end)?;
         }
     }
 }

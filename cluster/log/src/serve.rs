@@ -111,12 +111,20 @@ impl<M: Machine> Inner<M> {
         if !sizes || !can_be || !piece.ballot.committed {
             return None;
         }
-        let mine = self.raft.metrics().borrow().vote;
+        let (mine, applied) = {
+            let metrics = self.raft.metrics();
+            let now = metrics.borrow();
+            (now.vote, now.last_applied)
+        };
         if Vote::from(piece.ballot) < mine {
             return Some(Answer::Piece { ballot: Ballot::from(&mine), have: 0 });
         }
         self.quiet().hears();
         let ballot = Ballot::from(&mine);
+        if piece.cover.last().map(LogId::from) <= applied {
+            // It was installed, and the answer was lost or came late.
+            return Some(Answer::Piece { ballot, have: piece.total });
+        }
         let (vote, total) = (Vote::from(piece.ballot), piece.total);
         let snapshot = {
             let mut slot = self.incoming.lock().unwrap_or_else(PoisonError::into_inner);

@@ -7,7 +7,7 @@ mod sky;
 
 use dvs_abi::Effect;
 use dvs_log::Timing;
-use sky::{FAIR, LONG, ROUGH, Sky, Weather, on_virtual_time};
+use sky::{FAIR, LONG, PADDING, ROUGH, Sky, Weather, on_virtual_time};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -183,6 +183,34 @@ fn a_snapshot_arrives_whole_or_not_at_all() {
             assert!(sky.member(2).unwrap().node.status().snapshot > 20);
         });
     }
+}
+
+#[test]
+fn a_snapshot_whose_last_answer_is_lost_is_not_sent_again() {
+    PADDING.set(400_000);
+    on_virtual_time(1, async {
+        let timing = Timing { snapshot_after: 20, kept: 2, ..Timing::default() };
+        let sky = Sky::of(MEMBERS, 1, timing, FAIR).await;
+        let first = sky.member(0).unwrap().node;
+        sky.crash(2, 0).await;
+        for n in 0..60u32 {
+            first.propose(n.to_le_bytes().to_vec(), LONG).await.unwrap();
+        }
+        sky.start(2).await;
+        let behind = sky.member(2).unwrap().node;
+        behind.wait(|s| s.snapshot > 20, LONG).await.expect("it arrives");
+        sky.cut(2, 0, true);
+        sleep(Duration::from_secs(5)).await;
+        sky.trace.lock().unwrap().clear();
+        sky.heal();
+        first.propose(60u32.to_le_bytes().to_vec(), LONG).await.unwrap();
+        behind.read_barrier(LONG).await.unwrap();
+        assert_eq!(behind.read(|d| d.0.len()), 61);
+        let trace = sky.trace.lock().unwrap();
+        let large = |line: &&String| line.contains(" 0>2 ") && line.split(' ').nth(2).unwrap().len() > 4;
+        let pieces = trace.iter().filter(large).count();
+        assert!(pieces < 5, "{pieces} pieces of nine");
+    });
 }
 
 /// Why the storm once failed: its machines went on to acknowledge on a disk that was taken away. Were a real
