@@ -1,5 +1,5 @@
-//! Machines that found, join and leave a system, as typed: each a daemon in folders of its own, on the loopback,
-//! with TLS.
+//! Machines that found, join and leave a system, as typed: each a daemon in folders of its own, on the
+//! loopback, with TLS.
 
 use dvs_linux::testing::own_address;
 use serde_json::Value;

@@ -75,7 +75,8 @@ impl AdminClient {
         Ok(parts)
     }
 
-    /// A token with which so many machines can join the node's system, within an hour. The node has to listen.
+    /// A token with which so many machines can join the node's system, within an hour. The node has to
+    /// listen.
     ///
     /// # Errors
     /// As [`AdminClient::ask`]; `DVSINIT` when it made none.

@@ -311,7 +311,8 @@ mod tests {
 
     #[test]
     fn all_fields() {
-        let text = "node = \"b\"\nsecurity = \"plain\"\nlisten = \"0.0.0.0:1\"\naddress = \"h:2\"\n[reach]\na = \"g:3\"";
+        let text = "node = \"b\"\nsecurity = \"plain\"\nlisten = \"0.0.0.0:1\"\naddress = \"h:2\"\n\
+                    [reach]\na = \"g:3\"";
         let c = Config::parse("f", text).unwrap();
         assert_eq!((c.node.as_str(), c.security), ("b", Security::Plain));
         assert_eq!((c.listen.as_deref(), c.address.as_deref()), (Some("0.0.0.0:1"), Some("h:2")));

@@ -176,8 +176,8 @@ impl Pool {
         self.claims.range(all).map(|(_, node)| *node).collect()
     }
 
-    /// Slots that came free and were claimed go to whoever did; if several did, to one of them, and the others
-    /// ask that one.
+    /// Slots that came free and were claimed go to whoever did; if several did, to one of them, and the
+    /// others ask that one.
     fn serve_claims(&mut self, slots: &[i32], out: &mut Vec<SlotChange>) {
         for slot in slots {
             let claimants = self.claimants(*slot);

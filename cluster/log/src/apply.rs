@@ -13,6 +13,7 @@ use dvs_abi::limits::LOG_SNAPSHOT_BYTES_MAX;
 use openraft::storage::RaftStateMachine;
 use openraft::{AnyError, EntryPayload, OptionalSend, RaftSnapshotBuilder, StorageIOError};
 use serde::{Deserialize, Serialize};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The bytes of a snapshot. Variants are never reordered or removed.
@@ -77,6 +78,18 @@ impl<M: Machine> Applier<M> {
 }
 
 impl<M: Machine> Progress<M> {
+    fn take(&mut self, entry: Entry) -> Answers {
+        self.applied = Some(entry.log_id);
+        match entry.payload {
+            EntryPayload::Blank => Answers::default(),
+            EntryPayload::Normal(batch) => self.perform(&batch.commands),
+            EntryPayload::Membership(members) => {
+                self.members = StoredMembership::new(Some(entry.log_id), members);
+                Answers::default()
+            }
+        }
+    }
+
     fn perform(&mut self, commands: &Commands) -> Answers {
         let one = |command: &Vec<u8>| {
             self.places += 1;
@@ -84,6 +97,12 @@ impl<M: Machine> Progress<M> {
         };
         Answers(commands.iter().map(one).collect())
     }
+}
+
+/// Runs what may call the machine. If that panics the member ends, and says so to all who wait; were the
+/// panic let through, the library would notice only at the next entry.
+fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| "the machine panicked".to_owned())
 }
 
 fn failed(what: impl Into<String>) -> StorageError {
@@ -104,24 +123,13 @@ impl<M: Machine> RaftStateMachine<Types> for Applier<M> {
         I::IntoIter: OptionalSend,
     {
         let mut progress = self.progress();
-        let mut answers = Vec::new();
-        for entry in entries {
-            progress.applied = Some(entry.log_id);
-            answers.push(match entry.payload {
-                EntryPayload::Blank => Answers::default(),
-                EntryPayload::Normal(batch) => progress.perform(&batch.commands),
-                EntryPayload::Membership(members) => {
-                    progress.members = StoredMembership::new(Some(entry.log_id), members);
-                    Answers::default()
-                }
-            });
-        }
-        Ok(answers)
+        let mut take = |entry| guarded(|| progress.take(entry));
+        entries.into_iter().map(&mut take).collect::<Result<_, _>>().map_err(failed)
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {
         let progress = self.progress();
-        let (machine, places) = (progress.machine.snapshot(), progress.places);
+        let (machine, places) = (guarded(|| progress.machine.snapshot()), progress.places);
         let last = progress.applied;
         let name = last
             .map_or("0".to_owned(), |l| format!("{}-{}-{}", l.leader_id.term, l.leader_id.node_id, l.index));
@@ -130,7 +138,11 @@ impl<M: Machine> RaftStateMachine<Types> for Applier<M> {
             last_membership: progress.members.clone(),
             snapshot_id: name,
         };
-        Builder { meta, image: Image::V1 { places, machine }, store: self.store.clone() }
+        Builder {
+            meta,
+            image: machine.map(|machine| Image::V1 { places, machine }),
+            store: self.store.clone(),
+        }
     }
 
     async fn begin_receiving_snapshot(&mut self) -> Result<Box<Vec<u8>>, StorageError> {
@@ -142,8 +154,8 @@ impl<M: Machine> RaftStateMachine<Types> for Applier<M> {
         meta: &SnapshotMeta,
         snapshot: Box<Vec<u8>>,
     ) -> Result<(), StorageError> {
-        self.become_image(meta, &snapshot).map_err(failed)?;
-        self.store.keep_snapshot(meta, &snapshot).map_err(crate::store::failed)
+        guarded(|| self.become_image(meta, &snapshot)).flatten().map_err(failed)?;
+        self.store.keep_arrived(meta, &snapshot).map_err(crate::store::failed)
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, StorageError> {
@@ -155,13 +167,14 @@ impl<M: Machine> RaftStateMachine<Types> for Applier<M> {
 /// A snapshot that was taken and is still to be written; the machine goes on meanwhile.
 pub(crate) struct Builder {
     meta: SnapshotMeta,
-    image: Image,
+    image: Result<Image, String>,
     store: Store,
 }
 
 impl RaftSnapshotBuilder<Types> for Builder {
     async fn build_snapshot(&mut self) -> Result<Snapshot, StorageError> {
-        let image = postcard::to_stdvec(&self.image).map_err(|e| failed(e.to_string()))?;
+        let image = self.image.as_ref().map_err(|what| failed(what.as_str()))?;
+        let image = postcard::to_stdvec(image).map_err(|e| failed(e.to_string()))?;
         if image.len() > LOG_SNAPSHOT_BYTES_MAX {
             return Err(failed(format!(
                 "a snapshot of {} bytes; {LOG_SNAPSHOT_BYTES_MAX} are kept",

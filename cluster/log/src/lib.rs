@@ -19,13 +19,19 @@
 //! | [`node`] | a member, for programs that are asynchronous |
 //! | [`group`] | the same with calls that block, on a thread of its own |
 //! | [`error`] | what goes wrong, and whether the command was done |
+//! What a user has to keep to: the sender a [`Network`] names is authentic, and it doubles no message over a
+//! restart of its receiver; all members have the same [`Timing`]; a [`Machine`] is pure and does not panic; a
+//! store is never copied or put back; only what [`LogError::effect`] says was not done is proposed again.
 #![forbid(unsafe_code)]
 
 mod apply;
 mod batch;
 pub mod disk;
+mod election;
 pub mod error;
 pub mod group;
+#[doc(hidden)]
+pub mod hostile;
 mod link;
 pub mod machine;
 mod members;

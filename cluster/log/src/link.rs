@@ -17,22 +17,29 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
 };
 use openraft::{AnyError, OptionalSend, RaftNetwork, RaftNetworkFactory};
+use std::collections::BTreeSet;
 use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 type Lost = RPCError<Nid, Nothing, RaftError<Nid>>;
+
+/// Members that lack what they had acknowledged.
+pub(crate) type Forgetful = Arc<Mutex<BTreeSet<NodeId>>>;
 
 /// Makes the ways.
 pub(crate) struct Links {
     pub post: Post,
     pub timing: Timing,
+    pub forgetful: Forgetful,
 }
 
 impl RaftNetworkFactory<Types> for Links {
     type Network = Link;
 
     async fn new_client(&mut self, target: Nid, _: &Nothing) -> Link {
-        Link { to: NodeId(target as u16), post: self.post.clone(), timing: self.timing }
+        let (post, forgetful) = (self.post.clone(), self.forgetful.clone());
+        Link { to: NodeId(target as u16), post, timing: self.timing, forgetful, matched: None }
     }
 }
 
@@ -41,6 +48,9 @@ pub(crate) struct Link {
     to: NodeId,
     post: Post,
     timing: Timing,
+    forgetful: Forgetful,
+    /// The last entry the other side has acknowledged on this way.
+    matched: Option<Mark>,
 }
 
 fn silent(to: NodeId) -> Unreachable {
@@ -69,27 +79,32 @@ impl RaftNetwork<Types> for Link {
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<Nid>, Lost> {
         let records = fitting(&rpc.entries);
-        let last = if records.len() < rpc.entries.len() {
-            records.last().map(|r| LogId::from(r.mark))
-        } else {
-            None
-        };
-        let question = Question::Append {
-            ballot: Ballot::from(&rpc.vote),
-            before: rpc.prev_log_id.as_ref().map(Mark::from),
-            records,
-            decided: rpc.leader_commit.as_ref().map(Mark::from),
-        };
-        match self.post.ask(self.to, question, option.hard_ttl()).await {
-            Some(Answer::Appended(Appended::Yes)) => Ok(match last {
-                Some(_) => AppendEntriesResponse::PartialSuccess(last),
-                None => AppendEntriesResponse::Success,
-            }),
-            Some(Answer::Appended(Appended::Partly(upto))) => {
-                Ok(AppendEntriesResponse::PartialSuccess(upto.map(LogId::from)))
+        let whole = records.len() == rpc.entries.len();
+        let before = rpc.prev_log_id.as_ref().map(Mark::from);
+        let sent: Vec<Mark> = before.into_iter().chain(records.iter().map(|r| r.mark)).collect();
+        let (ballot, decided) = (Ballot::from(&rpc.vote), rpc.leader_commit.as_ref().map(Mark::from));
+        let question = Question::Append { ballot, before, records, decided };
+        let answer = self.post.ask_again(self.to, question, option.hard_ttl(), self.timing.pause()).await;
+        // What the library holds for impossible it does not bear: it is kept from it here.
+        match answer {
+            Some(Answer::Appended(Appended::Yes)) => {
+                self.matches(sent.last().copied());
+                Ok(match whole {
+                    true => AppendEntriesResponse::Success,
+                    false => AppendEntriesResponse::PartialSuccess(sent.last().map(|m| LogId::from(*m))),
+                })
             }
-            Some(Answer::Appended(Appended::Gap)) => Ok(AppendEntriesResponse::Conflict),
-            Some(Answer::Appended(Appended::Outvoted(b))) => Ok(AppendEntriesResponse::HigherVote(b.into())),
+            Some(Answer::Appended(Appended::Partly(Some(upto)))) if sent.contains(&upto) => {
+                self.matches(Some(upto));
+                Ok(AppendEntriesResponse::PartialSuccess(Some(upto.into())))
+            }
+            Some(Answer::Appended(Appended::Gap)) if before.is_some() => {
+                self.lacks(before, sent.len() == 1);
+                Ok(AppendEntriesResponse::Conflict)
+            }
+            Some(Answer::Appended(Appended::Outvoted(b))) if b.can_be() && Vote::from(b) > rpc.vote => {
+                Ok(AppendEntriesResponse::HigherVote(b.into()))
+            }
             _ => Err(silent(self.to).into()),
         }
     }
@@ -97,8 +112,8 @@ impl RaftNetwork<Types> for Link {
     async fn vote(&mut self, rpc: VoteRequest<Nid>, option: RPCOption) -> Result<VoteResponse<Nid>, Lost> {
         let last = rpc.last_log_id.as_ref().map(Mark::from);
         let question = Question::Vote { ballot: Ballot::from(&rpc.vote), last };
-        match self.post.ask(self.to, question, option.hard_ttl()).await {
-            Some(Answer::Vote { ballot, granted, last }) => {
+        match self.post.ask_again(self.to, question, option.hard_ttl(), self.timing.pause()).await {
+            Some(Answer::Vote { ballot, granted, last }) if ballot.can_be() => {
                 Ok(VoteResponse::new(Vote::from(ballot), last.map(LogId::from), granted))
             }
             _ => Err(silent(self.to).into()),
@@ -128,6 +143,19 @@ impl RaftNetwork<Types> for Link {
 }
 
 impl Link {
+    fn matches(&mut self, upto: Option<Mark>) {
+        self.matched = self.matched.max(upto);
+    }
+
+    /// Notes whether the other side had acknowledged what it lacks now. A mere sign of life follows only on
+    /// entries that were acknowledged.
+    fn lacks(&mut self, before: Option<Mark>, sign: bool) {
+        if sign || before <= self.matched {
+            self.forgetful.lock().unwrap_or_else(PoisonError::into_inner).insert(self.to);
+            self.matched = None;
+        }
+    }
+
     /// Sends a snapshot; the other side's vote when it has it or follows somebody else.
     async fn send_snapshot(&self, vote: &Vote, snapshot: &Snapshot, within: Duration) -> Option<Vote> {
         let image = &snapshot.snapshot;
@@ -137,16 +165,17 @@ impl Link {
             let end = (at + LOG_PIECE_BYTES).min(image.len());
             let (total, bytes) = (image.len() as u64, image[at..end].to_vec());
             let question = Question::Piece { ballot, cover: cover.clone(), total, at: at as u64, bytes };
-            let Some(Answer::Piece { ballot: theirs, have }) = self.post.ask(self.to, question, within).await
-            else {
+            let answer = self.post.ask_again(self.to, question, within, self.timing.pause()).await;
+            let Some(Answer::Piece { ballot: theirs, have }) = answer else { return None };
+            if !theirs.can_be() {
                 return None;
-            };
+            }
             let theirs = Vote::from(theirs);
-            if theirs > *vote || have >= total && end == image.len() {
+            // It may have all from an attempt whose last answer was lost.
+            if theirs > *vote || have >= total {
                 return Some(theirs);
             }
-            // It can have no more than it was sent, and never everything before the last piece.
-            at = usize::try_from(have).ok().filter(|have| *have <= end && *have < image.len())?;
+            at = usize::try_from(have).ok().filter(|have| *have <= end)?;
         }
     }
 }

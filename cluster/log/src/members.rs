@@ -10,7 +10,7 @@
 use crate::error::LogError;
 use crate::machine::Machine;
 use crate::message::Change;
-use crate::node::Inner;
+use crate::node::{Inner, WAIT_MAX};
 use crate::types::{Nid, Nothing, Runtime, Types};
 use dvs_abi::Effect;
 use dvs_abi::limits::{LOG_VOTERS_MAX, NODES_MAX};
@@ -48,7 +48,7 @@ impl<M: Machine> Inner<M> {
                 }
             }
         };
-        Runtime::timeout(within, steps).await.unwrap_or(Err(LogError::Unknown))
+        Runtime::timeout(within.min(WAIT_MAX), steps).await.unwrap_or(Err(LogError::Unknown))
     }
 
     /// Takes the next step towards `change`; nothing if there is none left.

@@ -34,6 +34,8 @@ pub(crate) enum Question {
     Barrier,
     /// That it, the leader, changes the members.
     Change { change: Change, within_ms: u64 },
+    /// Whether it would vote for this one, whose log ends so.
+    Canvass { last: Option<Mark> },
 }
 
 /// A change of the members.
@@ -62,6 +64,8 @@ pub(crate) enum Answer {
     Decided(Option<u64>),
     Changed,
     Failed(Failure),
+    /// Whether it would.
+    Canvassed(bool),
 }
 
 /// What became of entries.

@@ -13,8 +13,9 @@
 
 use crate::apply::Applier;
 use crate::batch::{self, Waiting};
+use crate::election::{self, Quiet};
 use crate::error::LogError;
-use crate::link::Links;
+use crate::link::{Forgetful, Links};
 use crate::machine::Machine;
 use crate::message::{self, Answer, Change, Failure, Letter, Question};
 use crate::network::Network;
@@ -37,6 +38,9 @@ use tokio::sync::{mpsc, oneshot};
 
 type Instant = <Runtime as AsyncRuntime>::Instant;
 
+/// Nobody waits longer; what others ask for is bounded by it too.
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
+
 /// A member of a group. Clones are the same member.
 pub struct Node<M> {
     inner: Arc<Inner<M>>,
@@ -55,7 +59,9 @@ pub(crate) struct Inner<M> {
     pub incoming: Mutex<Option<Incoming>>,
     pub changing: tokio::sync::Mutex<()>,
     pub timing: Timing,
-    post: Post,
+    pub post: Post,
+    quiet: Mutex<Quiet>,
+    forgetful: Forgetful,
     applier: Applier<M>,
     queue: mpsc::Sender<Waiting>,
     asked: AtomicUsize,
@@ -79,16 +85,31 @@ impl<M: Machine> Node<M> {
         let config = Arc::new(timing.config()?);
         let post = Post::new(store.group(), Box::new(network), store.openings());
         let applier = Applier::new(machine, store.clone())?;
-        let links = Links { post: post.clone(), timing };
+        let forgetful = Forgetful::default();
+        let links = Links { post: post.clone(), timing, forgetful: forgetful.clone() };
         let raft = Raft::new(u64::from(store.node().0), config, links, store.clone(), applier.clone())
             .await
             .map_err(|_| store.failure().map_or(LogError::Stopped(Effect::No), LogError::from))?;
         let (queue, waiting) = mpsc::channel(LOG_WAITING_MAX);
         let (incoming, changing) = (Mutex::default(), tokio::sync::Mutex::default());
         let (asked, seen) = (AtomicUsize::new(0), Mutex::default());
-        let inner = Inner { raft, store, incoming, changing, timing, post, applier, queue, asked, seen };
-        let inner = Arc::new(inner);
+        let quiet = Mutex::new(Quiet::new(election::draw(timing.election_min_ms, timing.election_max_ms)));
+        let inner = Arc::new(Inner {
+            raft,
+            store,
+            incoming,
+            changing,
+            timing,
+            post,
+            quiet,
+            forgetful,
+            applier,
+            queue,
+            asked,
+            seen,
+        });
         Runtime::spawn(batch::run(Arc::downgrade(&inner), waiting));
+        Runtime::spawn(election::run(Arc::downgrade(&inner)));
         Ok(Node { inner })
     }
 
@@ -126,7 +147,7 @@ impl<M: Machine> Node<M> {
     /// # Errors
     /// [`LogError::NoLeader`], [`LogError::NoQuorum`], or that this member has stopped.
     pub async fn read_barrier(&self, within: Duration) -> Result<(), LogError> {
-        let until = Instant::now() + within;
+        let until = Instant::now() + within.min(WAIT_MAX);
         let upto = match self.inner.at_leader(|_| Question::Barrier, within).await {
             Ok(Answer::Decided(upto)) => upto,
             Ok(_) | Err(LogError::Unknown) => return Err(LogError::NoLeader),
@@ -141,8 +162,8 @@ impl<M: Machine> Node<M> {
         }
     }
 
-    /// As [`Node::propose`], but only if this member leads: never handed on. For what a leader decides by what
-    /// it alone has seen: if it has been succeeded meanwhile, nobody does it.
+    /// As [`Node::propose`], but only if this member leads: never handed on. For what a leader decides by
+    /// what it alone has seen: if it has been succeeded meanwhile, nobody does it.
     ///
     /// # Errors
     /// [`LogError::NoLeader`] if another member leads, or none; as [`Node::propose`].
@@ -155,7 +176,8 @@ impl<M: Machine> Node<M> {
     /// that was decided before.
     ///
     /// # Errors
-    /// [`LogError::NoLeader`] if it does not lead, [`LogError::NoQuorum`] if no majority confirmed it in time.
+    /// [`LogError::NoLeader`] if it does not lead, [`LogError::NoQuorum`] if no majority confirmed it in
+    /// time.
     pub async fn confirm(&self, within: Duration) -> Result<u64, LogError> {
         let confirming = self.inner.decided_here();
         let decided = Runtime::timeout(within, confirming).await.unwrap_or(Err(LogError::NoQuorum))?;
@@ -210,12 +232,11 @@ impl<M: Machine> Node<M> {
                     self.inner.asked.fetch_sub(1, Ordering::SeqCst);
                     return;
                 }
-                let inner = self.inner.clone();
+                let asked = Asked(self.inner.clone());
                 Runtime::spawn(async move {
-                    if let Some(answer) = inner.answer(from, question).await {
-                        inner.post.tell(from, number, answer);
+                    if let Some(answer) = asked.0.answer(from, question).await {
+                        asked.0.post.tell(from, number, answer);
                     }
-                    inner.asked.fetch_sub(1, Ordering::SeqCst);
                 });
             }
             None => {}
@@ -245,10 +266,14 @@ impl<M: Machine> Node<M> {
                 if holds(&status) {
                     return Some(status);
                 }
-                news.changed().await.ok()?;
+                if !status.running {
+                    return None;
+                }
+                // It has ended if there can be no more news; the status says so then.
+                let _ = news.changed().await;
             }
         };
-        Runtime::timeout(within, look).await.ok().flatten()
+        Runtime::timeout(within.min(WAIT_MAX), look).await.ok().flatten()
     }
 
     /// Takes a snapshot now; it is there when [`Status::snapshot`] says so.
@@ -267,6 +292,15 @@ impl<M: Machine> Node<M> {
     }
 }
 
+/// A question that is being answered.
+struct Asked<M>(Arc<Inner<M>>);
+
+impl<M> Drop for Asked<M> {
+    fn drop(&mut self) {
+        self.0.asked.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 impl<M: Machine> Inner<M> {
     /// Asks the leader, whoever it is, until it has an answer or the time is over.
     async fn at_leader(
@@ -274,7 +308,7 @@ impl<M: Machine> Inner<M> {
         ask: impl Fn(Duration) -> Question,
         within: Duration,
     ) -> Result<Answer, LogError> {
-        let until = Instant::now() + within;
+        let until = Instant::now() + within.min(WAIT_MAX);
         let mut news = self.raft.metrics();
         let mut last = LogError::NoLeader;
         loop {
@@ -283,7 +317,7 @@ impl<M: Machine> Inner<M> {
                 let metrics = news.borrow_and_update();
                 (metrics.current_leader, metrics.running_state.is_ok())
             };
-            if !running {
+            if !running || self.has_ended() {
                 return Err(self.ended(Effect::No));
             }
             if left.is_zero() {
@@ -340,7 +374,7 @@ impl<M: Machine> Inner<M> {
         size("the command", command.len(), Effect::No)?;
         self.may_lead()?;
         let (tell, told) = oneshot::channel();
-        let waiting = Waiting { command, until: Instant::now() + within, answer: tell };
+        let waiting = Waiting { command, until: Instant::now() + within.min(WAIT_MAX), answer: tell };
         self.queue.try_send(waiting).map_err(|_| LogError::Full)?;
         // The member ends in between: it may have been done.
         let answer = told.await.unwrap_or(Err(LogError::Stopped(Effect::Unknown)))?;
@@ -366,7 +400,7 @@ impl<M: Machine> Inner<M> {
     /// Whether this member leads and hears from a majority.
     pub(crate) fn may_lead(&self) -> Result<(), LogError> {
         let metrics = self.raft.metrics().borrow().clone();
-        if metrics.running_state.is_err() {
+        if self.has_ended() {
             return Err(self.ended(Effect::No));
         }
         if metrics.state != ServerState::Leader {
@@ -375,9 +409,24 @@ impl<M: Machine> Inner<M> {
         if self.is_stale(&metrics) { Err(LogError::NoQuorum) } else { Ok(()) }
     }
 
+    /// Whether this member takes part no more. One whose library panicked has had no time to say so.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.is_silent() || self.raft.metrics().borrow().running_state.is_err()
+    }
+
+    /// Whether there will be no more news of this member.
+    fn is_silent(&self) -> bool {
+        self.raft.metrics().has_changed().is_err()
+    }
+
+    /// What it knows of when to stand for election.
+    pub(crate) fn quiet(&self) -> MutexGuard<'_, Quiet> {
+        self.quiet.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether a leader is not sure to be one: it was succeeded perhaps, or it led before it was started
     /// anew.
-    fn is_stale(&self, metrics: &Metrics) -> bool {
+    pub(crate) fn is_stale(&self, metrics: &Metrics) -> bool {
         let bound = u64::try_from(self.timing.stale().as_millis()).unwrap_or(u64::MAX);
         let alone = metrics.membership_config.voter_ids().count() == 1;
         !alone && metrics.millis_since_quorum_ack.is_none_or(|ms| ms > bound)
@@ -393,7 +442,9 @@ impl<M: Machine> Inner<M> {
         let role = |node: &u64| if voters.contains(node) { Role::Voter } else { Role::Learner };
         let members = metrics.membership_config.nodes().map(|(n, _)| (NodeId(*n as u16), role(n))).collect();
         let leads = metrics.state == ServerState::Leader;
-        let known = !(leads && self.is_stale(metrics)) && metrics.running_state.is_ok();
+        let running = metrics.running_state.is_ok() && !self.is_silent();
+        let known = !(leads && self.is_stale(metrics)) && running;
+        let forgetful = self.forgetful.lock().unwrap_or_else(PoisonError::into_inner);
         Status {
             leader: metrics.current_leader.filter(|_| known).map(|n| NodeId(n as u16)),
             term: metrics.current_term,
@@ -401,7 +452,8 @@ impl<M: Machine> Inner<M> {
             applied: metrics.last_applied.map_or(0, |id| id.index),
             snapshot: metrics.snapshot.map_or(0, |id| id.index),
             members,
-            running: metrics.running_state.is_ok(),
+            forgetful: forgetful.iter().copied().collect(),
+            running,
         }
     }
 }

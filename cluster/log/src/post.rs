@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
+type Instant = <Runtime as AsyncRuntime>::Instant;
+
 /// Who was asked, and who waits for the answer.
 type Waiting = BTreeMap<u64, (NodeId, oneshot::Sender<Answer>)>;
 
@@ -48,7 +50,19 @@ impl Post {
 
     /// Asks. Nothing comes back if the question could not be sent or no answer came in time.
     pub async fn ask(&self, to: NodeId, question: Question, within: Duration) -> Option<Answer> {
-        let (tell, told) = oneshot::channel();
+        self.ask_again(to, question, within, within).await
+    }
+
+    /// The same for a question that does no harm when it comes twice: it is sent again so often.
+    pub async fn ask_again(
+        &self,
+        to: NodeId,
+        question: Question,
+        within: Duration,
+        every: Duration,
+    ) -> Option<Answer> {
+        let until = Instant::now() + within;
+        let (tell, mut told) = oneshot::channel();
         let number = {
             let mut next = self.inner.next.lock().unwrap_or_else(PoisonError::into_inner);
             *next += 1;
@@ -57,8 +71,15 @@ impl Post {
         let bytes = message::encode(self.inner.group, &Letter::Ask(number, question))?;
         self.waiting().insert(number, (to, tell));
         let _slot = Slot { post: self, number };
-        self.inner.network.send(to, bytes);
-        Runtime::timeout(within, told).await.ok()?.ok()
+        loop {
+            self.inner.network.send(to, bytes.clone());
+            let left = until.saturating_duration_since(Instant::now());
+            match Runtime::timeout(left.min(every), &mut told).await {
+                Ok(answer) => return answer.ok(),
+                Err(_) if left <= every => return None,
+                Err(_) => {}
+            }
+        }
     }
 
     /// Answers.

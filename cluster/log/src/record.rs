@@ -18,6 +18,23 @@ pub(crate) struct Ballot {
     pub committed: bool,
 }
 
+/// Terms and indices are counted up from zero, one by one: no group comes this far.
+const COUNT_MAX: u64 = 1 << 56;
+
+impl Ballot {
+    /// Whether there can be such a one.
+    pub fn can_be(&self) -> bool {
+        self.term < COUNT_MAX && self.node < NODES_MAX as u64
+    }
+}
+
+impl Mark {
+    /// Whether there can be such a one.
+    pub fn can_be(&self) -> bool {
+        self.term < COUNT_MAX && self.index < COUNT_MAX && self.node < NODES_MAX as u64
+    }
+}
+
 impl From<&Vote> for Ballot {
     fn from(v: &Vote) -> Self {
         Ballot { term: v.leader_id.term, node: v.leader_id.node_id, committed: v.committed }
@@ -31,7 +48,7 @@ impl From<Ballot> for Vote {
 }
 
 /// The identity of an entry: its index, and who wrote it in which term.
-#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct Mark {
     pub term: u64,
     pub node: u64,
@@ -156,9 +173,17 @@ impl From<&SnapshotMeta> for Cover {
 }
 
 impl Cover {
+    /// The last entry it covers.
+    pub fn last(&self) -> Option<Mark> {
+        self.last
+    }
+
     /// The library's form, if there can be such a one.
     pub fn checked(&self) -> Option<SnapshotMeta> {
         let membership = self.roster.checked()?;
+        if !self.last.iter().chain(&self.roster_at).all(Mark::can_be) {
+            return None;
+        }
         if self.name.len() > 128 || self.roster_at.map(|m| m.index) > self.last.map(|m| m.index) {
             return None;
         }

@@ -19,6 +19,8 @@ pub(crate) struct Incoming {
     cover: Cover,
     total: u64,
     bytes: Vec<u8>,
+    /// It is whole and being installed; its bytes are there no more.
+    whole: bool,
 }
 
 impl From<LogError> for Answer {
@@ -60,15 +62,24 @@ impl<M: Machine> Inner<M> {
         match question {
             Question::Vote { ballot, last } => {
                 // Nobody asks in another's name.
-                let asked = ballot.node == u64::from(from.0) && !ballot.committed;
+                if ballot.node != u64::from(from.0) || ballot.committed || !ballot.can_be() {
+                    return None;
+                }
                 let request = VoteRequest::new(Vote::from(ballot), last.map(LogId::from));
-                let reply = if asked { self.raft.vote(request).await.ok()? } else { return None };
+                let reply = self.raft.vote(request).await.ok()?;
+                if reply.vote_granted {
+                    self.quiet().votes();
+                }
                 let last = reply.last_log_id.as_ref().map(Mark::from);
                 Some(Answer::Vote { ballot: Ballot::from(&reply.vote), granted: reply.vote_granted, last })
             }
             Question::Append { ballot, before, records, decided } => {
                 let request = appending(from, ballot, before, records, decided)?;
-                Some(Answer::Appended(match self.raft.append_entries(request).await.ok()? {
+                let reply = self.raft.append_entries(request).await.ok()?;
+                if !matches!(reply, AppendEntriesResponse::HigherVote(_)) {
+                    self.quiet().hears();
+                }
+                Some(Answer::Appended(match reply {
                     AppendEntriesResponse::Success => Appended::Yes,
                     AppendEntriesResponse::PartialSuccess(upto) => {
                         Appended::Partly(upto.as_ref().map(Mark::from))
@@ -78,8 +89,9 @@ impl<M: Machine> Inner<M> {
                 }))
             }
             Question::Piece { ballot, cover, total, at, bytes } => {
-                self.take_piece(Incoming { from, ballot, cover, total, bytes }, at).await
+                self.take_piece(Incoming { from, ballot, cover, total, bytes, whole: false }, at).await
             }
+            Question::Canvass { last } => Some(Answer::Canvassed(self.would_vote(last))),
             Question::Propose { command, within_ms } => {
                 let within = Duration::from_millis(within_ms);
                 Some(self.propose_here(command, within).await.map_or_else(Answer::from, Answer::Done))
@@ -95,20 +107,35 @@ impl<M: Machine> Inner<M> {
     /// Takes a piece that follows on those before, and installs the snapshot after the last one.
     async fn take_piece(self: &Arc<Self>, piece: Incoming, at: u64) -> Option<Answer> {
         let sizes = piece.total <= LOG_SNAPSHOT_BYTES_MAX as u64 && piece.bytes.len() <= LOG_PIECE_BYTES;
-        if !sizes || piece.ballot.node != u64::from(piece.from.0) || !piece.ballot.committed {
+        let can_be = piece.ballot.can_be() && piece.ballot.node == u64::from(piece.from.0);
+        if !sizes || !can_be || !piece.ballot.committed {
             return None;
         }
-        let mine = self.raft.metrics().borrow().vote;
+        let (mine, applied) = {
+            let metrics = self.raft.metrics();
+            let now = metrics.borrow();
+            (now.vote, now.last_applied)
+        };
         if Vote::from(piece.ballot) < mine {
             return Some(Answer::Piece { ballot: Ballot::from(&mine), have: 0 });
         }
+        self.quiet().hears();
         let ballot = Ballot::from(&mine);
-        let whole = {
+        if piece.cover.last().map(LogId::from) <= applied {
+            // It was installed, and the answer was lost or came late.
+            return Some(Answer::Piece { ballot, have: piece.total });
+        }
+        let (vote, total) = (Vote::from(piece.ballot), piece.total);
+        let snapshot = {
             let mut slot = self.incoming.lock().unwrap_or_else(PoisonError::into_inner);
             if !slot.as_ref().is_some_and(|kept| kept.same(&piece)) {
                 *slot = Some(Incoming { bytes: Vec::new(), cover: piece.cover.clone(), ..piece });
             }
             let kept = slot.as_mut()?;
+            if kept.whole {
+                // The last piece came twice: the first one is answered.
+                return None;
+            }
             if at == kept.bytes.len() as u64 && at + piece.bytes.len() as u64 <= kept.total {
                 kept.bytes.extend_from_slice(&piece.bytes);
             }
@@ -116,12 +143,22 @@ impl<M: Machine> Inner<M> {
             if have < kept.total {
                 return Some(Answer::Piece { ballot, have });
             }
-            slot.take()?
+            kept.whole = true;
+            let bytes = Box::new(std::mem::take(&mut kept.bytes));
+            kept.cover.checked().map(|meta| Snapshot { meta, snapshot: bytes })
         };
-        let (vote, total) = (Vote::from(whole.ballot), whole.total);
-        let snapshot = Snapshot { meta: whole.cover.checked()?, snapshot: Box::new(whole.bytes) };
-        let reply = self.raft.install_full_snapshot(vote, snapshot).await.ok()?;
-        Some(Answer::Piece { ballot: Ballot::from(&reply.vote), have: total })
+        let reply = self.install(vote, snapshot).await;
+        let mut slot = self.incoming.lock().unwrap_or_else(PoisonError::into_inner);
+        if slot.as_ref().is_some_and(|kept| kept.whole) {
+            *slot = None;
+        }
+        Some(Answer::Piece { ballot: Ballot::from(&reply?), have: total })
+    }
+
+    async fn install(&self, vote: Vote, snapshot: Option<Snapshot>) -> Option<Vote> {
+        let snapshot = snapshot?;
+        let _arrival = self.store.arrives(snapshot.meta.last_log_id?.index);
+        Some(self.raft.install_full_snapshot(vote, snapshot).await.ok()?.vote)
     }
 }
 
@@ -133,14 +170,18 @@ impl Incoming {
 }
 
 /// The library's request, if these entries follow each other and their sender speaks for himself.
-fn appending(
+pub(crate) fn appending(
     from: NodeId,
     ballot: Ballot,
     before: Option<Mark>,
     records: Vec<Record>,
     decided: Option<Mark>,
 ) -> Option<AppendEntriesRequest<crate::types::Types>> {
-    if ballot.node != u64::from(from.0) || !ballot.committed {
+    let marks = before.iter().chain(&decided).chain(records.iter().map(|r| &r.mark));
+    if ballot.node != u64::from(from.0) || !ballot.committed || !ballot.can_be() {
+        return None;
+    }
+    if !marks.into_iter().all(Mark::can_be) {
         return None;
     }
     let mut next = match before {

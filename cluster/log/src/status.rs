@@ -26,6 +26,9 @@ pub struct Status {
     pub snapshot: u64,
     /// The members, in order.
     pub members: Vec<(NodeId, Role)>,
+    /// Members found without entries that they had acknowledged to this one, leading: their disk does not
+    /// keep what it was told to, or their store was put back. Remove them and admit them anew.
+    pub forgetful: Vec<NodeId>,
     /// Whether this member still takes part.
     pub running: bool,
 }

@@ -18,6 +18,7 @@ mod record;
 mod tests;
 
 pub(crate) use log::failed;
+pub(crate) use record::try_value;
 
 use crate::disk::{Below, Disk};
 use crate::error::StoreError;
@@ -58,6 +59,10 @@ pub struct Store {
     owner: Owner,
     openings: u64,
     failed: Arc<Mutex<Option<StoreError>>>,
+    /// Last entries of snapshots that are being installed; their entries are not let go of before.
+    arriving: Arc<Mutex<Vec<u64>>>,
+    /// Decided up to here, not written yet.
+    decided: Arc<Mutex<Option<Mark>>>,
 }
 
 impl Store {
@@ -145,7 +150,7 @@ impl Store {
     fn found(base: Database, path: &Path, owner: Owner) -> Result<Self, StoreError> {
         let mut store = Self::around(base, path, owner);
         guarded(path, || {
-            store.write(Durability::Immediate, |w| {
+            store.write(|w| {
                 w.open_table(LOG).map_err(record::table)?;
                 w.open_table(SNAPSHOT).map_err(record::table)?;
                 record::put(w, STATE, "owner", &owner)
@@ -169,12 +174,13 @@ impl Store {
 
     fn around(base: Database, path: &Path, owner: Owner) -> Self {
         let (base, path) = (Arc::new(base), Arc::new(path.to_owned()));
-        Store { base, path, owner, openings: 0, failed: Arc::default() }
+        let (failed, arriving, decided) = (Arc::default(), Arc::default(), Arc::default());
+        Store { base, path, owner, openings: 0, failed, arriving, decided }
     }
 
     fn count_opening(&self) -> Result<u64, StoreError> {
         let openings = self.state::<u64>("openings")?.unwrap_or(0) + 1;
-        self.put_state("openings", &openings, Durability::Immediate)?;
+        self.put_state("openings", &openings)?;
         Ok(openings)
     }
 
@@ -210,9 +216,9 @@ impl Store {
         result
     }
 
+    /// Makes a change, and what was decided meanwhile, durable.
     fn write(
         &self,
-        durability: Durability,
         change: impl FnOnce(&redb::WriteTransaction) -> Result<(), record::Trouble>,
     ) -> Result<(), StoreError> {
         if let Some(error) = self.failure() {
@@ -220,7 +226,10 @@ impl Store {
         }
         let attempt = || {
             let mut transaction = self.base.begin_write().map_err(record::begun)?;
-            transaction.set_durability(durability).map_err(record::other)?;
+            transaction.set_durability(Durability::Immediate).map_err(record::other)?;
+            if let Some(mark) = self.decided().take() {
+                record::put(&transaction, STATE, "committed", &mark)?;
+            }
             change(&transaction)?;
             transaction.commit().map_err(record::committed)
         };
@@ -237,13 +246,12 @@ impl Store {
         self.noted(attempt().map_err(|t| t.at(&self.path)))
     }
 
-    fn put_state<T: Serialize>(
-        &self,
-        key: &'static str,
-        value: &T,
-        how: Durability,
-    ) -> Result<(), StoreError> {
-        self.write(how, |w| record::put(w, STATE, key, value))
+    fn put_state<T: Serialize>(&self, key: &'static str, value: &T) -> Result<(), StoreError> {
+        self.write(|w| record::put(w, STATE, key, value))
+    }
+
+    fn decided(&self) -> MutexGuard<'_, Option<Mark>> {
+        self.decided.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The entries from `from` up to but not including `to`, as many as there are.

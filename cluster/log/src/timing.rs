@@ -13,10 +13,11 @@ use std::time::Duration;
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timing {
-    /// Between two signs of life of the leader, in milliseconds. More than a round trip and a sync of the
-    /// disk take.
+    /// Between two signs of life of the leader, in milliseconds. What was not answered is sent again after so
+    /// long.
     pub heartbeat_ms: u64,
-    /// Without a sign of life so long, a member wants to lead itself: at least,
+    /// Without a sign of life so long, a member wants to lead itself: at least. Several heartbeats; and more
+    /// than a round trip, two syncs of the disk and the way of 64 KiB take together, or nothing is decided.
     pub election_min_ms: u64,
     /// and at most. How long is drawn by lot.
     pub election_max_ms: u64,
@@ -28,7 +29,7 @@ pub struct Timing {
 
 impl Default for Timing {
     fn default() -> Self {
-        let (heartbeat_ms, election_min_ms, election_max_ms) = (60, 150, 300);
+        let (heartbeat_ms, election_min_ms, election_max_ms) = (100, 400, 700);
         Timing { heartbeat_ms, election_min_ms, election_max_ms, snapshot_after: 5000, kept: 1000 }
     }
 }
@@ -36,11 +37,19 @@ impl Default for Timing {
 impl Timing {
     /// The configuration of the consensus library.
     pub(crate) fn config(&self) -> Result<Config, LogError> {
+        let ordered = self.heartbeat_ms < self.election_min_ms && self.election_min_ms < self.election_max_ms;
+        if !ordered || self.heartbeat_ms == 0 || self.election_min_ms < 10 {
+            return Err(LogError::Refused("heartbeat < shortest < longest election time".to_owned()));
+        }
         let config = Config {
             cluster_name: "dvs".to_owned(),
-            heartbeat_interval: self.heartbeat_ms,
-            election_timeout_min: self.election_min_ms,
-            election_timeout_max: self.election_max_ms,
+            // See `election`. What is left of these: how long an answer to entries is waited for; how long a
+            // member that follows a leader refuses its vote, which has to be over when others ask for it.
+            enable_heartbeat: false,
+            enable_elect: false,
+            heartbeat_interval: self.election_min_ms - 2,
+            election_timeout_min: self.election_min_ms - 1,
+            election_timeout_max: self.election_min_ms,
             install_snapshot_timeout: 2 * self.election_max_ms,
             max_payload_entries: 256,
             // A member that lacks more than what is kept gets a snapshot.

@@ -32,10 +32,12 @@ fn client(world: &Mutex<World>, number: u64, stop: &AtomicBool) -> Vec<(String, 
     let mut lots = Lots(number + 1);
     while !stop.load(Ordering::SeqCst) {
         let node = lots.draw(u64::from(MEMBERS)) as u16;
-        let Some(group) = world.lock().unwrap().find(node) else { continue };
+        let Some((group, gone)) = world.lock().unwrap().find_watched(node) else { continue };
         let text = format!("{number}.{}", told.len());
         let result = group.propose(text.clone().into_bytes(), Duration::from_millis(700));
-        told.push((text, result.err().map(|e| e.effect())));
+        // A machine that crashed tells nobody anything.
+        let heard = if gone.is_set() { Some(Effect::Unknown) } else { result.err().map(|e| e.effect()) };
+        told.push((text, heard));
     }
     told
 }
@@ -66,7 +68,6 @@ fn round(world: &Mutex<World>, lots: &mut Lots) {
 }
 
 #[test]
-#[ignore = "once in some runs the library panics: a follower's log went back; see docs/roadmap.md"]
 fn acknowledged_is_never_lost_and_nothing_is_done_twice() {
     let mut first = World::on_ram(MEMBERS);
     first.timing.snapshot_after = 300;

@@ -13,8 +13,8 @@ Examples:
   dvs join dvs1-…                       the line that dvs token printed
   dvs join dvs1-… --node beta --listen 192.0.2.2:7400
 
-The machine's key is made if there is none. It is a node of the system then, also after it was switched off; dvs leave \
-ends that.";
+The machine's key is made if there is none. It is a node of the system then, also after it was \
+switched off; dvs leave ends that.";
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]

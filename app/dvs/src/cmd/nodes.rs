@@ -10,7 +10,8 @@ const EXAMPLES: &str = "\
 Example:
   dvs nodes
 
-A leader and voters decide, by majority; learners follow. Reached: messages get through from the node that was asked.";
+A leader and voters decide, by majority; learners follow. Reached: messages get through from the \
+node that was asked.";
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]

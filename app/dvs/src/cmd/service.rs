@@ -15,7 +15,8 @@ Examples:
   dvs service ls
   dvs service rm shop 10
 
-Whoever binds the slot on a node the service may be on is an instance of it; the system decides where callers go.";
+Whoever binds the slot on a node the service may be on is an instance of it; the system decides \
+where callers go.";
 
 #[derive(clap::Subcommand, Debug)]
 #[command(after_help = EXAMPLES)]

@@ -13,8 +13,8 @@ Examples:
   dvs token --uses 4         for four
   dvs token --listen 192.0.2.1:7400
 
-A node that listened nowhere listens from now on, at 0.0.0.0:7400 unless told otherwise. Whoever has the token can \
-join: hand it over as you would a password.";
+A node that listened nowhere listens from now on, at 0.0.0.0:7400 unless told otherwise. Whoever has \
+the token can join: hand it over as you would a password.";
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]

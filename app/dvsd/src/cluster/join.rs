@@ -308,9 +308,10 @@ mod tests {
 
     #[test]
     fn a_machine_knows_its_addresses() {
-        let table = "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 0.0.0.0\n        /0 universe UNICAST\n     |-- 127.0.0.1\n        \
-                     /32 host LOCAL\n     |-- 192.0.2.7\n        /32 host LOCAL\n     |-- 192.0.2.255\n        \
-                     /32 link BROADCAST\nLocal:\n     |-- 192.0.2.7\n        /32 host LOCAL\n";
+        let table = "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 0.0.0.0\n        /0 universe UNICAST\n     \
+                     |-- 127.0.0.1\n        /32 host LOCAL\n     |-- 192.0.2.7\n        /32 host LOCAL\n     \
+                     |-- 192.0.2.255\n        /32 link BROADCAST\nLocal:\n     |-- 192.0.2.7\n        \
+                     /32 host LOCAL\n";
         assert_eq!(local_addresses(table), [Ipv4Addr::new(192, 0, 2, 7)]);
         assert_eq!(addresses("192.0.2.1:7"), ["192.0.2.1:7"]);
         assert!(!addresses("0.0.0.0:7").is_empty());

@@ -4,7 +4,8 @@
 //!   every BEAT_NS:  node ── Ask{sent} ──► leader ── confirm ──► a majority: it still leads
 //!                   node ◄── Grant{sent, upto} ────────┘
 //! ```
-//! The rules about time are [`dvs_radar::Lease`], which RADAR keeps, and [`dvs_radar::vigil::Vigil`]; whether a node is silent is
+//! The rules about time are [`dvs_radar::Lease`], which RADAR keeps, and [`dvs_radar::vigil::Vigil`]; whether
+//! a node is silent is
 //! [`dvs_control::detector::Detector`]. This is what is between them: who has asked, and when somebody has to
 //! be declared lost. A leader that did not run for a while forgives everybody, and what it decides it decides
 //! as the leader it was (`Group::propose_here`): if it has been succeeded, nobody hears of it.
@@ -111,7 +112,8 @@ impl Leases {
         }
     }
 
-    /// A majority has confirmed that this node leads, later than what is confirmed was asked, or has not. Gives back who is to be granted what they asked.
+    /// A majority has confirmed that this node leads, later than what is confirmed was asked, or has not.
+    /// Gives back who is to be granted what they asked.
     pub(crate) fn confirmed(&mut self, confirmed: bool, now: u64) -> Vec<Ask> {
         let asks = self.confirming.take().unwrap_or_default();
         let (true, Some(vigil)) = (confirmed, self.vigil.as_mut()) else { return Vec::new() };

@@ -17,8 +17,8 @@
 //! belongs to was done here, so whoever hears that something is done finds it done.
 //!
 //! A daemon *begins* before anything else: its node is another incarnation from then on, and what an earlier
-//! one had (slots, endpoints, instances) is free. Until then no program is let in. One that learns that it was
-//! taken for lost ends what it had and begins anew.
+//! one had (slots, endpoints, instances) is free. Until then no program is let in. One that learns that it
+//! was taken for lost ends what it had and begins anew.
 //!
 //! | file | subject |
 //! |---|---|
@@ -329,8 +329,8 @@ fn who(config: &Config, dir: &Path) -> io::Result<(Identity, bool)> {
 
 fn lost_log(file: &Path, identity: &Identity) -> Error {
     let text = format!(
-        "{} is gone: this node has forgotten what it promised the others. Type dvs leave {} --force on another \
-         node, remove {} here, and join again",
+        "{} is gone: this node has forgotten what it promised the others. Type dvs leave {} on another node, \
+         remove {} here, and join again",
         file.display(),
         identity.name,
         file.with_file_name("system.toml").display()

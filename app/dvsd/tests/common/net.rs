@@ -47,7 +47,8 @@ impl Net {
             let dir = net._base.path().join(format!("n{i}"));
             let data = net._base.path().join(format!("data{i}"));
             let mut text = format!(
-                "node = \"n{i}\"\nruntime_dir = {dir:?}\ndata_dir = {data:?}\nsecurity = \"plain\"\nlisten = \"{listen}\"\n"
+                "node = \"n{i}\"\nruntime_dir = {dir:?}\ndata_dir = {data:?}\nsecurity = \"plain\"\n\
+                 listen = \"{listen}\"\n"
             );
             if i > 0 {
                 writeln!(text, "join = \"{}\"", net.token()).unwrap();

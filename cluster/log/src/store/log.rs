@@ -10,10 +10,11 @@ use crate::record::{Ballot, Cover, Mark, Record};
 use crate::types::{Entry, LogId, SnapshotMeta, StorageError, Types, Vote};
 use openraft::storage::{LogFlushed, LogState, RaftLogStorage};
 use openraft::{AnyError, EntryPayload, OptionalSend, RaftLogReader, StorageIOError};
-use redb::{Durability, ReadableDatabase, ReadableTable};
+use redb::{ReadableDatabase, ReadableTable};
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
+use std::sync::{MutexGuard, PoisonError};
 
 /// Bytes of entries read at a time when a member has to be sent many.
 const READ_ENTRIES_MAX: u64 = 256;
@@ -41,20 +42,52 @@ impl Store {
         self.noted(attempt().map_err(|t: record::Trouble| t.at(&self.path)))
     }
 
-    /// Keeps a snapshot in place of the one before, unless that covers more: one that was being written while
-    /// another arrived is late.
+    /// The last entry the kept snapshot covers.
+    fn covered(&self) -> Result<Option<LogId>, StoreError> {
+        let attempt = || {
+            let read = self.base.begin_read().map_err(record::begun)?;
+            let table = read.open_table(SNAPSHOT).map_err(record::table)?;
+            let Some(cover) = table.get("cover").map_err(record::storage)? else { return Ok(None) };
+            let cover: Cover = record::decode("snapshot", b"cover", cover.value())?;
+            Ok(cover.last().map(LogId::from))
+        };
+        self.noted(attempt().map_err(|t: record::Trouble| t.at(&self.path)))
+    }
+
+    /// Keeps a snapshot that was taken here in place of the one before, unless that covers more: one that was
+    /// being written while another arrived is late.
     pub(crate) fn keep_snapshot(&self, meta: &SnapshotMeta, image: &Vec<u8>) -> Result<(), StoreError> {
-        if self.snapshot()?.is_some_and(|(kept, _)| kept.last_log_id > meta.last_log_id) {
+        if self.covered()? > meta.last_log_id {
             return Ok(());
         }
-        self.write(Durability::Immediate, |w| {
-            record::put(w, SNAPSHOT, "cover", &Cover::from(meta))?;
-            record::put(w, SNAPSHOT, "image", image)
+        self.write(|w| put_snapshot(w, meta, image))
+    }
+
+    /// Keeps a snapshot that arrived, and lets go of the entries it stands for, both or neither.
+    pub(crate) fn keep_arrived(&self, meta: &SnapshotMeta, image: &Vec<u8>) -> Result<(), StoreError> {
+        self.write(|w| {
+            put_snapshot(w, meta, image)?;
+            meta.last_log_id.as_ref().map_or(Ok(()), |last| cut_front(w, last))
         })
     }
 
+    /// Tells that the library is about to be given a snapshot up to `last`; ends when the guard is dropped.
+    pub(crate) fn arrives(&self, last: u64) -> Arrival<'_> {
+        self.arriving().push(last);
+        Arrival { store: self, last }
+    }
+
+    fn arriving(&self) -> MutexGuard<'_, Vec<u64>> {
+        self.arriving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The last entry, or the last one that is gone if there is none.
+    pub(crate) fn last_mark(&self) -> Result<Option<Mark>, StoreError> {
+        Ok(self.last()?.or(self.state::<Mark>("purged")?))
+    }
+
     fn add(&self, entries: impl IntoIterator<Item = Entry>) -> Result<(), StoreError> {
-        self.write(Durability::Immediate, |w| {
+        self.write(|w| {
             let mut table = w.open_table(LOG).map_err(record::table)?;
             for entry in entries {
                 if let EntryPayload::Normal(batch) = &entry.payload {
@@ -91,6 +124,37 @@ impl Store {
     }
 }
 
+/// A snapshot that is being installed.
+pub(crate) struct Arrival<'a> {
+    store: &'a Store,
+    last: u64,
+}
+
+impl Drop for Arrival<'_> {
+    fn drop(&mut self) {
+        let mut arriving = self.store.arriving();
+        if let Some(at) = arriving.iter().position(|last| *last == self.last) {
+            arriving.swap_remove(at);
+        }
+    }
+}
+
+fn put_snapshot(
+    w: &redb::WriteTransaction,
+    meta: &SnapshotMeta,
+    image: &Vec<u8>,
+) -> Result<(), record::Trouble> {
+    record::put(w, SNAPSHOT, "cover", &Cover::from(meta))?;
+    record::put(w, SNAPSHOT, "image", image)
+}
+
+/// Lets go of the entries up to and with `last`.
+fn cut_front(w: &redb::WriteTransaction, last: &LogId) -> Result<(), record::Trouble> {
+    record::put(w, STATE, "purged", &Mark::from(last))?;
+    let mut table = w.open_table(LOG).map_err(record::table)?;
+    table.retain_in(..=last.index, |_, _| false).map_err(record::storage)
+}
+
 /// A range as first and one past the last.
 fn bounds(range: &impl RangeBounds<u64>) -> (u64, u64) {
     let from = match range.start_bound() {
@@ -124,9 +188,9 @@ impl RaftLogStorage<Types> for Store {
     type LogReader = Store;
 
     async fn get_log_state(&mut self) -> Result<LogState<Types>, StorageError> {
-        let purged = self.state::<Mark>("purged").map_err(failed)?.map(LogId::from);
-        let last = self.last().map_err(failed)?.map(LogId::from);
-        Ok(LogState { last_purged_log_id: purged, last_log_id: last.or(purged) })
+        let last_purged_log_id = self.state::<Mark>("purged").map_err(failed)?.map(LogId::from);
+        let last_log_id = self.last_mark().map_err(failed)?.map(LogId::from);
+        Ok(LogState { last_purged_log_id, last_log_id })
     }
 
     async fn get_log_reader(&mut self) -> Store {
@@ -134,7 +198,7 @@ impl RaftLogStorage<Types> for Store {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), StorageError> {
-        self.put_state("vote", &Ballot::from(vote), Durability::Immediate).map_err(failed)
+        self.put_state("vote", &Ballot::from(vote)).map_err(failed)
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, StorageError> {
@@ -142,12 +206,14 @@ impl RaftLogStorage<Types> for Store {
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), StorageError> {
-        let Some(id) = committed else { return Ok(()) };
-        self.put_state("committed", &Mark::from(&id), Durability::None).map_err(failed)
+        *self.decided() = committed.as_ref().map(Mark::from);
+        Ok(())
     }
 
     async fn read_committed(&mut self) -> Result<Option<LogId>, StorageError> {
-        Ok(self.state::<Mark>("committed").map_err(failed)?.map(LogId::from))
+        let waiting = *self.decided();
+        let mark = waiting.map_or_else(|| self.state::<Mark>("committed"), |mark| Ok(Some(mark)));
+        Ok(mark.map_err(failed)?.map(LogId::from))
     }
 
     async fn append<I>(&mut self, entries: I, callback: LogFlushed<Types>) -> Result<(), StorageError>
@@ -165,15 +231,16 @@ impl RaftLogStorage<Types> for Store {
             let mut table = w.open_table(LOG).map_err(record::table)?;
             table.retain_in(log_id.index.., |_, _| false).map_err(record::storage)
         };
-        self.write(Durability::Immediate, cut).map_err(failed)
+        self.write(cut).map_err(failed)
     }
 
     async fn purge(&mut self, log_id: LogId) -> Result<(), StorageError> {
-        let cut = |w: &redb::WriteTransaction| {
-            record::put(w, STATE, "purged", &Mark::from(&log_id))?;
-            let mut table = w.open_table(LOG).map_err(record::table)?;
-            table.retain_in(..=log_id.index, |_, _| false).map_err(record::storage)
-        };
-        self.write(Durability::Immediate, cut).map_err(failed)
+        // The library asks for this when it has handed a snapshot that arrived to another task, and goes on
+        // only when that one is done: until then the entries are all there is.
+        let early = self.arriving().contains(&log_id.index);
+        if early && self.covered().map_err(failed)?.map(|id| id.index) < Some(log_id.index) {
+            return Ok(());
+        }
+        self.write(|w| cut_front(w, &log_id)).map_err(failed)
     }
 }

@@ -3,6 +3,7 @@
 use crate::error::StoreError;
 use redb::{CommitError, DatabaseError, StorageError, Table, TableDefinition, TableError, TransactionError};
 use serde::{Deserialize, Serialize};
+use std::fmt::Debug;
 use std::io;
 use std::path::Path;
 
@@ -68,13 +69,28 @@ pub(super) fn decode<T: for<'a> Deserialize<'a>>(
     if sum != hash(table, key, body) {
         return Err(Trouble::Damaged(format!("{} does not fit its sum", place())));
     }
+    value(body, place)
+}
+
+/// The value of bytes that fit their sum.
+fn value<T: for<'a> Deserialize<'a>>(body: &[u8], place: impl Fn() -> String) -> Result<T, Trouble> {
     if body.first().is_some_and(|version| *version > 0) {
-        return Err(Trouble::Newer(format!("{} has version {}", place(), body[0] + 1)));
+        return Err(Trouble::Newer(format!("{} has version {}", place(), u16::from(body[0]) + 1)));
     }
     match postcard::from_bytes(body) {
         Ok(Stored::V1(value)) => Ok(value),
         Err(e) => Err(Trouble::Damaged(format!("{}: {e}", place()))),
     }
+}
+
+/// Reads what may be a value of a store, were its sum right, and checks that it comes back.
+pub(crate) fn try_value<T: Serialize + for<'a> Deserialize<'a> + PartialEq + Debug>(
+    body: &[u8],
+) -> Option<T> {
+    let read: T = value(body, String::new).ok()?;
+    let bytes = encode("log", b"key", &read).ok()?;
+    assert_eq!(decode::<T>("log", b"key", &bytes).ok().as_ref(), Some(&read), "what encodes decodes");
+    Some(read)
 }
 
 /// Writes a value under a name.
@@ -167,8 +183,10 @@ mod tests {
             assert!(matches!(decode::<u64>("state", b"vote", &torn), Err(Trouble::Damaged(_))));
             assert!(decode::<u64>("state", b"vote", &bytes[..at]).is_err());
         }
-        let body = [1, 7];
-        let newer = [&hash("state", b"vote", &body)[..], &body].concat();
-        assert!(matches!(decode::<u64>("state", b"vote", &newer), Err(Trouble::Newer(_))));
+        for version in [1, 255] {
+            let body = [version, 7];
+            let newer = [&hash("state", b"vote", &body)[..], &body].concat();
+            assert!(matches!(decode::<u64>("state", b"vote", &newer), Err(Trouble::Newer(_))));
+        }
     }
 }

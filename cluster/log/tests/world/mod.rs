@@ -6,7 +6,7 @@ use dvs_abi::NodeId;
 use dvs_log::{Group, GroupId, LogError, Machine, Network, Ram, Role, Store, Timing};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -51,20 +51,35 @@ impl Machine for Diary {
 struct Ways {
     members: BTreeMap<NodeId, Weak<Group<Diary>>>,
     cut: BTreeSet<(NodeId, NodeId)>,
-    dead: BTreeSet<(NodeId, NodeId)>,
 }
 
 /// The network.
 #[derive(Clone, Default)]
 pub struct Air(Arc<Mutex<Ways>>);
 
-struct Antenna(Air, NodeId, AtomicU64);
+struct Antenna {
+    air: Air,
+    node: NodeId,
+    sent: AtomicU64,
+    gone: Gone,
+}
+
+/// Set when a machine has crashed. What its member does from then on, while its thread comes to an end, has
+/// not happened: its disk does not keep it, so nobody may hear of it.
+#[derive(Clone, Default)]
+pub struct Gone(Arc<AtomicBool>);
+
+impl Gone {
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
 
 impl Network for Antenna {
     fn send(&self, to: NodeId, message: Vec<u8>) {
         let there = {
-            let ways = self.0.ways();
-            if ways.cut.contains(&(self.1, to)) {
+            let ways = self.air.ways();
+            if self.gone.is_set() || ways.cut.contains(&(self.node, to)) {
                 None
             } else {
                 ways.members.get(&to).and_then(Weak::upgrade)
@@ -72,10 +87,10 @@ impl Network for Antenna {
         };
         if let Some(group) = there {
             // Every fourth message comes twice.
-            if self.2.fetch_add(1, Ordering::Relaxed).is_multiple_of(4) {
-                group.receive(self.1, message.clone());
+            if self.sent.fetch_add(1, Ordering::Relaxed).is_multiple_of(4) {
+                group.receive(self.node, message.clone());
             }
-            group.receive(self.1, message);
+            group.receive(self.node, message);
             // The last owner may have left meanwhile: its end is not for this thread to wait for.
             if Arc::strong_count(&group) == 1 {
                 std::thread::spawn(move || drop(group));
@@ -97,7 +112,7 @@ pub struct World {
     /// Disks in memory, if they are; then a kill is a crash of the machine.
     disks: Option<BTreeMap<NodeId, Ram>>,
     air: Air,
-    running: BTreeMap<NodeId, Arc<Group<Diary>>>,
+    running: BTreeMap<NodeId, (Arc<Group<Diary>>, Gone)>,
 }
 
 impl World {
@@ -145,32 +160,22 @@ impl World {
             None => Store::create(&path, GROUP, id),
         };
         let store = store.unwrap();
-        let group = Group::open(
-            store,
-            Diary::default(),
-            Antenna(self.air.clone(), id, AtomicU64::new(0)),
-            self.timing,
-        )
-        .unwrap();
-        let group = Arc::new(group);
-        let mut ways = self.air.ways();
-        ways.members.insert(id, Arc::downgrade(&group));
-        ways.dead.retain(|(from, _)| *from != id);
-        drop(ways);
-        self.running.insert(id, group);
+        let gone = Gone::default();
+        let antenna =
+            Antenna { air: self.air.clone(), node: id, sent: AtomicU64::new(0), gone: gone.clone() };
+        let group = Arc::new(Group::open(store, Diary::default(), antenna, self.timing).unwrap());
+        self.air.ways().members.insert(id, Arc::downgrade(&group));
+        self.running.insert(id, (group, gone));
     }
 
     /// Ends a member; all that is left of it is its store.
     pub fn kill(&mut self, node: u16) {
+        let (mut group, gone) = self.running.remove(&NodeId(node)).unwrap();
         if let Some(disk) = self.disks.as_mut().and_then(|d| d.get_mut(&NodeId(node))) {
             // First nobody hears of it any more, then its machine crashes; how it ends is of no account.
-            let mut ways = self.air.0.lock().unwrap();
-            ways.members.remove(&NodeId(node));
-            ways.dead.extend((0..8).map(|other| (NodeId(node), NodeId(other))));
-            drop(ways);
+            gone.0.store(true, Ordering::SeqCst);
             *disk = disk.after_crash();
         }
-        let mut group = self.running.remove(&NodeId(node)).unwrap();
         self.air.ways().members.remove(&NodeId(node));
         let end = std::time::Instant::now() + LONG;
         loop {
@@ -185,10 +190,15 @@ impl World {
     }
 
     pub fn at(&self, node: u16) -> &Group<Diary> {
-        &self.running[&NodeId(node)]
+        &self.running[&NodeId(node)].0
     }
 
     pub fn find(&self, node: u16) -> Option<Arc<Group<Diary>>> {
+        Some(self.find_watched(node)?.0)
+    }
+
+    /// A running member, and what says whether its machine has crashed meanwhile.
+    pub fn find_watched(&self, node: u16) -> Option<(Arc<Group<Diary>>, Gone)> {
         self.running.get(&NodeId(node)).cloned()
     }
 

@@ -276,7 +276,8 @@ impl Home for Nodes {
         std::fs::write(&file, text).map_err(|e| e.to_string())?;
         let (zeros, system) = ("0".repeat(64), "0".repeat(32));
         let text = format!(
-            "version = 1\nsystem = \"{system}\"\nnode = {number}\nname = \"x\"\nsecurity = \"plain\"\nkey = \"{zeros}\"\n"
+            "version = 1\nsystem = \"{system}\"\nnode = {number}\nname = \"x\"\nsecurity = \"plain\"\n\
+             key = \"{zeros}\"\n"
         );
         std::fs::write(self.base.path().join("system.toml"), text).map_err(|e| e.to_string())?;
         refused(&self.programs.daemon, &file)

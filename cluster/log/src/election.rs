@@ -1,0 +1,181 @@
+//! Who leads when the leader is silent. The library's own timers are off; this one asks before it acts, so
+//! that nobody who would lose, or whose leader others still hear, disturbs the group.
+//!
+//! ```text
+//!   leader:  a sign of life every heartbeat
+//!   voter:   silent for longer than its lot ──► "would you vote for me?" ──► a majority: stand for election
+//!               ▲                                    │ too few                     │ lost
+//!               └──────── a moment, by lot ──────────┴─────────────────────────────┘
+//! ```
+//! A member says yes if it has not heard from a leader for the shortest time either, and if the asker's log
+//! has all that its own has. The lot is drawn anew each time: the library draws one for the life of a
+//! process, so two members with lots close to each other would collide each time, and it makes who lacked an
+//! entry wait for twice the longest time.
+
+use crate::machine::Machine;
+use crate::message::{Answer, Question};
+use crate::node::Inner;
+use crate::record::Mark;
+use crate::runtime::Lots;
+use crate::types::{LogId, Metrics, Nid, Runtime};
+use dvs_abi::NodeId;
+use dvs_abi::limits::LOG_VOTERS_MAX;
+use openraft::{AsyncRuntime, ServerState};
+use rand::RngCore;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+type Instant = <Runtime as AsyncRuntime>::Instant;
+
+/// When there was last a reason to wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Quiet {
+    /// A leader was heard.
+    heard: Instant,
+    /// Somebody got this member's vote: it has its time to become leader.
+    voted: Instant,
+    /// How long it waits after that, in milliseconds.
+    patience: u64,
+}
+
+impl Quiet {
+    pub fn new(patience: u64) -> Self {
+        let now = Instant::now();
+        Quiet { heard: now, voted: now, patience }
+    }
+
+    /// A leader was heard.
+    pub fn hears(&mut self) {
+        self.heard = Instant::now();
+    }
+
+    /// This member has voted.
+    pub fn votes(&mut self) {
+        self.voted = Instant::now();
+    }
+
+    /// How long to wait still.
+    fn left(&self) -> Duration {
+        let since = self.heard.max(self.voted).elapsed();
+        Duration::from_millis(self.patience).saturating_sub(since)
+    }
+}
+
+/// A lot, in milliseconds.
+pub(crate) fn draw(from: u64, to: u64) -> u64 {
+    from + Lots.next_u64() % (to.saturating_sub(from) + 1)
+}
+
+/// Watches over who leads until the member ends.
+pub(crate) async fn run<M: Machine>(inner: Weak<Inner<M>>) {
+    loop {
+        let pause = match inner.upgrade() {
+            Some(inner) if !inner.has_ended() => inner.duty().await,
+            _ => return,
+        };
+        Runtime::sleep(pause).await;
+    }
+}
+
+impl<M: Machine> Inner<M> {
+    /// Does what is due; returns how long nothing is.
+    async fn duty(self: &Arc<Self>) -> Duration {
+        let metrics = self.raft.metrics().borrow().clone();
+        let timing = &self.timing;
+        let shortest = Duration::from_millis(timing.election_min_ms);
+        if metrics.state == ServerState::Leader {
+            // It fails only if the member has ended.
+            let _ = self.raft.trigger().heartbeat().await;
+            return timing.pause();
+        }
+        let me = u64::from(self.store.node().0);
+        if !metrics.membership_config.voter_ids().any(|voter| voter == me) {
+            return shortest;
+        }
+        let alone = metrics.membership_config.voter_ids().count() == 1;
+        let left = self.quiet().left();
+        if !alone && !left.is_zero() {
+            // Meanwhile it may have become leader, as the founder does.
+            return left.min(shortest / 2);
+        }
+        if alone || self.is_wanted(&metrics).await {
+            self.stand(&metrics, shortest).await;
+            self.quiet().patience = draw(timing.election_min_ms, timing.election_max_ms);
+        }
+        Duration::from_millis(draw(timing.heartbeat_ms / 2, timing.heartbeat_ms * 3 / 2).max(1))
+    }
+
+    /// Whether a majority would vote for this member.
+    async fn is_wanted(self: &Arc<Self>, metrics: &Metrics) -> bool {
+        let Ok(last) = self.store.last_mark() else { return false };
+        let me = u64::from(self.store.node().0);
+        let sets = metrics.membership_config.membership().get_joint_config();
+        let mut open: BTreeSet<Nid> = sets.iter().flatten().copied().filter(|n| *n != me).collect();
+        let (tell, mut told) = mpsc::channel(2 * LOG_VOTERS_MAX);
+        let within = Duration::from_millis(self.timing.election_min_ms / 2);
+        for node in open.clone() {
+            let (inner, tell, every) = (self.clone(), tell.clone(), self.timing.pause());
+            Runtime::spawn(async move {
+                let question = Question::Canvass { last };
+                let answer = inner.post.ask_again(NodeId(node as u16), question, within, every).await;
+                // Who does not wait any more has enough.
+                let _ = tell.send((node, answer == Some(Answer::Canvassed(true)))).await;
+            });
+        }
+        drop(tell);
+        // The one that is silent is asked too, but not waited for.
+        if let Some(silent) = metrics.current_leader {
+            open.remove(&silent);
+        }
+        let mut yes = BTreeSet::from([me]);
+        while let Some((node, wants)) = told.recv().await {
+            open.remove(&node);
+            if wants {
+                yes.insert(node);
+            }
+            if sets.iter().all(|set| 2 * set.intersection(&yes).count() > set.len()) {
+                // It may have heard of a leader in between.
+                return self.quiet().left().is_zero();
+            }
+            if open.is_empty() {
+                return false;
+            }
+        }
+        false
+    }
+
+    /// Stands for election and waits, for so long at most, until that is decided.
+    async fn stand(&self, before: &Metrics, within: Duration) {
+        let mut news = self.raft.metrics();
+        // It fails only if the member has ended.
+        let _ = self.raft.trigger().elect().await;
+        let decided = async {
+            loop {
+                let (term, state) = {
+                    let now = news.borrow_and_update();
+                    (now.current_term, now.state)
+                };
+                let stood = term > before.current_term && state != ServerState::Candidate;
+                if stood || news.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        // Not decided: it is tried again.
+        drop(Runtime::timeout(within, decided).await);
+    }
+
+    /// Whether this member would vote for one whose log ends with `last`.
+    pub(crate) fn would_vote(&self, last: Option<Mark>) -> bool {
+        let metrics = self.raft.metrics().borrow().clone();
+        let (leads, shortest) = (metrics.state == ServerState::Leader, self.timing.election_min_ms);
+        let content = match leads {
+            true => !self.is_stale(&metrics),
+            false => self.quiet().heard.elapsed() < Duration::from_millis(shortest),
+        };
+        let Ok(mine) = self.store.last_mark() else { return false };
+        !content && last.map(LogId::from) >= mine.map(LogId::from)
+    }
+}
