@@ -36,8 +36,8 @@ impl Pair {
     fn start(allowed: bool) -> Pair {
         let mut pair = Pair { base: tempfile::tempdir().unwrap(), daemons: Vec::new() };
         let at: Vec<String> = (0..2).map(|_| own_address().to_string()).collect();
-        for node in 0..2 {
-            pair.write(node, &at[node], allowed);
+        for (node, at) in at.iter().enumerate() {
+            pair.write(node, at, allowed);
             let mut c = Command::new(env!("CARGO_BIN_EXE_dvs"));
             c.args(["daemon", "--config"]).arg(pair.file(node)).env("SECRET", "of the daemon");
             pair.daemons.push(c.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());

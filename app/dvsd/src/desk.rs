@@ -43,7 +43,7 @@ pub(crate) enum NodeRecord {
     },
     Told {
         id: u64,
-        answer: AdminAnswer,
+        answer: Box<AdminAnswer>,
     },
     /// So much of a program's output has reached whoever asked `id`; each record counts a little more than
     /// its bytes.
@@ -368,11 +368,11 @@ impl Daemon {
             NodeRecord::Ask { id, query: Query::Run(order) } => self.run_asked(Asker { node, id }, &order),
             NodeRecord::Ask { id, query } => {
                 for answer in self.answers(node, &query) {
-                    self.send_node(node, &NodeRecord::Told { id, answer });
+                    self.send_node(node, &NodeRecord::Told { id, answer: Box::new(answer) });
                 }
-                self.send_node(node, &NodeRecord::Told { id, answer: AdminAnswer::End });
+                self.send_node(node, &NodeRecord::Told { id, answer: Box::new(AdminAnswer::End) });
             }
-            NodeRecord::Told { id, answer } => self.told(node, id, answer),
+            NodeRecord::Told { id, answer } => self.told(node, id, *answer),
         }
     }
 

@@ -143,7 +143,7 @@ impl Daemon {
 
     /// Tells whoever asked; he may be here.
     fn tell_asker(&mut self, asker: Asker, answer: AdminAnswer) {
-        let record = NodeRecord::Told { id: asker.id, answer };
+        let record = NodeRecord::Told { id: asker.id, answer: Box::new(answer) };
         if asker.node == self.node.me().0 {
             self.on_node_record(asker.node, record);
         } else {

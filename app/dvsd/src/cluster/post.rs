@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The way to the proxy, once there is one.
 #[derive(Clone, Default)]
-pub(super) struct Post(Arc<Mutex<Option<(Sender<ToProxy>, Ringer)>>>);
+pub(super) struct Post(Arc<Mutex<Option<Way>>>);
+
+type Way = (Sender<ToProxy>, Ringer);
 
 impl Post {
     /// From now on there is a proxy.

@@ -60,7 +60,7 @@ pub(super) fn next_step(state: &State, members: &[(NodeId, Role)], absent: &[Nod
 
 /// How many of so many nodes have a vote.
 pub(super) fn voters_of(nodes: usize) -> usize {
-    let odd = if nodes % 2 == 0 { nodes.saturating_sub(1) } else { nodes };
+    let odd = if nodes.is_multiple_of(2) { nodes.saturating_sub(1) } else { nodes };
     odd.clamp(1, LOG_VOTERS_MAX)
 }
 
