@@ -186,6 +186,26 @@ fn nothing_is_left(mut world: World) {
     }
 }
 
+/// A replica that ends on one node is still on the other one.
+#[test]
+fn a_replica_that_ends_leaves_the_others() {
+    let bind = |endpoint, pid| Request::Bind {
+        kind: BindKind::Replica,
+        dc: 0,
+        endpoint,
+        pid,
+        node: 0,
+        name: "x".into(),
+        board: 0,
+    };
+    history(vec![
+        Act::Ask(1, 0, bind(27342, 100)),
+        Act::Deliver(1, 2),
+        Act::Ask(2, 2, bind(35601, 0)),
+        Act::Ask(2, 2, Request::Exit { code: 3 }),
+    ]);
+}
+
 /// Node 2 hears late that a container in which it has an endpoint ended and another one has its number.
 #[test]
 fn a_container_made_anew_has_nothing_of_the_one_before() {
