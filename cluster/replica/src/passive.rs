@@ -12,6 +12,7 @@
 
 use crate::call::{CallName, Caller, Done};
 use crate::duplicates::{Duplicates, Verdict};
+use dvs_abi::{DcId, Endpoint};
 use serde::{Deserialize, Serialize};
 
 /// A server that can say what a request would change.
@@ -47,7 +48,9 @@ pub struct Plan {
 pub enum Planned {
     /// Put into the log; what comes of it is what the caller is told, or it is planned anew.
     Log(Vec<u8>),
-    /// Told this, after a read barrier of the log.
+    /// The same in several entries, one after the other; the last one says what comes of it.
+    Parts(Vec<Vec<u8>>),
+    /// Told this; it was planned after a read barrier of the log.
     Done(Done),
 }
 
@@ -90,6 +93,13 @@ impl<S: Server> Passive<S> {
     /// The server, to be looked at.
     pub fn server(&self) -> &S {
         &self.server
+    }
+
+    /// The answer to a request that changes nothing; `None` if it would. The state has to be recent enough.
+    pub fn query(&self, request: &[u8]) -> Option<Vec<u8>> {
+        let nobody = Caller { dc: DcId(0), endpoint: Endpoint::NONE, binding: 0 };
+        let plan = self.server.plan(&nobody, request);
+        plan.change.is_none().then_some(plan.answer)
     }
 
     /// On the primary: what has to become of a call.
