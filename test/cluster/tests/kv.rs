@@ -1,0 +1,97 @@
+//! The key/value service over three nodes: replicas and nodes are killed, and clients see one store.
+
+use dvs_cluster::kv::{Counts, Replicas, Seen, answers, client, leader};
+use dvs_cluster::net::Net;
+use dvs_cluster::rng::{Rng, setting};
+use dvs_linux::clock;
+use std::time::Duration;
+
+const ACTOR: &str = env!("CARGO_BIN_EXE_cluster-actor");
+const DAEMON: &str = env!("CARGO_BIN_EXE_cluster-daemon");
+
+fn seed() -> u64 {
+    let seed = setting("DVS_STORM_SEED", clock::now() % 1_000_000);
+    println!("DVS_STORM_SEED={seed}");
+    seed
+}
+
+#[test]
+fn every_node_sees_what_any_node_put() {
+    let net = Net::start(DAEMON, 3, 20_000);
+    let _replicas = Replicas::start(ACTOR, &net.nodes);
+    let clients: Vec<_> = net.nodes.iter().map(|n| client(&n.attach())).collect();
+    for (i, writer) in clients.iter().enumerate() {
+        let (key, value) = (format!("key{i}"), vec![i as u8; 5000]);
+        let version = writer.put(key.as_bytes(), &value, Some(0)).unwrap();
+        for reader in &clients {
+            assert_eq!(reader.get(key.as_bytes()).unwrap(), Some((version, value.clone())));
+        }
+    }
+    let large: Vec<u8> = (0..1 << 20).map(|n| n as u8).collect();
+    let version = clients[1].put(b"large", &large, None).unwrap();
+    assert_eq!(clients[2].get(b"large").unwrap(), Some((version, large)));
+    let (page, more) = clients[0].list(b"key", None, 100, false).unwrap();
+    assert_eq!((page.len(), more), (3, false));
+    assert_eq!(clients[0].info().unwrap().revision, 4);
+    assert!((0..3).all(|n| leader(&net, n).is_some()));
+}
+
+/// Clients write and read while `trouble` happens; then all is checked.
+fn while_clients_call(net: &mut Net, at: &[usize], trouble: impl FnOnce(&mut Net)) {
+    let seen = Seen::default();
+    let clients: Vec<_> = at.iter().map(|n| client(&net.nodes[*n].attach())).collect();
+    let counts: Vec<Counts> = std::thread::scope(|s| {
+        let seen = &seen;
+        let numbered = clients.into_iter().zip(1..);
+        let threads: Vec<_> = numbered.map(|(c, me)| s.spawn(move || seen.call(me, &c))).collect();
+        trouble(net);
+        seen.stop();
+        threads.into_iter().map(|t| t.join().unwrap()).collect()
+    });
+    seen.check();
+    let (done, unknown) = counts.iter().fold((0, 0), |(d, u), c| (d + c.done, u + c.unknown));
+    let refused: u64 = counts.iter().map(|c| c.refused).sum();
+    println!("{} calls, {done} changes, {refused} refused, {unknown} unknown", seen.calls());
+    assert!(done > 50, "{counts:?}");
+    let revision = client(&net.nodes[0].attach()).info().unwrap().revision;
+    assert!((done..=done + unknown).contains(&revision), "{done} + {unknown}, {revision}");
+}
+
+#[test]
+fn a_killed_replica_loses_and_doubles_nothing() {
+    let mut rng = Rng::new(seed());
+    let mut net = Net::start(DAEMON, 3, 20_000);
+    let mut replicas = Replicas::start(ACTOR, &net.nodes);
+    (0..3).for_each(|n| answers(&net, n));
+    while_clients_call(&mut net, &[0, 1, 2, 0, 1, 2, 0, 1], |net| {
+        for _ in 0..6 {
+            std::thread::sleep(Duration::from_millis(300 + rng.below(300)));
+            let victim = rng.below(3) as usize;
+            replicas.kill(victim);
+            std::thread::sleep(Duration::from_millis(rng.below(1500)));
+            replicas.revive(&net.nodes, victim);
+            answers(net, victim);
+        }
+    });
+}
+
+#[test]
+fn a_killed_node_loses_and_doubles_nothing() {
+    let mut rng = Rng::new(seed());
+    let mut net = Net::start(DAEMON, 3, 1000);
+    let mut replicas = Replicas::start(ACTOR, &net.nodes);
+    (0..3).for_each(|n| answers(&net, n));
+    while_clients_call(&mut net, &[0, 1, 0, 1, 0, 1, 0, 1], |net| {
+        for _ in 0..3 {
+            std::thread::sleep(Duration::from_millis(300 + rng.below(300)));
+            replicas.kill(2);
+            net.nodes[2].kill();
+            std::thread::sleep(Duration::from_millis(500 + rng.below(2000)));
+            net.nodes[2].revive();
+            net.join();
+            net.wait_dc();
+            replicas.revive(&net.nodes, 2);
+            answers(net, 2);
+        }
+    });
+}
