@@ -98,6 +98,19 @@ pub fn answers(net: &Net, n: usize) {
     client(&net.nodes[n].attach()).info().expect("the service answers");
 }
 
+/// Waits until the calls of a node go to its own replica.
+///
+/// # Panics
+/// When they do not.
+pub fn wait_serves(net: &Net, n: usize) {
+    let process = net.nodes[n].attach();
+    let end = clock::now() + WATCHDOG_NS;
+    while !process.system().proc_info(DC, SERVICE.slot()).is_ok_and(|p| p.node == n as i32) {
+        assert!(clock::now() < end, "the replica of node {n} does not serve");
+        std::thread::yield_now();
+    }
+}
+
 /// Who leads, by the word of the replica of node `n`; nobody if it does not know or answer.
 pub fn leader(net: &Net, n: usize) -> Option<usize> {
     let client = client(&net.nodes[n].attach());

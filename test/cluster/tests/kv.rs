@@ -1,6 +1,6 @@
 //! The key/value service over three nodes: replicas and nodes are killed, and clients see one store.
 
-use dvs_cluster::kv::{Counts, Replicas, Seen, answers, client, leader};
+use dvs_cluster::kv::{Counts, Replicas, Seen, answers, client, leader, wait_serves};
 use dvs_cluster::net::Net;
 use dvs_cluster::rng::{Rng, setting};
 use dvs_linux::clock;
@@ -94,4 +94,20 @@ fn a_killed_node_loses_and_doubles_nothing() {
             answers(net, 2);
         }
     });
+}
+
+#[test]
+fn a_node_whose_replica_is_gone_is_served_by_another_one() {
+    let net = Net::start(DAEMON, 3, 20_000);
+    let mut replicas = Replicas::start(ACTOR, &net.nodes);
+    (0..3).for_each(|n| answers(&net, n));
+    let clients: Vec<_> = net.nodes.iter().map(|n| client(&n.attach())).collect();
+    // The second time it was bound when the others were known already.
+    for victim in [0, 0, 2] {
+        replicas.kill(victim);
+        let version = clients[victim].put(b"still", b"here", None).unwrap();
+        clients.iter().for_each(|c| assert_eq!(c.get(b"still").unwrap().map(|v| v.0), Some(version)));
+        replicas.revive(&net.nodes, victim);
+        wait_serves(&net, victim);
+    }
 }
