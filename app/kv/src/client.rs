@@ -19,8 +19,11 @@ pub enum KvError {
     #[error("the key has version {0}, not the one that was named; not done")]
     Conflict(u64),
     /// The key is empty or too long, or the value is too long.
-    #[error("a key has 1 to {} bytes and a value at most {}; not done",
-        dvs::limits::KV_KEY_BYTES_MAX, dvs::limits::KV_VALUE_BYTES_MAX)]
+    #[error(
+        "a key has 1 to {} bytes and a value at most {}; not done",
+        dvs::limits::KV_KEY_BYTES_MAX,
+        dvs::limits::KV_VALUE_BYTES_MAX
+    )]
     TooLong,
     /// The store is full.
     #[error("the store is full ({} MiB); not done", dvs::limits::KV_STORE_BYTES_MAX >> 20)]

@@ -86,9 +86,7 @@ impl Store {
     /// Answers what changes nothing.
     pub fn look(&self, request: &Request<'_>) -> Answer {
         match *request {
-            Request::Get { key } => {
-                Answer::Value(self.pairs.get(key).map(|v| (v.version, v.bytes.clone())))
-            }
+            Request::Get { key } => Answer::Value(self.pairs.get(key).map(|v| (v.version, v.bytes.clone()))),
             Request::List { prefix, after, limit, values } => self.list(prefix, after, limit, values),
             Request::Info => {
                 let (keys, bytes) = (self.pairs.len() as u64, self.bytes as u64);
@@ -170,8 +168,7 @@ mod tests {
         }
         let (mut after, mut seen) = (None::<Vec<u8>>, Vec::new());
         loop {
-            let list =
-                Request::List { prefix: b"b", after: after.as_deref(), limit: 2, values: true };
+            let list = Request::List { prefix: b"b", after: after.as_deref(), limit: 2, values: true };
             let Answer::Page(page, more) = store.look(&list) else { panic!() };
             assert!(page.iter().all(|p| p.value.as_deref() == Some(b"v")));
             seen.extend(page.into_iter().map(|p| String::from_utf8(p.key).unwrap()));

@@ -258,6 +258,7 @@ impl<W: Wait> Client<W> {
     fn pause(&self, attempts: &mut Attempts) {
         attempts.vain += 1;
         if attempts.vain > 1 {
+            // tidy: what is bound and cannot be called is tried again; nobody tells when it can be
             std::thread::sleep(PAUSE);
         }
         let left = Duration::from_nanos(attempts.until.remaining(self.port.now()));

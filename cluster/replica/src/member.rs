@@ -190,7 +190,12 @@ impl<M: Service> Inner<M> {
         }
     }
 
-    async fn attempt(self: &Arc<Self>, name: CallName, request: &[u8], until: Instant) -> Result<Done, LogError> {
+    async fn attempt(
+        self: &Arc<Self>,
+        name: CallName,
+        request: &[u8],
+        until: Instant,
+    ) -> Result<Done, LogError> {
         if M::PLANS {
             self.barrier(until).await?;
         }

@@ -77,8 +77,8 @@ impl<'a> Reception<'a> {
         // What it asked before, it does not wait for any more.
         self.forget(client);
         let Some(call) = wire::decode_call(m) else { return self.tell(client, Outcome::Malformed) };
-        let full = self.waiting.len() >= REPLICA_WAITING_MAX
-            || self.bytes + call.length > REPLICA_WAITING_BYTES_MAX;
+        let full =
+            self.waiting.len() >= REPLICA_WAITING_MAX || self.bytes + call.length > REPLICA_WAITING_BYTES_MAX;
         if full {
             return self.tell(client, Outcome::Full);
         }

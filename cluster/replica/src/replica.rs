@@ -150,7 +150,8 @@ impl<M: Service> Replica<M> {
         let (seats, node) = (plan.seats.clone(), process.node());
         let me = seats.of(node).ok_or(ReplicaError::NoSeat(node))?;
         let seat = seats.at(me);
-        let port = process.bind(seats.dc, seat).map_err(endpoint(format!("the replica's endpoint {seat}")))?;
+        let port =
+            process.bind(seats.dc, seat).map_err(endpoint(format!("the replica's endpoint {seat}")))?;
         let store = open(plan, node)?;
         let carrier = Carrier::new(process, &seats, me);
         let answers = Arc::new(Answers::new(process, (seats.dc, seats.service)));
@@ -181,7 +182,8 @@ impl<M: Service> Replica<M> {
     }
 
     fn listen(&mut self, port: Port, member: &Member<M>) -> Result<(), ReplicaError> {
-        let (carrier, answers, orders) = (self.carrier.clone(), self.answers.clone(), member.orders.downgrade());
+        let (carrier, answers, orders) =
+            (self.carrier.clone(), self.answers.clone(), member.orders.downgrade());
         let (node, waiting, me) = (member.node.clone(), self.waiting.clone(), self.process.node());
         self.spawn("replica-seat", move || {
             let inbox = move |from: NodeId, letters| {
@@ -201,7 +203,8 @@ impl<M: Service> Replica<M> {
 
     fn start_senders(&mut self) -> Result<(), ReplicaError> {
         for seat in self.carrier.others().collect::<Vec<_>>() {
-            let port = self.process.bind(self.seats.dc, Endpoint::NONE).map_err(endpoint("a free endpoint"))?;
+            let port =
+                self.process.bind(self.seats.dc, Endpoint::NONE).map_err(endpoint("a free endpoint"))?;
             let (carrier, answers) = (self.carrier.clone(), self.answers.clone());
             self.spawn("replica-sender", move || match carrier.run_sender(seat, &port) {
                 Err(error) if error.code != Code::SHUTDOWN => answers.end(Ended::Unbound(error)),
@@ -231,7 +234,8 @@ impl<M: Service> Replica<M> {
             return over(ended);
         }
         let (dc, service) = (self.seats.dc, self.seats.service);
-        let port = self.bind_service(dc, service).map_err(endpoint(format!("the service's endpoint {service}")))?;
+        let port =
+            self.bind_service(dc, service).map_err(endpoint(format!("the service's endpoint {service}")))?;
         over(Reception::new(&port, &member.orders, &self.answers, &self.waiting).serve())
     }
 

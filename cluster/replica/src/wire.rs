@@ -265,7 +265,10 @@ mod tests {
         }
         let m = encode_parcel(2, &long);
         let head = decode_parcel(&m).unwrap();
-        assert_eq!((head, inline_parcel(&m, &head)), (Head { seat: 2, inline: true, length: 176 }, &long[..]));
+        assert_eq!(
+            (head, inline_parcel(&m, &head)),
+            (Head { seat: 2, inline: true, length: 176 }, &long[..])
+        );
         assert!(!decode_parcel(&encode_parcel(2, &[0; INLINE_MAX + 1])).unwrap().inline);
         let e = Endpoint::new(9, 4000);
         assert_eq!(decode_receipt(&encode_receipt(true, e)), Some((true, e)));
@@ -278,7 +281,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_message_is_a_surprise(t in 0x5200..0x5208, bytes in proptest::collection::vec(any::<u8>(), 0..=192)) {
+        fn no_message_is_a_surprise(
+            t in 0x5200..0x5208,
+            bytes in proptest::collection::vec(any::<u8>(), 0..=192),
+        ) {
             let mut m = Message::new(t);
             m.set_bytes(&bytes).expect("short enough");
             let _ = (decode_told(&m), decode_receipt(&m), decode_report(&m));

@@ -9,6 +9,7 @@ pub mod down;
 pub mod files;
 pub mod key;
 pub mod kill;
+pub mod kv;
 pub mod logs;
 pub mod man;
 pub mod ping;
@@ -63,6 +64,7 @@ pub fn run(cli: Cli) -> Done {
         Command::Logs(c) => c.run(&context),
         Command::Cp(c) => c.run(&context),
         Command::Files(c) => c.run(&context),
+        Command::Kv(c) => c.run(&context),
         Command::Demo(c) => c.run(),
         Command::Key(c) => c.run(&context),
         Command::Completions(c) => c.run(),

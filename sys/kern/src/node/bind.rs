@@ -211,7 +211,9 @@ impl Node {
     /// A remote registration makes room for a local one of the same slot; its lanes are opened anew. The
     /// nodes where it has instances.
     fn forget_remote(&mut self, dc: u16, slot: i32) -> u32 {
-        let Some(d) = self.dcs.get_mut(&dc).and_then(|c| c.slot_mut(slot)?.descriptor.take()) else { return 0 };
+        let Some(d) = self.dcs.get_mut(&dc).and_then(|c| c.slot_mut(slot)?.descriptor.take()) else {
+            return 0;
+        };
         for (link, lane) in d.lanes.clone() {
             self.close_lane(link, lane, Code::MIGRATE);
         }
