@@ -55,9 +55,14 @@ pub struct Replicas {
 impl Replicas {
     /// Starts one on each node.
     pub fn start(program: &'static str, nodes: &[Node]) -> Replicas {
-        let mut replicas = Replicas { actors: nodes.iter().map(|_| None).collect(), program };
+        let mut replicas = Replicas::none(program, nodes.len());
         (0..nodes.len()).for_each(|n| replicas.revive(nodes, n));
         replicas
+    }
+
+    /// Those of `count` nodes, none of them started.
+    pub fn none(program: &'static str, count: usize) -> Replicas {
+        Replicas { actors: (0..count).map(|_| None).collect(), program }
     }
 
     /// Starts that of node `n` again, on what it has on its disk.

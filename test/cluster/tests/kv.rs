@@ -111,3 +111,78 @@ fn a_node_whose_replica_is_gone_is_served_by_another_one() {
         wait_serves(&net, victim);
     }
 }
+
+#[test]
+fn a_replica_that_lost_its_disk_is_taken_in_again_and_founds_nothing() {
+    let net = Net::start(DAEMON, 3, 20_000);
+    let mut replicas = Replicas::start(ACTOR, &net.nodes);
+    (0..3).for_each(|n| wait_serves(&net, n));
+    let kv = client(&net.nodes[2].attach());
+    let mut count = 0;
+    let mut put = |n: u32| {
+        (0..n).for_each(|_| drop(kv.put(b"count", &[count as u8], None).unwrap()));
+        count += u64::from(n);
+        assert_eq!(kv.info().unwrap().revision, count);
+    };
+    put(20);
+    // The first seat is the one that founded the group.
+    for (victim, then) in [(0, 1), (1, 0)] {
+        replicas.kill(victim);
+        put(20);
+        std::fs::remove_file(net.nodes[victim].scratch().join("kv.log")).unwrap();
+        replicas.revive(&net.nodes, victim);
+        wait_serves(&net, victim);
+        put(20);
+        // It counts again: without another one, two of three are a majority.
+        replicas.kill(then);
+        put(20);
+        replicas.revive(&net.nodes, then);
+        wait_serves(&net, then);
+    }
+}
+
+/// A small disk in memory, for as long as it is held.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount(bytes: usize) -> Option<SmallDisk> {
+        let at = tempfile::tempdir().unwrap();
+        let mut mount = std::process::Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "kv-test"]).arg(at.path());
+        mount.status().is_ok_and(|s| s.success()).then_some(SmallDisk(at))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn a_replica_whose_disk_is_full_steps_back_and_the_others_go_on() {
+    let Some(disk) = SmallDisk::mount(8 << 20) else {
+        println!("SKIP: a small disk cannot be mounted (needs root)");
+        return;
+    };
+    let net = Net::start(DAEMON, 3, 20_000);
+    let mut replicas = Replicas::none(ACTOR, 3);
+    (0..2).for_each(|n| replicas.revive(&net.nodes, n));
+    replicas.revive_on(&net.nodes, 2, &disk.0.path().join("kv.log"));
+    (0..3).for_each(|n| wait_serves(&net, n));
+    let kv = client(&net.nodes[2].attach());
+    let mut actor = replicas.actors[2].take().unwrap();
+    let said = std::thread::spawn(move || std::iter::from_fn(|| actor.line()).last());
+    let (value, mut done) = (vec![7; 20_000], 0_u64);
+    while !said.is_finished() {
+        kv.put(format!("key{}", done % 100).as_bytes(), &value, None).unwrap();
+        done += 1;
+        assert!(done < 100_000, "the disk is never full");
+    }
+    let said = said.join().unwrap().unwrap();
+    assert!(said.contains("the disk is full"), "{said}");
+    for _ in 0..20 {
+        kv.put(b"after", &value, None).unwrap();
+    }
+    assert_eq!(kv.info().unwrap().revision, done + 20);
+}
