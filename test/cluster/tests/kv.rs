@@ -97,6 +97,46 @@ fn a_killed_node_loses_and_doubles_nothing() {
 }
 
 #[test]
+fn a_leader_that_was_stopped_answers_nothing_old() {
+    let mut rng = Rng::new(seed());
+    let mut net = Net::start(DAEMON, 3, 20_000);
+    let replicas = Replicas::start(ACTOR, &net.nodes);
+    (0..3).for_each(|n| wait_serves(&net, n));
+    while_clients_call(&mut net, &[0, 1, 2, 0, 1, 2, 0, 1], |net| {
+        for _ in 0..4 {
+            std::thread::sleep(Duration::from_millis(200 + rng.below(300)));
+            let victim = leader(net, 0).unwrap_or(0);
+            let pid = replicas.actors[victim].as_ref().map(|a| a.pid()).unwrap();
+            let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
+            rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+            std::thread::sleep(Duration::from_millis(rng.below(2500)));
+            rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
+            answers(net, victim);
+        }
+    });
+}
+
+#[test]
+fn a_node_that_was_cut_off_answers_nothing_old() {
+    let mut rng = Rng::new(seed());
+    let mut net = Net::start(DAEMON, 3, 1000);
+    let _replicas = Replicas::start(ACTOR, &net.nodes);
+    (0..3).for_each(|n| wait_serves(&net, n));
+    while_clients_call(&mut net, &[0, 1, 2, 0, 1, 2, 0, 1], |net| {
+        for _ in 0..4 {
+            std::thread::sleep(Duration::from_millis(200 + rng.below(300)));
+            let victim = rng.below(3) as usize;
+            let ways: Vec<usize> = (0..9).filter(|w| (w / 3 == victim) != (w % 3 == victim)).collect();
+            ways.iter().for_each(|w| net.forwards[*w].cut());
+            // Shorter and longer than it takes to be declared dead.
+            std::thread::sleep(Duration::from_millis(rng.below(3000)));
+            ways.iter().for_each(|w| net.forwards[*w].heal());
+            answers(net, victim);
+        }
+    });
+}
+
+#[test]
 fn a_node_whose_replica_is_gone_is_served_by_another_one() {
     let net = Net::start(DAEMON, 3, 20_000);
     let mut replicas = Replicas::start(ACTOR, &net.nodes);
