@@ -103,14 +103,21 @@ pub fn answers(net: &Net, n: usize) {
     client(&net.nodes[n].attach()).info().expect("the service answers");
 }
 
-/// Waits until the calls of a node go to its own replica.
+/// Waits until the calls of a node go to its own replica, and that has a vote as all others have: then any
+/// one of three can be done without.
 ///
 /// # Panics
 /// When they do not.
-pub fn wait_serves(net: &Net, n: usize) {
+pub fn wait_whole(net: &Net, n: usize, seats: usize) {
     let process = net.nodes[n].attach();
+    let client = client(&process);
     let end = clock::now() + WATCHDOG_NS;
-    while !process.system().proc_info(DC, SERVICE.slot()).is_ok_and(|p| p.node == n as i32) {
+    let serves = || process.system().proc_info(DC, SERVICE.slot()).is_ok_and(|p| p.node == n as i32);
+    let votes = || {
+        let report = client.replicas().report(n).ok()?;
+        Some(report.leader.is_some() && report.members.iter().filter(|(_, votes)| *votes).count() == seats)
+    };
+    while !(serves() && votes() == Some(true)) {
         assert!(clock::now() < end, "the replica of node {n} does not serve");
         std::thread::yield_now();
     }

@@ -1,6 +1,6 @@
 //! The key/value service over three nodes: replicas and nodes are killed, and clients see one store.
 
-use dvs_cluster::kv::{Counts, Replicas, Seen, answers, client, leader, wait_serves};
+use dvs_cluster::kv::{Counts, Replicas, Seen, answers, client, leader, wait_whole};
 use dvs_cluster::net::Net;
 use dvs_cluster::rng::{Rng, setting};
 use dvs_linux::clock;
@@ -62,7 +62,7 @@ fn a_killed_replica_loses_and_doubles_nothing() {
     let mut rng = Rng::new(seed());
     let mut net = Net::start(DAEMON, 3, 20_000);
     let mut replicas = Replicas::start(ACTOR, &net.nodes);
-    (0..3).for_each(|n| answers(&net, n));
+    (0..3).for_each(|n| wait_whole(&net, n, 3));
     while_clients_call(&mut net, &[0, 1, 2, 0, 1, 2, 0, 1], |net| {
         for _ in 0..6 {
             std::thread::sleep(Duration::from_millis(300 + rng.below(300)));
@@ -80,7 +80,7 @@ fn a_killed_node_loses_and_doubles_nothing() {
     let mut rng = Rng::new(seed());
     let mut net = Net::start(DAEMON, 3, 1000);
     let mut replicas = Replicas::start(ACTOR, &net.nodes);
-    (0..3).for_each(|n| answers(&net, n));
+    (0..3).for_each(|n| wait_whole(&net, n, 3));
     while_clients_call(&mut net, &[0, 1, 0, 1, 0, 1, 0, 1], |net| {
         for _ in 0..3 {
             std::thread::sleep(Duration::from_millis(300 + rng.below(300)));
@@ -101,7 +101,7 @@ fn a_leader_that_was_stopped_answers_nothing_old() {
     let mut rng = Rng::new(seed());
     let mut net = Net::start(DAEMON, 3, 20_000);
     let replicas = Replicas::start(ACTOR, &net.nodes);
-    (0..3).for_each(|n| wait_serves(&net, n));
+    (0..3).for_each(|n| wait_whole(&net, n, 3));
     while_clients_call(&mut net, &[0, 1, 2, 0, 1, 2, 0, 1], |net| {
         for _ in 0..4 {
             std::thread::sleep(Duration::from_millis(200 + rng.below(300)));
@@ -121,7 +121,7 @@ fn a_node_that_was_cut_off_answers_nothing_old() {
     let mut rng = Rng::new(seed());
     let mut net = Net::start(DAEMON, 3, 1000);
     let _replicas = Replicas::start(ACTOR, &net.nodes);
-    (0..3).for_each(|n| wait_serves(&net, n));
+    (0..3).for_each(|n| wait_whole(&net, n, 3));
     while_clients_call(&mut net, &[0, 1, 2, 0, 1, 2, 0, 1], |net| {
         for _ in 0..4 {
             std::thread::sleep(Duration::from_millis(200 + rng.below(300)));
@@ -140,7 +140,7 @@ fn a_node_that_was_cut_off_answers_nothing_old() {
 fn a_node_whose_replica_is_gone_is_served_by_another_one() {
     let net = Net::start(DAEMON, 3, 20_000);
     let mut replicas = Replicas::start(ACTOR, &net.nodes);
-    (0..3).for_each(|n| answers(&net, n));
+    (0..3).for_each(|n| wait_whole(&net, n, 3));
     let clients: Vec<_> = net.nodes.iter().map(|n| client(&n.attach())).collect();
     // The second time it was bound when the others were known already.
     for victim in [0, 0, 2] {
@@ -148,7 +148,7 @@ fn a_node_whose_replica_is_gone_is_served_by_another_one() {
         let version = clients[victim].put(b"still", b"here", None).unwrap();
         clients.iter().for_each(|c| assert_eq!(c.get(b"still").unwrap().map(|v| v.0), Some(version)));
         replicas.revive(&net.nodes, victim);
-        wait_serves(&net, victim);
+        wait_whole(&net, victim, 3);
     }
 }
 
@@ -156,7 +156,7 @@ fn a_node_whose_replica_is_gone_is_served_by_another_one() {
 fn a_replica_that_lost_its_disk_is_taken_in_again_and_founds_nothing() {
     let net = Net::start(DAEMON, 3, 20_000);
     let mut replicas = Replicas::start(ACTOR, &net.nodes);
-    (0..3).for_each(|n| wait_serves(&net, n));
+    (0..3).for_each(|n| wait_whole(&net, n, 3));
     let kv = client(&net.nodes[2].attach());
     let mut count = 0;
     let mut put = |n: u32| {
@@ -171,13 +171,13 @@ fn a_replica_that_lost_its_disk_is_taken_in_again_and_founds_nothing() {
         put(20);
         std::fs::remove_file(net.nodes[victim].scratch().join("kv.log")).unwrap();
         replicas.revive(&net.nodes, victim);
-        wait_serves(&net, victim);
+        wait_whole(&net, victim, 3);
         put(20);
         // It counts again: without another one, two of three are a majority.
         replicas.kill(then);
         put(20);
         replicas.revive(&net.nodes, then);
-        wait_serves(&net, then);
+        wait_whole(&net, then, 3);
     }
 }
 
@@ -209,7 +209,7 @@ fn a_replica_whose_disk_is_full_steps_back_and_the_others_go_on() {
     let mut replicas = Replicas::none(ACTOR, 3);
     (0..2).for_each(|n| replicas.revive(&net.nodes, n));
     replicas.revive_on(&net.nodes, 2, &disk.0.path().join("kv.log"));
-    (0..3).for_each(|n| wait_serves(&net, n));
+    (0..3).for_each(|n| wait_whole(&net, n, 3));
     let kv = client(&net.nodes[2].attach());
     let mut actor = replicas.actors[2].take().unwrap();
     let said = std::thread::spawn(move || std::iter::from_fn(|| actor.line()).last());
