@@ -3,6 +3,7 @@
 use crate::protocol::{Answer, Info, Pair, Request};
 use dvs::limits::{KV_PAGE_MAX, KV_STORE_BYTES_MAX, KV_VALUE_BYTES_MAX};
 use dvs_replica::active::Server;
+use dvs_replica::bytes::Bytes;
 use dvs_replica::call::Caller;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -16,7 +17,7 @@ const PAGE_BYTES: usize = KV_VALUE_BYTES_MAX / 2;
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 struct Value {
     version: u64,
-    bytes: Vec<u8>,
+    bytes: Bytes,
 }
 
 /// The pairs in order.
@@ -38,9 +39,15 @@ pub struct Store {
 }
 
 /// A state of a store, with its version.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 enum Image {
     V1(Store),
+}
+
+/// The same to be written.
+#[derive(Serialize)]
+enum ImageOf<'a> {
+    V1(&'a Store),
 }
 
 impl Store {
@@ -62,13 +69,13 @@ impl Store {
         if when.is_some_and(|w| w != version) {
             return Answer::Conflict(version);
         }
-        let before = self.pairs.get(key).map_or(0, |v| cost(key, &v.bytes));
+        let before = self.pairs.get(key).map_or(0, |v| cost(key, &v.bytes.0));
         let bytes = self.bytes - before + cost(key, value);
         if bytes > KV_STORE_BYTES_MAX {
             return Answer::Full;
         }
         (self.bytes, self.revision) = (bytes, self.revision + 1);
-        self.pairs.insert(key.to_vec(), Value { version: self.revision, bytes: value.to_vec() });
+        self.pairs.insert(key.to_vec(), Value { version: self.revision, bytes: Bytes(value.to_vec()) });
         Answer::Put(self.revision)
     }
 
@@ -78,7 +85,7 @@ impl Store {
             return Answer::Conflict(version);
         }
         let Some(value) = self.pairs.remove(key) else { return Answer::Deleted(false) };
-        self.bytes -= cost(key, &value.bytes);
+        self.bytes -= cost(key, &value.bytes.0);
         self.revision += 1;
         Answer::Deleted(true)
     }
@@ -86,7 +93,9 @@ impl Store {
     /// Answers what changes nothing.
     pub fn look(&self, request: &Request<'_>) -> Answer {
         match *request {
-            Request::Get { key } => Answer::Value(self.pairs.get(key).map(|v| (v.version, v.bytes.clone()))),
+            Request::Get { key } => {
+                Answer::Value(self.pairs.get(key).map(|v| (v.version, v.bytes.0.clone())))
+            }
             Request::List { prefix, after, limit, values } => self.list(prefix, after, limit, values),
             Request::Info => {
                 let (keys, bytes) = (self.pairs.len() as u64, self.bytes as u64);
@@ -108,15 +117,15 @@ impl Store {
             let Some((key, value)) = found.next().filter(|(key, _)| key.starts_with(prefix)) else {
                 return Answer::Page(page, false);
             };
-            bytes += key.len() + if values { value.bytes.len() } else { 0 };
+            bytes += key.len() + if values { value.bytes.0.len() } else { 0 };
             if page.len() == limit || bytes > PAGE_BYTES && !page.is_empty() {
                 return Answer::Page(page, true);
             }
             page.push(Pair {
                 key: key.clone(),
                 version: value.version,
-                bytes: value.bytes.len() as u32,
-                value: values.then(|| value.bytes.clone()),
+                bytes: value.bytes.0.len() as u32,
+                value: values.then(|| value.bytes.0.clone()),
             });
         }
     }
@@ -141,7 +150,7 @@ impl Server for Store {
 
     fn snapshot(&self) -> Vec<u8> {
         // Plain data into memory cannot fail.
-        postcard::to_stdvec(&Image::V1(self.clone())).unwrap_or_default()
+        postcard::to_stdvec(&ImageOf::V1(self)).unwrap_or_default()
     }
 
     fn restore(&mut self, snapshot: &[u8]) -> Result<(), String> {

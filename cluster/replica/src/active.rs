@@ -1,5 +1,6 @@
 //! Replication by requests: every replica does every request, in the order of the log.
 
+use crate::bytes::Bytes;
 use crate::call::{CallName, Caller, Done};
 use crate::duplicates::{Duplicates, Verdict};
 use crate::parts::Parts;
@@ -29,18 +30,18 @@ pub trait Server {
 /// An entry of the log.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 enum Entry {
-    Call(CallName, Vec<u8>),
+    Call(CallName, Bytes),
     /// The caller has ended.
     Ended(Caller),
     /// A part of a large request, from this byte on.
-    Part(CallName, u32, Vec<u8>),
+    Part(CallName, u32, Bytes),
     /// The call whose request of so many bytes came in parts is to be done.
     Whole(CallName, u32),
 }
 
 /// The entry that has a call done.
 pub fn call(name: CallName, request: Vec<u8>) -> Vec<u8> {
-    encode(&Entry::Call(name, request))
+    encode(&Entry::Call(name, Bytes(request)))
 }
 
 /// What has to go into the log to have a call done: one entry, or several if the request is large.
@@ -49,7 +50,7 @@ pub fn entries(name: CallName, request: &[u8]) -> Planned {
         return Planned::Log(call(name, request.to_vec()));
     }
     let part = |(i, bytes): (usize, &[u8])| {
-        encode(&Entry::Part(name, (i * REPLICA_PART_BYTES) as u32, bytes.to_vec()))
+        encode(&Entry::Part(name, (i * REPLICA_PART_BYTES) as u32, Bytes(bytes.to_vec())))
     };
     let mut list: Vec<Vec<u8>> = request.chunks(REPLICA_PART_BYTES).enumerate().map(part).collect();
     list.push(encode(&Entry::Whole(name, request.len() as u32)));
@@ -88,13 +89,13 @@ impl<S: Server> Active<S> {
     /// Does an entry of the log; gives the encoded [`Done`]. Entries that make no sense change nothing.
     pub fn apply(&mut self, entry: &[u8]) -> Vec<u8> {
         let done = match postcard::take_from_bytes(entry) {
-            Ok((Entry::Call(name, request), [])) => self.done(&name, &request),
+            Ok((Entry::Call(name, Bytes(request)), [])) => self.done(&name, &request),
             Ok((Entry::Ended(caller), [])) => {
                 self.duplicates.ended(&caller);
                 self.parts.drop_of(&caller);
                 Done::Answer(Vec::new())
             }
-            Ok((Entry::Part(name, at, bytes), [])) => self.part(&name, at, &bytes),
+            Ok((Entry::Part(name, at, Bytes(bytes)), [])) => self.part(&name, at, &bytes),
             Ok((Entry::Whole(name, total), [])) => self.whole(&name, total),
             _ => Done::Malformed,
         };
@@ -136,7 +137,8 @@ impl<S: Server> Active<S> {
     /// The whole state, duplicate table included.
     pub fn snapshot(&self) -> Vec<u8> {
         // Plain data into memory cannot fail.
-        postcard::to_stdvec(&(self.server.snapshot(), &self.duplicates, &self.parts)).unwrap_or_default()
+        postcard::to_stdvec(&(Bytes(self.server.snapshot()), &self.duplicates, &self.parts))
+            .unwrap_or_default()
     }
 
     /// Becomes a state that was taken.
@@ -144,7 +146,7 @@ impl<S: Server> Active<S> {
     /// # Errors
     /// These bytes are no such state; then nothing has changed but what the server changed of itself.
     pub fn restore(&mut self, snapshot: &[u8]) -> Result<(), StateError> {
-        let (server, duplicates, parts): (Vec<u8>, Duplicates, Parts) =
+        let (Bytes(server), duplicates, parts): (Bytes, Duplicates, Parts) =
             postcard::from_bytes(snapshot).map_err(|_| StateError::Malformed)?;
         self.server.restore(&server).map_err(StateError::Server)?;
         (self.duplicates, self.parts) = (duplicates, parts);

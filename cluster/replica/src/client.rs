@@ -96,7 +96,7 @@ struct Attempts {
     /// It may have been done.
     maybe: bool,
     last: CallError,
-    /// How often in a row something was bound and could not be called.
+    /// How many there were.
     vain: u32,
 }
 
@@ -196,7 +196,6 @@ impl<W: Wait> Client<W> {
         query: bool,
         attempts: &mut Attempts,
     ) -> Option<Result<Vec<u8>, CallError>> {
-        attempts.vain = 0;
         let outcome = match told {
             None => return Some(Err(CallError::BadAnswer)),
             Some(Told::Lent(n)) => {

@@ -28,6 +28,7 @@
 //! | [`duplicates`] | the last answer of each caller |
 //! | [`parts`] | requests larger than an entry of the log |
 //! | [`active`], [`passive`] | the two ways, as state machines over a log |
+//! | [`bytes`](mod@bytes) | large values in states |
 //! | [`seats`] | who is a replica, and at which endpoints they find each other |
 //! | [`letter`], [`wire`] | what is said between replicas, and by callers |
 //! | [`service`] | what a replica does with a request, whichever way |
@@ -40,6 +41,7 @@
 
 pub mod active;
 pub mod answers;
+pub mod bytes;
 pub mod call;
 pub mod carrier;
 pub mod client;

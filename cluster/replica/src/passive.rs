@@ -10,6 +10,7 @@
 //! Which node is primary is not asked here: a plan of one that is no longer is based on an old version, and
 //! refused by all.
 
+use crate::bytes::Bytes;
 use crate::call::{CallName, Caller, Done};
 use crate::duplicates::{Duplicates, Verdict};
 use dvs_abi::{DcId, Endpoint};
@@ -139,7 +140,8 @@ impl<S: Server> Passive<S> {
     /// The whole state, duplicate table included.
     pub fn snapshot(&self) -> Vec<u8> {
         // Plain data into memory cannot fail.
-        postcard::to_stdvec(&(self.server.snapshot(), self.version, &self.duplicates)).unwrap_or_default()
+        postcard::to_stdvec(&(Bytes(self.server.snapshot()), self.version, &self.duplicates))
+            .unwrap_or_default()
     }
 
     /// Becomes a state that was taken.
@@ -147,7 +149,7 @@ impl<S: Server> Passive<S> {
     /// # Errors
     /// These bytes are no such state; then nothing has changed but what the server changed of itself.
     pub fn restore(&mut self, snapshot: &[u8]) -> Result<(), StateError> {
-        let (server, version, duplicates): (Vec<u8>, u64, Duplicates) =
+        let (Bytes(server), version, duplicates): (Bytes, u64, Duplicates) =
             postcard::from_bytes(snapshot).map_err(|_| StateError::Malformed)?;
         self.server.restore(&server).map_err(StateError::Server)?;
         (self.version, self.duplicates) = (version, duplicates);
