@@ -153,6 +153,21 @@ fn a_node_whose_replica_is_gone_is_served_by_another_one() {
 }
 
 #[test]
+fn replicas_that_were_all_killed_at_once_come_back_with_all_that_was_acknowledged() {
+    let mut net = Net::start(DAEMON, 3, 20_000);
+    let mut replicas = Replicas::start(ACTOR, &net.nodes);
+    (0..3).for_each(|n| wait_whole(&net, n, 3));
+    while_clients_call(&mut net, &[0, 1, 2, 0, 1, 2, 0, 1], |net| {
+        for _ in 0..3 {
+            std::thread::sleep(Duration::from_millis(400));
+            (0..3).for_each(|n| replicas.kill(n));
+            (0..3).for_each(|n| replicas.revive(&net.nodes, n));
+            answers(net, 0);
+        }
+    });
+}
+
+#[test]
 fn a_replica_that_lost_its_disk_is_taken_in_again_and_founds_nothing() {
     let net = Net::start(DAEMON, 3, 20_000);
     let mut replicas = Replicas::start(ACTOR, &net.nodes);
