@@ -76,6 +76,9 @@ pub enum Command {
     Cp(cmd::cp::Cp),
     /// Serve a folder of this node to `dvs cp`
     Files(cmd::files::Files),
+    /// The replicated key/value service: serve it, use it
+    #[command(subcommand)]
+    Kv(cmd::kv::Kv),
     /// Show what the system does, on three nodes made for the purpose
     Demo(cmd::demo::Demo),
     /// This node's key: make it, show its fingerprint

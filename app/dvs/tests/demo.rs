@@ -26,7 +26,7 @@ impl Stage {
         for program in ["dvs", "kv-server", "kv-client"] {
             let from = dvs.with_file_name(program);
             if !from.exists() {
-                println!("SKIP: {} is not built (cargo build -p dvs-kv)", from.display());
+                println!("SKIP: {} is not built (cargo build -p dvs-kv-example)", from.display());
                 return None;
             }
             std::fs::copy(&from, stage.path(program)).unwrap();

@@ -38,6 +38,8 @@ pub enum Done {
     Replan,
     /// The entry of the log makes no sense.
     Malformed,
+    /// Parts of it are missing: all are to be sent anew. (Large requests.)
+    Incomplete,
 }
 
 impl Done {

@@ -15,14 +15,51 @@
 //! outside knows. The
 //! [`duplicates`] table, which is part of the replicated state, does: so each call is done once and answered.
 //!
+//! ```text
+//!  node 0                     node 1                     node 2
+//!  callers ─► replica ◄─────► replica ◄────────────────► replica ◄─ callers
+//!             log, state      log, state    letters      log, state
+//! ```
+//! Every replica takes the calls of its node; the one that leads has them logged.
+//!
 //! | module | subject |
 //! |---|---|
 //! | [`call`] | a call as it stands in the log |
 //! | [`duplicates`] | the last answer of each caller |
+//! | [`parts`] | requests larger than an entry of the log |
 //! | [`active`], [`passive`] | the two ways, as state machines over a log |
+//! | [`bytes`](mod@bytes) | large values in states |
+//! | [`seats`] | who is a replica, and at which endpoints they find each other |
+//! | [`letter`], [`wire`] | what is said between replicas, and by callers |
+//! | [`service`] | what a replica does with a request, whichever way |
+//! | [`carrier`], [`outbox`] | letters as calls of the container |
+//! | [`member`], [`reception`], [`replica`] | the threads of a replica |
+//! | [`client`] | calls that are repeated at another replica when theirs is lost |
+//!
+//! Up to [`wire`] everything is pure.
 #![forbid(unsafe_code)]
 
 pub mod active;
+pub mod answers;
+pub mod bytes;
 pub mod call;
+pub mod carrier;
+pub mod client;
 pub mod duplicates;
+mod enrol;
+pub mod letter;
+pub mod member;
+pub mod outbox;
+pub mod parts;
 pub mod passive;
+pub mod reception;
+pub mod replica;
+pub mod seats;
+pub mod service;
+pub mod wire;
+
+pub use active::Active;
+pub use client::{CallError, Client};
+pub use passive::Passive;
+pub use replica::{Plan, Replica, ReplicaError};
+pub use seats::Seats;

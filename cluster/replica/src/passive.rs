@@ -10,8 +10,10 @@
 //! Which node is primary is not asked here: a plan of one that is no longer is based on an old version, and
 //! refused by all.
 
+use crate::bytes::Bytes;
 use crate::call::{CallName, Caller, Done};
 use crate::duplicates::{Duplicates, Verdict};
+use dvs_abi::{DcId, Endpoint};
 use serde::{Deserialize, Serialize};
 
 /// A server that can say what a request would change.
@@ -47,7 +49,9 @@ pub struct Plan {
 pub enum Planned {
     /// Put into the log; what comes of it is what the caller is told, or it is planned anew.
     Log(Vec<u8>),
-    /// Told this, after a read barrier of the log.
+    /// The same in several entries, one after the other; the last one says what comes of it.
+    Parts(Vec<Vec<u8>>),
+    /// Told this; it was planned after a read barrier of the log.
     Done(Done),
 }
 
@@ -92,6 +96,13 @@ impl<S: Server> Passive<S> {
         &self.server
     }
 
+    /// The answer to a request that changes nothing; `None` if it would. The state has to be recent enough.
+    pub fn query(&self, request: &[u8]) -> Option<Vec<u8>> {
+        let nobody = Caller { dc: DcId(0), endpoint: Endpoint::NONE, binding: 0 };
+        let plan = self.server.plan(&nobody, request);
+        plan.change.is_none().then_some(plan.answer)
+    }
+
     /// On the primary: what has to become of a call.
     pub fn plan(&self, name: CallName, request: &[u8]) -> Planned {
         if let Verdict::Known(done) = self.duplicates.look(&name) {
@@ -129,7 +140,8 @@ impl<S: Server> Passive<S> {
     /// The whole state, duplicate table included.
     pub fn snapshot(&self) -> Vec<u8> {
         // Plain data into memory cannot fail.
-        postcard::to_stdvec(&(self.server.snapshot(), self.version, &self.duplicates)).unwrap_or_default()
+        postcard::to_stdvec(&(Bytes(self.server.snapshot()), self.version, &self.duplicates))
+            .unwrap_or_default()
     }
 
     /// Becomes a state that was taken.
@@ -137,7 +149,7 @@ impl<S: Server> Passive<S> {
     /// # Errors
     /// These bytes are no such state; then nothing has changed but what the server changed of itself.
     pub fn restore(&mut self, snapshot: &[u8]) -> Result<(), StateError> {
-        let (server, version, duplicates): (Vec<u8>, u64, Duplicates) =
+        let (Bytes(server), version, duplicates): (Bytes, u64, Duplicates) =
             postcard::from_bytes(snapshot).map_err(|_| StateError::Malformed)?;
         self.server.restore(&server).map_err(StateError::Server)?;
         (self.version, self.duplicates) = (version, duplicates);

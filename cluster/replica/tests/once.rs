@@ -6,6 +6,7 @@ use dvs_abi::{DcId, Endpoint};
 use dvs_replica::active::{self, Active};
 use dvs_replica::call::{CallName, Caller, Done};
 use dvs_replica::duplicates::{Duplicates, Verdict};
+use dvs_replica::parts::Parts;
 use dvs_replica::passive::{self, Passive, Plan, Planned, StateError};
 use proptest::prelude::*;
 
@@ -138,7 +139,7 @@ fn a_snapshot_that_is_none_is_refused() {
     assert_eq!(a.restore(b"?"), Err(StateError::Malformed));
     let good = a.snapshot();
     assert_eq!(Active::new(Sum(0)).restore(&good), Ok(()));
-    let short = postcard::to_stdvec(&(vec![1_u8], Duplicates::default())).unwrap();
+    let short = postcard::to_stdvec(&(vec![1_u8], Duplicates::default(), Parts::default())).unwrap();
     assert!(matches!(a.restore(&short), Err(StateError::Server(_))));
     assert_eq!(a.server(), &Sum(7));
 }
@@ -185,6 +186,7 @@ proptest! {
             let done = match p.plan(name(n, count, again), &request) {
                 Planned::Log(entry) => Done::decode(&p.apply(&entry)),
                 Planned::Done(done) => done,
+                Planned::Parts(_) => panic!("plans are one entry"),
             };
             prop_assert_eq!(done, Done::Answer(told.to_le_bytes().to_vec()));
             prop_assert_eq!((a.server(), p.server()), (&Sum(sum), &Sum(sum)));

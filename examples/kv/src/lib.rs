@@ -11,7 +11,7 @@
 //!
 //! ```
 //! use dvs::{DcId, Endpoint};
-//! use dvs_kv::{Client, Store, serve};
+//! use dvs_kv_example::{Client, Store, serve};
 //! let process = dvs::alone();
 //! let (dc, at) = (DcId(0), Endpoint::new(0, 20));
 //! let port = process.bind(dc, at)?;

@@ -54,7 +54,7 @@ impl Histogram {
     /// Time within which `share` (0 to 1) of the requests ended.
     ///
     /// ```
-    /// let mut h = dvs_kv::load::Histogram::default();
+    /// let mut h = dvs_kv_example::load::Histogram::default();
     /// (1..=1000).for_each(|us| h.add(us * 1000));
     /// assert!((500_000..540_000).contains(&h.percentile(0.5)));
     /// assert_eq!(h.percentile(1.0), 1_000_000);

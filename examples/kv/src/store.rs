@@ -16,7 +16,7 @@ impl Store {
     /// Does what a request asks.
     ///
     /// ```
-    /// use dvs_kv::{Store, protocol::{Answer, Request}};
+    /// use dvs_kv_example::{Store, protocol::{Answer, Request}};
     /// let mut s = Store::default();
     /// assert_eq!(s.serve(&Request::Set(b"k", b"v")), Answer::Ok(b""));
     /// assert_eq!(s.serve(&Request::Get(b"k")), Answer::Ok(b"v"));

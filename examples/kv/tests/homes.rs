@@ -1,8 +1,8 @@
 //! The same server in a thread and in a coroutine; its end is told at once.
 
 use dvs::{Code, DcId, Effect, Endpoint, Scheduler};
-use dvs_kv::load::Load;
-use dvs_kv::{Client, KvError, Store, serve};
+use dvs_kv_example::load::Load;
+use dvs_kv_example::{Client, KvError, Store, serve};
 
 const DC: DcId = DcId(0);
 const AT: Endpoint = Endpoint::new(0, 20);

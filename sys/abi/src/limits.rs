@@ -119,6 +119,35 @@ pub const TOKENS_MAX: usize = 64;
 pub const REPLICA_CALLERS_MAX: usize = 16_384;
 /// and bytes of these answers; beyond, those that called longest ago are forgotten.
 pub const REPLICA_KEPT_BYTES_MAX: usize = 64 << 20;
+/// Replicas of one service: as many as a log has voters. Each has a slot of its own behind the service's.
+pub const REPLICA_SEATS_MAX: usize = LOG_VOTERS_MAX;
+/// One request of a replicated server, in parts of at most a command of the log: a value of a mebibyte, its
+/// key and the envelope.
+pub const REPLICA_REQUEST_BYTES_MAX: usize = (1 << 20) + (8 << 10);
+/// One answer of a replicated server that comes from no log but from its state.
+pub const REPLICA_ANSWER_BYTES_MAX: usize = (1 << 20) + (8 << 10);
+/// Bytes of a large request in one entry of the log: with its envelope it is a command.
+pub const REPLICA_PART_BYTES: usize = 31 << 10;
+/// Parts of requests that are not complete, in bytes, over all callers; beyond, those that were begun longest
+/// ago are dropped and have to be sent anew.
+pub const REPLICA_PARTS_BYTES_MAX: usize = 32 << 20;
+/// Callers a replica has taken up and not answered; further ones are told that it is full.
+pub const REPLICA_WAITING_MAX: usize = 4096;
+/// Bytes of their requests; as above.
+pub const REPLICA_WAITING_BYTES_MAX: usize = 64 << 20;
+/// Letters of a replica to another one that wait, in bytes: some snapshots' pieces, and all that a group
+/// says in a second; then the oldest are lost, as on a network.
+pub const REPLICA_OUTBOX_BYTES_MAX: usize = 8 << 20;
+/// Letters carried by one call between replicas, in bytes: one chunk of a copy.
+pub const REPLICA_PARCEL_BYTES_MAX: usize = COPY_CHUNK_BYTES;
+/// Key/value service: bytes of a key,
+pub const KV_KEY_BYTES_MAX: usize = 1 << 10;
+/// and of a value.
+pub const KV_VALUE_BYTES_MAX: usize = 1 << 20;
+/// Key/value service: keys and values together; they are in memory, and twice during a snapshot.
+pub const KV_STORE_BYTES_MAX: usize = 256 << 20;
+/// Key/value service: pairs in one page of a list.
+pub const KV_PAGE_MAX: u32 = 4096;
 /// Addresses in a token.
 pub const TOKEN_ADDRESSES_MAX: usize = 4;
 /// What a machine that wants to join says, or is answered: the list of all nodes with four addresses each,
@@ -262,6 +291,11 @@ const _: () = {
     assert!(LOG_PIECE_BYTES + 8192 < LOG_MESSAGE_BYTES_MAX && LOG_VOTERS_MAX <= NODES_MAX);
     assert!(KNOCK_BYTES_MAX + 1024 < FRAME_BYTES_MAX && KNOCKS_MAX < KNOCK_SOURCES_MAX);
     assert!(KNOCK_PAUSE_FIRST_NS < KNOCK_PAUSE_MAX_NS && KNOCK_EVERY_NS < KNOCK_PAUSE_FIRST_NS);
+    assert!(REPLICA_PART_BYTES + 512 < LOG_COMMAND_BYTES_MAX);
+    assert!(KV_VALUE_BYTES_MAX + KV_KEY_BYTES_MAX + 1024 < REPLICA_REQUEST_BYTES_MAX);
+    assert!(REPLICA_REQUEST_BYTES_MAX < REPLICA_PARTS_BYTES_MAX);
+    assert!(LOG_MESSAGE_BYTES_MAX + 16 < REPLICA_PARCEL_BYTES_MAX);
+    assert!(2 * KV_STORE_BYTES_MAX < LOG_SNAPSHOT_BYTES_MAX);
     assert!(PROCS_MAX < 0x6ace, "a slot must not look like a reserved endpoint");
     assert!(PROCS_DEFAULT <= PROCS_MAX && SYSPROCS_DEFAULT <= SYSPROCS_MAX);
     assert!(SYSPROCS_DEFAULT > TASKS_MAX && SYSPROCS_DEFAULT < TASKS_MAX + PROCS_DEFAULT);

@@ -11,6 +11,7 @@
 //! | [`roles`] | the honest helper processes |
 //! | [`raw`] | a session by hand, record by record |
 //! | [`hostile`] | the dishonest ones |
+//! | [`kv`] | replicas of the key/value service, and clients that note what they saw |
 //! | [`rng`] | seeded chance |
 //!
 //! The helper processes are the program `cluster-actor`, the daemon is `cluster-daemon` (the same code `dvsd`
@@ -21,6 +22,7 @@ pub mod actor;
 pub mod hostile;
 pub mod journal;
 pub mod judge;
+pub mod kv;
 pub mod measure;
 pub mod net;
 pub mod node;

@@ -41,7 +41,7 @@ pub const NO_DAEMON: i32 = 3;
 const COPY_BYTES: usize = 70_001;
 
 /// Becomes true when the standard input ends: the one who started us wants us to end, or is gone.
-fn told_to_end(at_once: bool) -> Arc<AtomicBool> {
+pub(crate) fn told_to_end(at_once: bool) -> Arc<AtomicBool> {
     let flag = Arc::<AtomicBool>::default();
     let raise = flag.clone();
     std::thread::spawn(move || {

@@ -11,6 +11,7 @@ pub mod files;
 pub mod join;
 pub mod key;
 pub mod kill;
+pub mod kv;
 pub mod leave;
 pub mod logs;
 pub mod man;
@@ -75,6 +76,7 @@ pub fn run(cli: Cli) -> Done {
         Command::Logs(c) => c.run(&context),
         Command::Cp(c) => c.run(&context),
         Command::Files(c) => c.run(&context),
+        Command::Kv(c) => c.run(&context),
         Command::Demo(c) => c.run(),
         Command::Key(c) => c.run(&context),
         Command::Completions(c) => c.run(),

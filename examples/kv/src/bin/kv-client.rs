@@ -6,8 +6,8 @@
 
 use clap::Parser;
 use dvs::{DcId, Endpoint, Timeout};
-use dvs_kv::client::{Client, KvError};
-use dvs_kv::load::{Load, Summary};
+use dvs_kv_example::client::{Client, KvError};
+use dvs_kv_example::load::{Load, Summary};
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 

@@ -4,7 +4,7 @@
 
 use clap::Parser;
 use dvs::{Code, DcId, Endpoint};
-use dvs_kv::{Store, serve};
+use dvs_kv_example::{Store, serve};
 use std::process::ExitCode;
 
 /// A key/value server.

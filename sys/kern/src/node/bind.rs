@@ -82,8 +82,15 @@ impl Node {
         endpoint: Endpoint,
     ) -> Result<Outcome, Error> {
         let (holder, pid) = self.holder(s, ask)?;
-        self.forget_remote(ask.dc, endpoint.slot());
+        let others = self.forget_remote(ask.dc, endpoint.slot());
         self.enter(s, ask, endpoint, holder, pid)?;
+        if let Some(d) = self.dcs.get_mut(&ask.dc).and_then(|c| c.bound_mut(endpoint.slot()))
+            && ask.kind == BindKind::Replica
+        {
+            // When this instance ends, its node's callers go to one of the others.
+            d.instances |= others;
+            d.contested = others != 0;
+        }
         self.bound_answer(ask.dc, endpoint).map(Outcome::Answer)
     }
 
@@ -221,13 +228,17 @@ impl Node {
         self.reconsider(dc, endpoint.slot());
     }
 
-    /// A remote registration makes room for a local one of the same slot; its lanes are opened anew.
-    fn forget_remote(&mut self, dc: u16, slot: i32) {
-        let Some(d) = self.dcs.get_mut(&dc).and_then(|c| c.slot_mut(slot)?.descriptor.take()) else { return };
+    /// A remote registration makes room for a local one of the same slot; its lanes are opened anew. The
+    /// nodes where it has instances.
+    fn forget_remote(&mut self, dc: u16, slot: i32) -> u32 {
+        let Some(d) = self.dcs.get_mut(&dc).and_then(|c| c.slot_mut(slot)?.descriptor.take()) else {
+            return 0;
+        };
         for (link, lane) in d.lanes.clone() {
             self.close_lane(link, lane, Code::MIGRATE);
         }
         self.forget_watchers(dc, &d, false);
+        d.instances
     }
 
     fn forget_watchers(&mut self, dc: u16, d: &Descriptor, tell: bool) {

@@ -79,7 +79,7 @@ enum Passed {
 }
 
 fn card(n: u16) -> NodeCard {
-    NodeCard { name: format!("n{n}"), address: format!("n{n}:1"), key: [n as u8; 32] }
+    NodeCard { name: format!("n{n}"), address: format!("n{n}:1"), key: [n as u8; 32], witness: false }
 }
 
 impl World {

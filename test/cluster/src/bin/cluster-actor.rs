@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use dvs_cluster::hostile::{self, Harm};
+use dvs_cluster::kv;
 use dvs_cluster::roles::{self, ClientPlan};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -36,6 +37,7 @@ fn run(words: &[&str]) -> Option<()> {
             };
             roles::call(socket, &plan, &PathBuf::from(word(3)?));
         }
+        "kv" => kv::serve(socket, number(0)?, &PathBuf::from(word(1)?)),
         "idle" => roles::idle(socket, number(0)?),
         "hostile" => {
             let harm = Harm::ALL.into_iter().find(|h| Some(h.name().as_str()) == word(0))?;

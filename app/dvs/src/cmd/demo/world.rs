@@ -69,7 +69,7 @@ pub fn sibling(name: &str) -> Done<String> {
     match path.exists() {
         true => Ok(path.display().to_string()),
         false => Err(Fail::new(format!("{} is missing", path.display()))
-            .next("build it: cargo build --release -p dvs-kv")),
+            .next("build it: cargo build --release -p dvs-kv-example")),
     }
 }
 

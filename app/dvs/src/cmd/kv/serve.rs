@@ -1,0 +1,117 @@
+//! `dvs kv serve`: a replica, in the foreground.
+
+use super::Place;
+use crate::cmd::Context;
+use crate::fail::{Done, Fail};
+use crate::output::say;
+use dvs::limits::REPLICA_SEATS_MAX;
+use dvs::{Code, DcId, NodeId};
+use dvs_kv::Store;
+use dvs_replica::{Active, Plan, Replica, ReplicaError, Seats};
+use std::path::{Path, PathBuf};
+
+#[derive(clap::Args, Debug)]
+pub struct Serve {
+    #[command(flatten)]
+    place: Place,
+    /// The nodes with a replica, the same list in the same order everywhere (default: that of the last
+    /// time, else the container's nodes)
+    #[arg(long, value_delimiter = ',', value_name = "NODE,…")]
+    members: Vec<String>,
+    /// The folder this replica keeps its log in (default: one below the node's data folder)
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+impl Serve {
+    pub fn run(&self, context: &Context) -> Done<()> {
+        let dc = self.place.dc(context)?;
+        let status = context.node.status()?;
+        let folder = self.data.clone().unwrap_or_else(|| {
+            let kv = dvsd::paths::data_dir(&status.name).join("kv");
+            kv.join(format!("{}-{}", dc.name, self.place.endpoint))
+        });
+        let nodes = self.nodes(context, dc.nodes, &folder)?;
+        let me = NodeId(status.node);
+        let seats = Seats::new(DcId(dc.dc), self.place.endpoint, &nodes).map_err(|e| {
+            Fail::usage(e).next(format!("name 1 to {REPLICA_SEATS_MAX} nodes with: --members n0,n1,n2"))
+        })?;
+        if !nodes.contains(&me) {
+            let what = format!("node {} is not in the list {}", status.name, shown(&nodes));
+            return Err(Fail::usage(what).next("run it on one of these, or change --members"));
+        }
+        let process = dvs::attach_to(&context.node.session_socket(), "dvs-kv-server")?;
+        let plan = Plan { seats, store: folder.join("kv.log"), timing: Default::default() };
+        let replica =
+            Replica::start(&process, &plan, Active::new(Store::default())).map_err(|e| self.failed(&e))?;
+        remember(&folder, &nodes)?;
+        let place = self.place.endpoint;
+        say(&format!(
+            "replica of {} at endpoint {place} of {}, log in {}",
+            shown(&nodes),
+            dc.name,
+            plan.store.display()
+        ));
+        replica.serve().map_err(|e| self.failed(&e))
+    }
+
+    /// The list that was named, or that of the last time, or the container's nodes.
+    fn nodes(&self, context: &Context, of_dc: u32, folder: &Path) -> Done<Vec<NodeId>> {
+        let named =
+            self.members.iter().map(|n| context.node.node_id(n).map(NodeId)).collect::<Done<Vec<_>>>()?;
+        let known = known(folder)?;
+        match (named.is_empty(), known) {
+            (true, Some(known)) => Ok(known),
+            (false, Some(known)) if known != named => {
+                let what = format!("the replica in {} is one of {}", folder.display(), shown(&known));
+                Err(Fail::usage(what).next("leave --members out, or name another folder with --data"))
+            }
+            (false, _) => Ok(named),
+            (true, None) => Ok((0..u32::BITS as u16).filter(|n| of_dc & 1 << n != 0).map(NodeId).collect()),
+        }
+    }
+
+    fn failed(&self, error: &ReplicaError) -> Fail {
+        match error {
+            ReplicaError::Endpoint { error: e, .. } if e.code == Code::SLOTUSED => Fail::from(e.clone())
+                .of(error)
+                .next("a replica runs here already; see it with: dvs kv status"),
+            ReplicaError::Endpoint { error: e, .. } => Fail::from(e.clone()).of("the replica has ended"),
+            _ => Fail::new(error).of("the replica has ended; the others go on"),
+        }
+    }
+}
+
+fn shown(nodes: &[NodeId]) -> String {
+    nodes.iter().map(NodeId::to_string).collect::<Vec<_>>().join(",")
+}
+
+fn list_file(folder: &Path) -> PathBuf {
+    folder.join("members")
+}
+
+/// The list of the last time.
+fn known(folder: &Path) -> Done<Option<Vec<NodeId>>> {
+    let file = list_file(folder);
+    let text = match std::fs::read_to_string(&file) {
+        Ok(text) => text,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(Fail::new(e).of(file.display())),
+    };
+    let nodes: Result<Vec<u16>, _> = text.split_whitespace().map(str::parse).collect();
+    match nodes {
+        Ok(nodes) if !nodes.is_empty() => Ok(Some(nodes.into_iter().map(NodeId).collect())),
+        _ => Err(Fail::new(format!("{}: not a list of node numbers", file.display()))
+            .next("write them into it, separated by blanks, as at the first start")),
+    }
+}
+
+/// Keeps the list for the next time.
+fn remember(folder: &Path, nodes: &[NodeId]) -> Done<()> {
+    let text: Vec<String> = nodes.iter().map(|n| n.0.to_string()).collect();
+    let file = list_file(folder);
+    if known(folder)?.is_some() {
+        return Ok(());
+    }
+    std::fs::write(&file, text.join(" ") + "\n").map_err(|e| Fail::new(e).of(file.display()))
+}

@@ -1,0 +1,93 @@
+//! What the member's thread has for the thread that serves: outcomes of calls, and the end.
+
+use crate::service::Outcome;
+use dvs_abi::{DcId, Endpoint, Error};
+use dvs_ipc::Process;
+use dvs_log::LogError;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+/// A call that has ended: whose, its number at this replica, what came of it.
+pub type Answered = (Endpoint, u64, Outcome);
+
+/// Why a replica does not serve any more.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Ended {
+    /// It was asked to end.
+    Asked,
+    /// Its member of the group has failed: its disk is full, for example.
+    Failed(LogError),
+    /// One of its endpoints cannot be used any more: its daemon is gone, for example.
+    Unbound(Error),
+}
+
+#[derive(Default)]
+struct Inner {
+    ready: bool,
+    answered: Vec<Answered>,
+    ended: Option<Ended>,
+}
+
+/// Between the two threads.
+pub struct Answers {
+    process: Process,
+    place: (DcId, Endpoint),
+    inner: Mutex<Inner>,
+    news: Condvar,
+}
+
+impl Answers {
+    /// For the service that is served at `place`.
+    pub fn new(process: &Process, place: (DcId, Endpoint)) -> Answers {
+        Answers { process: process.clone(), place, inner: Mutex::default(), news: Condvar::new() }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the wait of the serving thread for a message, now or when it begins.
+    fn wake(&self) {
+        // One that does not wait finds it when it looks; one that is not bound yet looks before it waits.
+        let _ = self.process.system().wakeup(self.place.0, self.place.1);
+    }
+
+    /// A call has ended.
+    pub fn put(&self, answered: Answered) {
+        let mut inner = self.inner();
+        inner.answered.push(answered);
+        let first = inner.answered.len() == 1;
+        drop(inner);
+        if first {
+            self.wake();
+        }
+    }
+
+    /// The group is there: calls may be taken.
+    pub fn ready(&self) {
+        self.inner().ready = true;
+        self.news.notify_all();
+    }
+
+    /// The replica ends; the first reason counts.
+    pub fn end(&self, why: Ended) {
+        self.inner().ended.get_or_insert(why);
+        self.news.notify_all();
+        self.wake();
+    }
+
+    /// Waits until the group is there.
+    ///
+    /// # Errors
+    /// The replica ends before.
+    pub fn await_ready(&self) -> Result<(), Ended> {
+        let waits = |i: &mut Inner| !i.ready && i.ended.is_none();
+        let inner = self.news.wait_while(self.inner(), waits).unwrap_or_else(PoisonError::into_inner);
+        inner.ended.clone().map_or(Ok(()), Err)
+    }
+
+    /// What has come since the last look; the end, if that has come.
+    pub fn take(&self) -> (Vec<Answered>, Option<Ended>) {
+        let mut inner = self.inner();
+        (std::mem::take(&mut inner.answered), inner.ended.clone())
+    }
+}

@@ -1,0 +1,153 @@
+//! How a replica gets into its group, at the first start and after it lost its disk.
+//!
+//! ```text
+//!            all seats are fresh, and this is the first one: found the group
+//!   FRESH ──────────────────────────────────────────────────────────────────► MEMBER
+//!     │  ▲ says so to all others                                                 ▲
+//!     │  │ not taken in after a while                                            │
+//!     ▼  │                                                                       │ the log says so
+//!   WELCOMED ────────────────────────────────────────────────────────────────────┘
+//!      the leader has made sure that the group does not count on what this one forgot
+//! ```
+//! A replica without anything on its disk is new, or has lost it. One that has lost it may have voted, and
+//! confirmed entries, that it knows nothing of now: if it went on as if it were the old one, its group could
+//! lose what it acknowledged. So it takes no part in the log until the leader, by a majority of the others,
+//! has removed what it was and welcomes it as a new one. And only if *every* seat is fresh a group is
+//! founded, so that a first seat that lost its disk founds no second one.
+
+use crate::answers::Ended;
+use crate::letter::Letter;
+use crate::member::Inner;
+use crate::service::Service;
+use dvs_abi::NodeId;
+use dvs_log::{LogError, Role, Status};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(50);
+/// Who said that it is fresh is, for so long.
+const HEARD: Duration = Duration::from_millis(500);
+/// Who was welcomed waits so long before it says again that it is fresh.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// A change of the members takes so long at most; a new one gets the whole state meanwhile.
+const CHANGE: Duration = Duration::from_secs(30);
+
+/// What a replica knows of who is new.
+pub(crate) struct Enrolment {
+    heard: Mutex<Vec<Option<Instant>>>,
+    welcome: Mutex<Option<Instant>>,
+    part: AtomicBool,
+}
+
+impl Enrolment {
+    pub fn new(seats: usize) -> Self {
+        let part = AtomicBool::new(false);
+        Enrolment { heard: Mutex::new(vec![None; seats]), welcome: Mutex::default(), part }
+    }
+
+    fn heard(&self) -> MutexGuard<'_, Vec<Option<Instant>>> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn welcome(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.welcome.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The replica of a seat says that it is fresh.
+    pub fn heard_fresh(&self, seat: usize) {
+        self.heard()[seat] = Some(Instant::now());
+    }
+
+    fn is_fresh(&self, seat: usize) -> bool {
+        self.heard()[seat].is_some_and(|at| at.elapsed() < HEARD)
+    }
+
+    fn forget(&self, seat: usize) {
+        self.heard()[seat] = None;
+    }
+
+    /// The leader takes this one in.
+    pub fn welcomed(&self) {
+        *self.welcome() = Some(Instant::now());
+        self.part.store(true, Ordering::Release);
+    }
+
+    /// Whether messages of the log may be listened to.
+    pub fn may_take_part(&self) -> bool {
+        self.part.load(Ordering::Acquire)
+    }
+}
+
+/// Looks after the membership of this replica, and of others while it leads, until its member ends.
+pub(crate) async fn keep<M: Service>(inner: Arc<Inner<M>>) {
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        look.tick().await;
+        let status = inner.node.status();
+        if !status.running {
+            return inner.answers.end(inner.why_ended().await);
+        }
+        let done = match status.members.is_empty() {
+            true => inner.seek().await,
+            false => inner.look_after(&status).await,
+        };
+        if let Err(error @ (LogError::Stopped(_) | LogError::Store { .. })) = done {
+            return inner.answers.end(Ended::Failed(error));
+        }
+    }
+}
+
+impl<M: Service> Inner<M> {
+    /// Founds the group, or asks to be taken in.
+    async fn seek(&self) -> Result<(), LogError> {
+        let first = self.seats.of(self.me) == Some(0);
+        if first && self.carrier.others().all(|seat| self.enrolment.is_fresh(seat)) {
+            self.enrolment.part.store(true, Ordering::Release);
+            return self.node.found().await;
+        }
+        let waits = self.enrolment.welcome().is_some_and(|at| at.elapsed() < PATIENCE);
+        for node in self.carrier.others().filter_map(|seat| self.seats.node(seat)).filter(|_| !waits) {
+            self.carrier.send(node, Letter::Fresh);
+        }
+        Ok(())
+    }
+
+    async fn look_after(&self, status: &Status) -> Result<(), LogError> {
+        self.enrolment.part.store(true, Ordering::Release);
+        // A group that is being founded acknowledges nothing before a majority of the seats is in it.
+        if status.voters().filter(|n| self.seats.of(*n).is_some()).count() * 2 > self.seats.count() {
+            self.answers.ready();
+        }
+        if status.leader != Some(self.me) {
+            return Ok(());
+        }
+        for seat in self.carrier.others() {
+            let Some(node) = self.seats.node(seat) else { continue };
+            let role = status.members.iter().find(|(n, _)| *n == node).map(|(_, role)| *role);
+            if self.enrolment.is_fresh(seat) {
+                let taken = self.take_in(node, role.is_some()).await;
+                self.enrolment.forget(seat);
+                return taken;
+            }
+            if role == Some(Role::Learner) {
+                return self.node.admit(node, Role::Voter, CHANGE).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a fresh replica in; if it was a member, what it was is removed before.
+    async fn take_in(&self, node: NodeId, was_member: bool) -> Result<(), LogError> {
+        // Only who leads indeed knows who is a member.
+        self.node.read_barrier(HEARD).await?;
+        if was_member {
+            self.node.remove(node, CHANGE).await?;
+        }
+        self.carrier.send(node, Letter::Welcome);
+        self.node.admit(node, Role::Voter, CHANGE).await
+    }
+}

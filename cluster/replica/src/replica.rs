@@ -1,0 +1,295 @@
+//! A replica of a service: its threads and endpoints, from start to end.
+//!
+//! ```text
+//!                        ┌ seat's thread ◄──── parcels of the others
+//!  callers ─► serving ──►│                    │ letters
+//!             thread     │      member's thread: log, state, tasks of calls
+//!          ◄─ answers ───┘                    │ letters
+//!                          senders' threads ──┴─► the others, one thread each
+//! ```
+
+use crate::answers::{Answers, Ended};
+use crate::carrier::Carrier;
+use crate::member::{self, Member, Order};
+use crate::reception::Reception;
+use crate::seats::Seats;
+use crate::service::Service;
+use crate::wire::{Report, STATUS, encode_report};
+use dvs_abi::{Code, DcId, Endpoint, Error, Message, NodeId};
+use dvs_ipc::control::BindKind;
+use dvs_ipc::wait::ThreadWait;
+use dvs_ipc::{Port, Process};
+use dvs_log::{GroupId, LogError, Node, Role, Store, StoreError, Timing};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::JoinHandle;
+
+/// What makes a replica.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The replicas of the service and where it is called; the same list on every node.
+    pub seats: Seats,
+    /// The file this replica keeps its log in. Made if it is not there.
+    pub store: PathBuf,
+    /// The times of the group; the same for all.
+    pub timing: Timing,
+}
+
+/// Why a replica does not run.
+#[derive(thiserror::Error, Clone, PartialEq, Eq, Debug)]
+pub enum ReplicaError {
+    /// The node is not in the list.
+    #[error("{0} is not in the list of the service's nodes")]
+    NoSeat(NodeId),
+    /// An endpoint cannot be bound, or is none any more.
+    #[error("{what}: {error}")]
+    Endpoint {
+        /// Which.
+        what: String,
+        /// Why.
+        error: Error,
+    },
+    /// The folder of the store cannot be made.
+    #[error("{}: {what}", path.display())]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        what: String,
+    },
+    /// The log cannot be used, or failed while the replica ran: it steps back, the others go on.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+impl From<StoreError> for ReplicaError {
+    fn from(error: StoreError) -> Self {
+        ReplicaError::Log(error.into())
+    }
+}
+
+fn endpoint(what: impl Into<String>) -> impl FnOnce(Error) -> ReplicaError {
+    let what = what.into();
+    move |error| ReplicaError::Endpoint { what, error }
+}
+
+/// A running replica. Ends when it is dropped.
+///
+/// ```
+/// use dvs_replica::active::{Active, Server};
+/// use dvs_replica::call::Caller;
+/// use dvs_replica::client::Client;
+/// use dvs_replica::replica::{Plan, Replica};
+/// use dvs_replica::seats::Seats;
+/// use dvs_abi::{DcId, Endpoint, NodeId};
+///
+/// struct Count(u64);
+/// impl Server for Count {
+///     fn request(&mut self, _: &Caller, _: &[u8]) -> Vec<u8> {
+///         self.0 += 1;
+///         self.snapshot()
+///     }
+///     fn query(&self, _: &[u8]) -> Option<Vec<u8>> {
+///         Some(self.snapshot())
+///     }
+///     fn snapshot(&self) -> Vec<u8> {
+///         self.0.to_le_bytes().to_vec()
+///     }
+///     fn restore(&mut self, s: &[u8]) -> Result<(), String> {
+///         self.0 = u64::from_le_bytes(s.try_into().map_err(|_| "eight bytes are a count")?);
+///         Ok(())
+///     }
+/// }
+///
+/// let folder = tempfile::tempdir()?;
+/// let process = dvs::alone(); // a group of one; with a daemon: of up to five nodes
+/// let (dc, service) = (DcId(0), Endpoint::new(0, 5));
+/// let seats = Seats::new(dc, service, &[NodeId(0)])?;
+/// let plan = Plan { seats, store: folder.path().join("count.log"), timing: Default::default() };
+/// let replica = Replica::start(&process, &plan, Active::new(Count(0)))?;
+/// let stopper = replica.stopper();
+/// let serving = std::thread::spawn(move || replica.serve());
+///
+/// let client = Client::new(process.bind(dc, Endpoint::NONE)?, service);
+/// assert_eq!(client.call(b"one more")?, 1u64.to_le_bytes());
+/// assert_eq!(client.query(b"how many")?, 1u64.to_le_bytes());
+/// stopper.stop();
+/// serving.join().unwrap()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Replica<M: Service> {
+    process: Process,
+    seats: Seats,
+    carrier: Arc<Carrier>,
+    answers: Arc<Answers>,
+    member: Option<Member<M>>,
+    waiting: Arc<AtomicU32>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Ends a replica from another thread.
+#[derive(Clone)]
+pub struct Stopper(Arc<Answers>);
+
+impl Stopper {
+    /// Has [`Replica::serve`] return.
+    pub fn stop(&self) {
+        self.0.end(Ended::Asked);
+    }
+}
+
+impl<M: Service> Replica<M> {
+    /// Starts the replica of this process' node. It takes part in its group from now on; it serves in
+    /// [`Replica::serve`].
+    ///
+    /// # Errors
+    /// The node has no seat, the seat's endpoint is taken (a replica of this service runs here already), the
+    /// store is damaged, another's, or in use.
+    pub fn start(process: &Process, plan: &Plan, machine: M) -> Result<Self, ReplicaError> {
+        let (seats, node) = (plan.seats.clone(), process.node());
+        let me = seats.of(node).ok_or(ReplicaError::NoSeat(node))?;
+        let seat = seats.at(me);
+        let port =
+            process.bind(seats.dc, seat).map_err(endpoint(format!("the replica's endpoint {seat}")))?;
+        let store = open(plan, node)?;
+        let carrier = Carrier::new(process, &seats, me);
+        let answers = Arc::new(Answers::new(process, (seats.dc, seats.service)));
+        let (timing, waiting) = (plan.timing, Arc::<AtomicU32>::default());
+        let mut replica = Replica {
+            process: process.clone(),
+            seats: seats.clone(),
+            carrier: carrier.clone(),
+            answers: answers.clone(),
+            member: None,
+            waiting,
+            threads: Vec::new(),
+        };
+        let start = member::Start { store, machine, timing, seats, carrier, answers };
+        let (member, thread) = member::start(start)?;
+        replica.threads.push(thread);
+        replica.listen(port, &member)?;
+        replica.member = Some(member);
+        replica.start_senders()?;
+        Ok(replica)
+    }
+
+    fn spawn(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), ReplicaError> {
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run);
+        let thread = thread.map_err(|e| LogError::Refused(format!("a thread of the replica: {e}")))?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
+    fn listen(&mut self, port: Port, member: &Member<M>) -> Result<(), ReplicaError> {
+        let (carrier, answers, orders) =
+            (self.carrier.clone(), self.answers.clone(), member.orders.downgrade());
+        let (node, waiting, me) = (member.node.clone(), self.waiting.clone(), self.process.node());
+        self.spawn("replica-seat", move || {
+            let inbox = move |from: NodeId, letters| {
+                // One that is behind loses some, as a network does.
+                let _ = orders.upgrade().map(|o| o.try_send(Order::Letters(from, letters)));
+            };
+            let desk = move |m: &Message| {
+                let report = report(&node, me, waiting.load(Ordering::Relaxed));
+                (m.mtype() == STATUS).then(|| encode_report(&report))
+            };
+            let error = carrier.run_seat(&port, &inbox, &desk);
+            if error.code != Code::SHUTDOWN {
+                answers.end(Ended::Unbound(error));
+            }
+        })
+    }
+
+    fn start_senders(&mut self) -> Result<(), ReplicaError> {
+        for seat in self.carrier.others().collect::<Vec<_>>() {
+            let port =
+                self.process.bind(self.seats.dc, Endpoint::NONE).map_err(endpoint("a free endpoint"))?;
+            let (carrier, answers) = (self.carrier.clone(), self.answers.clone());
+            self.spawn("replica-sender", move || match carrier.run_sender(seat, &port) {
+                Err(error) if error.code != Code::SHUTDOWN => answers.end(Ended::Unbound(error)),
+                _ => {}
+            })?;
+        }
+        Ok(())
+    }
+
+    /// What ends it from another thread.
+    pub fn stopper(&self) -> Stopper {
+        Stopper(self.answers.clone())
+    }
+
+    /// The member of the group, to be looked at.
+    pub fn node(&self) -> Option<&Node<M>> {
+        self.member.as_ref().map(|m| &m.node)
+    }
+
+    /// Waits until the group is there and serves callers until the replica ends.
+    ///
+    /// # Errors
+    /// Why it ended, unless it was asked to.
+    pub fn serve(&self) -> Result<(), ReplicaError> {
+        let Some(member) = &self.member else { return Ok(()) };
+        if let Err(ended) = self.answers.await_ready() {
+            return over(ended);
+        }
+        let (dc, service) = (self.seats.dc, self.seats.service);
+        let port =
+            self.bind_service(dc, service).map_err(endpoint(format!("the service's endpoint {service}")))?;
+        over(Reception::new(&port, &member.orders, &self.answers, &self.waiting).serve())
+    }
+
+    fn bind_service(&self, dc: DcId, service: Endpoint) -> dvs_abi::Result<Port> {
+        if self.process.is_alone() {
+            return self.process.bind(dc, service);
+        }
+        let home = ThreadWait::new(self.process.shared().host());
+        self.process.bind_as(home, BindKind::Replica, dc, service, self.process.node())
+    }
+}
+
+impl<M: Service> Drop for Replica<M> {
+    fn drop(&mut self) {
+        self.carrier.close();
+        // Its thread ends when nobody can give it orders any more.
+        self.member = None;
+        for thread in self.threads.drain(..) {
+            // One that panicked has told so on standard error.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn over(ended: Ended) -> Result<(), ReplicaError> {
+    match ended {
+        Ended::Asked => Ok(()),
+        Ended::Failed(error) => Err(error.into()),
+        Ended::Unbound(error) => Err(endpoint("an endpoint of the replica")(error)),
+    }
+}
+
+fn open(plan: &Plan, node: NodeId) -> Result<Store, ReplicaError> {
+    let path = &plan.store;
+    if let Some(folder) = path.parent() {
+        let made = std::fs::create_dir_all(folder);
+        made.map_err(|e| ReplicaError::Folder { path: folder.to_owned(), what: e.to_string() })?;
+    }
+    // Zero is the control plane's.
+    let group = GroupId(1 << 48 | u64::from(plan.seats.dc.0) << 32 | plan.seats.service.slot() as u32 as u64);
+    let store = if path.exists() { Store::open(path, group, node) } else { Store::create(path, group, node) };
+    Ok(store?)
+}
+
+fn report<M: Service>(node: &Node<M>, me: NodeId, waiting: u32) -> Report {
+    let status = node.status();
+    let members = status.members.iter().take(dvs_abi::limits::REPLICA_SEATS_MAX);
+    Report {
+        node: me.0,
+        leader: status.leader.map(|n| n.0),
+        term: status.term,
+        last: status.last,
+        applied: status.applied,
+        members: members.map(|(n, role)| (n.0, *role == Role::Voter)).collect(),
+        waiting,
+    }
+}

@@ -1,0 +1,299 @@
+//! Calls of a replicated server, of its state, and between replicas, as they stand in a message. Pure.
+//!
+//! ```text
+//! type      word 0                                     words 1, 2, 3              then
+//! 0x5201    version | op | again | inline (8 each)     number, binding, length    request, if inline
+//! 0x5202    version | outcome                          length                     answer, if it fits
+//! 0x5203    version | seat | inline                    length                     parcel, if inline
+//! 0x5204    version | taken                            sender's endpoint
+//! 0x5205    version
+//! 0x5206    version                                    length                     status (postcard)
+//! lent      first range: room for the answer; second: the request, or the parcel as the only one
+//! ```
+
+use crate::service::Outcome;
+use dvs_abi::limits::{INLINE_BYTES, REPLICA_PARCEL_BYTES_MAX, REPLICA_REQUEST_BYTES_MAX};
+use dvs_abi::{Endpoint, Message};
+use serde::{Deserialize, Serialize};
+
+/// The version spoken here.
+pub const VERSION: u8 = 1;
+/// Type of a call of the service.
+pub const CALL: i32 = 0x5201;
+/// Type of its answer.
+pub const ANSWER: i32 = 0x5202;
+/// Type of a parcel from another replica.
+pub const PARCEL: i32 = 0x5203;
+/// Type of its receipt.
+pub const RECEIPT: i32 = 0x5204;
+/// Type of a question how a replica is.
+pub const STATUS: i32 = 0x5205;
+/// Type of its answer.
+pub const STATUS_ANSWER: i32 = 0x5206;
+
+/// Bytes of a request that fit its message.
+pub const REQUEST_INLINE_MAX: usize = INLINE_BYTES - 32;
+/// Bytes of an answer or a parcel that fit their message.
+pub const INLINE_MAX: usize = INLINE_BYTES - 16;
+
+/// A call of the service.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Call {
+    /// It changes nothing.
+    pub query: bool,
+    /// It was made before, and nobody knows what came of it.
+    pub again: bool,
+    /// The request is in the message.
+    pub inline: bool,
+    /// Rises with each call of its caller that is no query.
+    pub number: u64,
+    /// Drawn by the caller's library at its start.
+    pub binding: u64,
+    /// Bytes of the request.
+    pub length: usize,
+}
+
+/// Writes a call; the request goes in if it fits, else it has to be lent.
+pub fn encode_call(call: &Call, request: &[u8]) -> Message {
+    let mut m = Message::new(CALL);
+    let flags = [VERSION, u8::from(call.query), u8::from(call.again), u8::from(call.inline), 0, 0, 0, 0];
+    m.set_word(0, u64::from_le_bytes(flags));
+    m.set_word(1, call.number);
+    m.set_word(2, call.binding);
+    m.set_word(3, call.length as u64);
+    if call.inline {
+        put(&mut m, 32, request);
+    }
+    m
+}
+
+/// Reads a call; nothing if it is none, or larger than is carried.
+pub fn decode_call(m: &Message) -> Option<Call> {
+    let flags = m.word(0).to_le_bytes();
+    let length = usize::try_from(m.word(3)).ok().filter(|n| *n <= REPLICA_REQUEST_BYTES_MAX)?;
+    let inline = flags[3] == 1;
+    let good = m.mtype() == CALL && flags[0] == VERSION && flags[1..4].iter().all(|f| *f <= 1);
+    if !good || inline && length > REQUEST_INLINE_MAX {
+        return None;
+    }
+    let (query, again) = (flags[1] == 1, flags[2] == 1);
+    Some(Call { query, again, inline, number: m.word(1), binding: m.word(2), length })
+}
+
+/// The request in the message of an inline call.
+pub fn inline_request<'a>(m: &'a Message, call: &Call) -> &'a [u8] {
+    m.inline().get(32..32 + call.length).unwrap_or(&[])
+}
+
+fn put(m: &mut Message, at: usize, bytes: &[u8]) {
+    if let Some(room) = m.inline_mut().get_mut(at..at + bytes.len()) {
+        room.copy_from_slice(bytes);
+        m.set_len(at + bytes.len());
+    }
+}
+
+/// What came of a call, as far as the message says it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Told {
+    /// All of it.
+    Outcome(Outcome),
+    /// The answer: so many bytes in the range that was lent.
+    Lent(usize),
+    /// The answer has so many bytes, and the range lent no room for them.
+    NoRoom(usize),
+}
+
+/// Writes what came of a call.
+pub fn encode_told(told: &Told) -> Message {
+    let mut m = Message::new(ANSWER);
+    let (number, length, inline): (u8, usize, &[u8]) = match told {
+        Told::Outcome(Outcome::Answer(a)) => (0, a.len(), a),
+        Told::Outcome(Outcome::Unknown) => (1, 0, &[]),
+        Told::Outcome(Outcome::NoLeader) => (2, 0, &[]),
+        Told::Outcome(Outcome::NoQuorum) => (3, 0, &[]),
+        Told::Outcome(Outcome::Full) => (4, 0, &[]),
+        Told::Outcome(Outcome::Malformed) => (5, 0, &[]),
+        Told::Outcome(Outcome::TooLarge) => (6, 0, &[]),
+        Told::Outcome(Outcome::Ended) => (7, 0, &[]),
+        Told::Outcome(Outcome::EndedUnknown) => (8, 0, &[]),
+        Told::Outcome(Outcome::AnswerTooLarge) => (9, 0, &[]),
+        Told::Lent(n) => (10, *n, &[]),
+        Told::NoRoom(n) => (11, *n, &[]),
+    };
+    m.set_word(0, u64::from_le_bytes([VERSION, number, 0, 0, 0, 0, 0, 0]));
+    m.set_word(1, length as u64);
+    put(&mut m, 16, inline);
+    m
+}
+
+/// Reads what came of a call; nothing if it is no answer.
+pub fn decode_told(m: &Message) -> Option<Told> {
+    let [version, number, ..] = m.word(0).to_le_bytes();
+    if m.mtype() != ANSWER || version != VERSION {
+        return None;
+    }
+    let length = usize::try_from(m.word(1)).ok()?;
+    Some(Told::Outcome(match number {
+        0 => Outcome::Answer(m.inline().get(16..16usize.checked_add(length)?)?.to_vec()),
+        1 => Outcome::Unknown,
+        2 => Outcome::NoLeader,
+        3 => Outcome::NoQuorum,
+        4 => Outcome::Full,
+        5 => Outcome::Malformed,
+        6 => Outcome::TooLarge,
+        7 => Outcome::Ended,
+        8 => Outcome::EndedUnknown,
+        9 => Outcome::AnswerTooLarge,
+        10 => return Some(Told::Lent(length)),
+        11 => return Some(Told::NoRoom(length)),
+        _ => return None,
+    }))
+}
+
+/// The head of a parcel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Head {
+    /// Who says that it sends.
+    pub seat: usize,
+    /// The parcel is in the message.
+    pub inline: bool,
+    /// Bytes of the parcel.
+    pub length: usize,
+}
+
+/// Writes a parcel; it goes in if it fits, else it has to be lent.
+pub fn encode_parcel(seat: usize, parcel: &[u8]) -> Message {
+    let mut m = Message::new(PARCEL);
+    let inline = parcel.len() <= INLINE_MAX;
+    m.set_word(0, u64::from_le_bytes([VERSION, seat as u8, u8::from(inline), 0, 0, 0, 0, 0]));
+    m.set_word(1, parcel.len() as u64);
+    if inline {
+        put(&mut m, 16, parcel);
+    }
+    m
+}
+
+/// Reads the head of a parcel.
+pub fn decode_parcel(m: &Message) -> Option<Head> {
+    let [version, seat, inline, ..] = m.word(0).to_le_bytes();
+    let length = usize::try_from(m.word(1)).ok().filter(|n| *n <= REPLICA_PARCEL_BYTES_MAX)?;
+    let inline = inline == 1;
+    if m.mtype() != PARCEL || version != VERSION || inline && length > INLINE_MAX {
+        return None;
+    }
+    Some(Head { seat: usize::from(seat), inline, length })
+}
+
+/// The parcel in the message.
+pub fn inline_parcel<'a>(m: &'a Message, head: &Head) -> &'a [u8] {
+    m.inline().get(16..16 + head.length).unwrap_or(&[])
+}
+
+/// Writes a receipt: whether the parcel was taken, and from which endpoint this replica sends to that seat.
+pub fn encode_receipt(taken: bool, sender: Endpoint) -> Message {
+    let mut m = Message::new(RECEIPT);
+    m.set_word(0, u64::from_le_bytes([VERSION, u8::from(taken), 0, 0, 0, 0, 0, 0]));
+    m.set_word(1, sender.raw() as u32 as u64);
+    m
+}
+
+/// Reads a receipt.
+pub fn decode_receipt(m: &Message) -> Option<(bool, Endpoint)> {
+    let [version, taken, ..] = m.word(0).to_le_bytes();
+    let sender = Endpoint::from_raw(m.word(1) as u32 as i32);
+    (m.mtype() == RECEIPT && version == VERSION).then_some((taken == 1, sender))
+}
+
+/// How a replica is, as it says itself.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Report {
+    /// Its node.
+    pub node: u16,
+    /// Who leads, as far as it knows.
+    pub leader: Option<u16>,
+    /// How often a leader was sought.
+    pub term: u64,
+    /// Entries of its log,
+    pub last: u64,
+    /// and how many of them it has done.
+    pub applied: u64,
+    /// The members of its group, and whether they have a vote; nobody if it waits to be taken in.
+    pub members: Vec<(u16, bool)>,
+    /// Callers that wait at it.
+    pub waiting: u32,
+}
+
+/// Writes a report.
+pub fn encode_report(report: &Report) -> Message {
+    let mut m = Message::new(STATUS_ANSWER);
+    // It fits: five members at most are told.
+    let bytes = postcard::to_stdvec(report).unwrap_or_default();
+    m.set_word(0, u64::from(VERSION));
+    m.set_word(1, bytes.len() as u64);
+    put(&mut m, 16, &bytes);
+    m
+}
+
+/// Reads a report.
+pub fn decode_report(m: &Message) -> Option<Report> {
+    if m.mtype() != STATUS_ANSWER || m.word(0) != u64::from(VERSION) {
+        return None;
+    }
+    let length = usize::try_from(m.word(1)).ok()?;
+    postcard::from_bytes(m.inline().get(16..16usize.checked_add(length)?)?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::{any, proptest};
+
+    #[test]
+    fn calls_outcomes_parcels_and_reports_come_back() {
+        let call = Call { query: true, again: false, inline: true, number: 7, binding: u64::MAX, length: 3 };
+        let m = encode_call(&call, b"abc");
+        assert_eq!(decode_call(&m), Some(call));
+        assert_eq!(inline_request(&m, &call), b"abc");
+        let long = vec![5; INLINE_MAX];
+        for told in [
+            Told::Outcome(Outcome::Answer(long.clone())),
+            Told::Outcome(Outcome::AnswerTooLarge),
+            Told::Lent(9),
+            Told::NoRoom(1 << 20),
+        ] {
+            assert_eq!(decode_told(&encode_told(&told)), Some(told));
+        }
+        let m = encode_parcel(2, &long);
+        let head = decode_parcel(&m).unwrap();
+        assert_eq!(
+            (head, inline_parcel(&m, &head)),
+            (Head { seat: 2, inline: true, length: 176 }, &long[..])
+        );
+        assert!(!decode_parcel(&encode_parcel(2, &[0; INLINE_MAX + 1])).unwrap().inline);
+        let e = Endpoint::new(9, 4000);
+        assert_eq!(decode_receipt(&encode_receipt(true, e)), Some((true, e)));
+        let members = vec![(u16::MAX, true); 5];
+        let (node, leader, waiting) = (u16::MAX, Some(u16::MAX), u32::MAX);
+        let (term, last, applied) = (u64::MAX, u64::MAX, u64::MAX);
+        let report = Report { node, leader, term, last, applied, members, waiting };
+        assert_eq!(decode_report(&encode_report(&report)), Some(report));
+    }
+
+    proptest! {
+        #[test]
+        fn no_message_is_a_surprise(
+            t in 0x5200..0x5208,
+            bytes in proptest::collection::vec(any::<u8>(), 0..=192),
+        ) {
+            let mut m = Message::new(t);
+            m.set_bytes(&bytes).expect("short enough");
+            let _ = (decode_told(&m), decode_receipt(&m), decode_report(&m));
+            if let Some(call) = decode_call(&m) {
+                assert!(!call.inline || inline_request(&m, &call).len() == call.length);
+            }
+            if let Some(head) = decode_parcel(&m) {
+                assert!(!head.inline || inline_parcel(&m, &head).len() == head.length);
+            }
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Replicas of the key/value service as helper processes, and clients that note what they saw.
+
+use crate::actor::Actor;
+use crate::net::Net;
+use crate::node::Node;
+use crate::roles::{attach, say, told_to_end};
+use crate::{DC, WATCHDOG, WATCHDOG_NS};
+use dvs::{Code, Effect, Endpoint, NodeId, Process};
+use dvs_kv::{Client, KvError, SERVICE, Store};
+use dvs_linux::clock;
+use dvs_replica::{Active, Plan, Replica, ReplicaError, Seats};
+use dvs_sim::{History, Number, Register};
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// `kv SOCKET COUNT STORE`: the replica of its node, of nodes 0 to COUNT - 1; ends when it is told to, or
+/// says why it cannot go on.
+///
+/// # Panics
+/// When the helper was called wrongly.
+pub fn serve(socket: &Path, count: usize, store: &Path) {
+    told_to_end(true);
+    let process = attach(socket, "kv");
+    let nodes: Vec<NodeId> = (0..count as u16).map(NodeId).collect();
+    let seats = Seats::new(DC, SERVICE, &nodes).expect("a list of nodes");
+    let plan = Plan { seats, store: store.to_owned(), timing: Default::default() };
+    let end = clock::now() + WATCHDOG_NS;
+    let replica = loop {
+        match Replica::start(&process, &plan, Active::new(Store::default())) {
+            Ok(replica) => break replica,
+            // The daemon has not seen its predecessor's death yet.
+            Err(ReplicaError::Endpoint { error, .. }) if error.code == Code::SLOTUSED => {
+                assert!(clock::now() < end, "the predecessor does not go");
+                std::thread::yield_now();
+            }
+            Err(error) => return say(&format!("cannot: {error}")),
+        }
+    };
+    say("runs");
+    match replica.serve() {
+        Ok(()) => say("over"),
+        Err(error) => say(&format!("ended: {error}")),
+    }
+    std::process::exit(0);
+}
+
+/// Replicas on the first nodes of a net.
+pub struct Replicas {
+    /// The helpers; nothing where one was killed.
+    pub actors: Vec<Option<Actor>>,
+    program: &'static str,
+}
+
+impl Replicas {
+    /// Starts one on each node.
+    pub fn start(program: &'static str, nodes: &[Node]) -> Replicas {
+        let mut replicas = Replicas::none(program, nodes.len());
+        (0..nodes.len()).for_each(|n| replicas.revive(nodes, n));
+        replicas
+    }
+
+    /// Those of `count` nodes, none of them started.
+    pub fn none(program: &'static str, count: usize) -> Replicas {
+        Replicas { actors: (0..count).map(|_| None).collect(), program }
+    }
+
+    /// Starts that of node `n` again, on what it has on its disk.
+    pub fn revive(&mut self, nodes: &[Node], n: usize) {
+        let store = nodes[n].scratch().join("kv.log");
+        self.revive_on(nodes, n, &store);
+    }
+
+    /// The same on another disk.
+    pub fn revive_on(&mut self, nodes: &[Node], n: usize, store: &Path) {
+        let arguments = [self.actors.len().to_string(), store.display().to_string()];
+        self.actors[n] = Some(Actor::start(self.program, "kv", &nodes[n].socket(), &arguments));
+    }
+
+    /// Kills that of node `n` with -9.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn kill(&mut self, n: usize) {
+        self.actors[n].take().expect("it runs").kill();
+    }
+}
+
+/// A client at a node, with the time of a watchdog for each call.
+///
+/// # Panics
+/// When the node does not let it in.
+pub fn client(process: &Process) -> Client<dvs::ThreadWait> {
+    let port = process.bind(DC, Endpoint::NONE).expect("a free slot");
+    Client::new(port, SERVICE).with_timeout(WATCHDOG)
+}
+
+/// Waits until the service answers at a node.
+///
+/// # Panics
+/// When it does not.
+pub fn answers(net: &Net, n: usize) {
+    client(&net.nodes[n].attach()).info().expect("the service answers");
+}
+
+/// Waits until the calls of a node go to its own replica, and that has a vote as all others have: then any
+/// one of three can be done without.
+///
+/// # Panics
+/// When they do not.
+pub fn wait_whole(net: &Net, n: usize, seats: usize) {
+    let process = net.nodes[n].attach();
+    let client = client(&process);
+    let end = clock::now() + WATCHDOG_NS;
+    let serves = || process.system().proc_info(DC, SERVICE.slot()).is_ok_and(|p| p.node == n as i32);
+    let votes = || {
+        let report = client.replicas().report(n).ok()?;
+        Some(report.leader.is_some() && report.members.iter().filter(|(_, votes)| *votes).count() == seats)
+    };
+    while !(serves() && votes() == Some(true)) {
+        assert!(clock::now() < end, "the replica of node {n} does not serve");
+        std::thread::yield_now();
+    }
+}
+
+/// Who leads, by the word of the replica of node `n`; nobody if it does not know or answer.
+pub fn leader(net: &Net, n: usize) -> Option<usize> {
+    let client = client(&net.nodes[n].attach());
+    client.replicas().report(n).ok().and_then(|r| r.leader).map(usize::from)
+}
+
+const KEYS: [&str; 4] = ["a", "b", "c", "d"];
+
+/// What clients saw together.
+#[derive(Default)]
+pub struct Seen {
+    history: Mutex<History<Register<'static>, Number>>,
+    over: AtomicBool,
+}
+
+/// Counts of what clients saw.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
+    /// Changes that were acknowledged.
+    pub done: u64,
+    /// Of which nobody knows.
+    pub unknown: u64,
+    /// That were refused for certain.
+    pub refused: u64,
+}
+
+impl Seen {
+    /// Ends the clients.
+    pub fn stop(&self) {
+        self.over.store(true, Ordering::Release);
+    }
+
+    fn history(&self) -> std::sync::MutexGuard<'_, History<Register<'static>, Number>> {
+        self.history.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Calls made so far.
+    pub fn calls(&self) -> usize {
+        self.history().calls().len()
+    }
+
+    /// Client number `me` writes and reads until it is stopped.
+    pub fn call(&self, me: i64, client: &Client<dvs::ThreadWait>) -> Counts {
+        let mut counts = Counts::default();
+        for n in 1.. {
+            if self.over.load(Ordering::Acquire) {
+                break;
+            }
+            let key = KEYS[(me + n) as usize % KEYS.len()];
+            let value = me * 1_000_000 + n;
+            match n % 3 {
+                0 => self.read(client, key),
+                _ => self.write(client, key, value, &mut counts),
+            }
+        }
+        counts
+    }
+
+    fn write(&self, client: &Client<dvs::ThreadWait>, key: &'static str, value: i64, counts: &mut Counts) {
+        let call = self.history().begin(clock::now(), Register::Write(key, value));
+        match client.put(key.as_bytes(), &value.to_le_bytes(), None) {
+            Ok(_) => {
+                counts.done += 1;
+                self.history().reply(call, Number::Done, clock::now());
+            }
+            Err(e) if e.effect() == Effect::No => {
+                counts.refused += 1;
+                self.history().nothing(call);
+            }
+            Err(_) => counts.unknown += 1,
+        }
+    }
+
+    fn read(&self, client: &Client<dvs::ThreadWait>, key: &'static str) {
+        let call = self.history().begin(clock::now(), Register::Read(key));
+        let is = match client.get(key.as_bytes()) {
+            Ok(Some((_, value))) => i64::from_le_bytes(value.try_into().expect("eight bytes were put")),
+            Ok(None) => 0,
+            Err(e) => return assert!(!matches!(e, KvError::BadAnswer), "{e}"),
+        };
+        self.history().reply(call, Number::Is(is), clock::now());
+    }
+
+    /// Checks that one store that does one thing at a time explains all that was seen.
+    ///
+    /// # Panics
+    /// When none does.
+    pub fn check(&self) {
+        dvs_sim::check_linear(&self.history()).unwrap_or_else(|e| panic!("{e}"));
+    }
+}
