@@ -61,7 +61,9 @@ fn decide(node: &mut Node, ticket: u64, want: Want, now: u64) {
             free.map(|slots| change(dc, ask.number, slots))
         }
         Want::Slots { dc, request: SlotRequest::Claim { slot } } => Some(change(dc, 0, vec![slot])),
-        Want::Slots { request: SlotRequest::Give { .. }, .. } | Want::Offer { .. } | Want::Retire { .. } => None,
+        Want::Slots { request: SlotRequest::Give { .. }, .. } | Want::Offer { .. } | Want::Retire { .. } => {
+            None
+        }
     };
     if let Some(event) = told {
         feed(node, event, now);

@@ -22,7 +22,8 @@ fn world(kind: ServiceKind) -> World {
     w.feed(Event::Service { dc: 1, slot: SLOT, name: "kv".into(), kind: Some(kind) });
     w.feed(leased(1, &[USER]));
     w.bound(CLIENT, Endpoint::NONE.raw());
-    (w.wants.clear(), w.told.clear());
+    w.wants.clear();
+    w.told.clear();
     w
 }
 

@@ -251,8 +251,8 @@ pub(crate) fn collect<W: Wait>(
     }
 }
 
-/// A call whose instance of the service is gone: others know what it had taken up, so it is sent again. Not one
-/// that its caller wants to leave.
+/// A call whose instance of the service is gone: others know what it had taken up, so it is sent again. Not
+/// one that its caller wants to leave.
 fn again(effect: Effect, untaken: Attempt, leaving: Option<Error>, dst: Endpoint) -> Result<Attempt> {
     match (leaving, effect) {
         (Some(why), effect) => Err(Error { effect, ..why.at(dst) }),

@@ -190,8 +190,8 @@ impl<W: Wait> Port<W> {
         self.attempt_as(core, None, call, kind, dst, m, grants, until)
     }
 
-    /// One attempt of a call, of whatever kind and wherever its destination is; `again`: its number, if it was
-    /// sent before and may have been done.
+    /// One attempt of a call, of whatever kind and wherever its destination is; `again`: its number, if it
+    /// was sent before and may have been done.
     #[allow(clippy::too_many_arguments)]
     fn attempt_as(
         &self,
