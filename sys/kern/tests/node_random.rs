@@ -228,6 +228,18 @@ fn a_container_made_anew_has_nothing_of_the_one_before() {
     ]);
 }
 
+/// Found by chance: a standby that ends with its node's leave took the registration of its primary along.
+#[test]
+fn a_node_that_leaves_a_container_still_knows_who_is_bound_in_it() {
+    let bind =
+        |kind, endpoint| Request::Bind { kind, dc: 0, endpoint, pid: 0, node: 0, name: "x".into(), board: 0 };
+    history(vec![
+        Act::Ask(2, 0, bind(BindKind::Backup, 1)),
+        Act::Ask(0, 0, bind(BindKind::Own, 1)),
+        Act::Ask(0, 0, Request::DelNode { dc: 0, node: 2 }),
+    ]);
+}
+
 /// What is bound in a container is said to nodes that do not know it yet: they ask for it when they do.
 #[test]
 fn what_was_said_of_a_container_too_early_is_said_again() {

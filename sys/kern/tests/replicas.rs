@@ -88,7 +88,7 @@ fn an_instance_that_ends_has_the_others_asked_whether_it_came_before_them_or_aft
         assert_eq!(w.goes_to(), Some(0), "its own first");
         w.sent.clear();
         w.feed(Event::Died { session: 2, code: Some(0) });
-        assert!(w.sent.contains(&(1, Record::Resync)), "here first: {here_first}: {:?}", w.sent);
+        assert!(w.sent.contains(&(1, Record::Resync { dc: 0 })), "here first: {here_first}: {:?}", w.sent);
         w.bound_on(1);
         w.bound_on(2);
         assert_eq!(w.goes_to(), Some(1));

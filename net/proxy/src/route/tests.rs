@@ -1,12 +1,13 @@
-//! Who may write memory of a call that was sent to another node.
+//! Who may write memory of a call that was sent to another node; and how calls end.
 
 use super::copies::Copies;
 use super::{Cmd, Route, Shore, Step, Target};
 use dvs_abi::limits::{CONTROL_BYTES_MAX, RECORD_COST, ROUTE_HELD_BYTES};
-use dvs_abi::{Access, CallSet, Code, DcId, Endpoint, Grant, Kind, Message, NodeId};
+use dvs_abi::{Access, CallSet, Code, DcId, Effect, Endpoint, Error, Grant, Kind, Message, NodeId};
 use dvs_ipc::bell::{BELL_BYTES, Ringer};
 use dvs_ipc::control::Event;
 use dvs_ipc::host::{HeapMemory, Memory};
+use dvs_ipc::lane::Cancel;
 use dvs_ipc::link::{LINK_WORDS, Link, Side};
 use dvs_wire::Frame;
 use std::sync::Arc;
@@ -144,4 +145,30 @@ fn what_waits_for_credit_is_bounded_and_leaves_in_order() {
     stepped(|step| route.node_down(SERVER, step));
     route.node_up(SERVER);
     assert!(!route.holds(SERVER));
+}
+
+/// What tells a caller to send its call again does not reach one that leaves.
+#[test]
+fn a_caller_that_leaves_does_not_call_the_next_instance() {
+    for (effect, left) in [(Effect::No, Cancel::NotTaken), (Effect::Unknown, Cancel::Taken)] {
+        let (mut route, call) = caller();
+        let key = super::shore::key(0, 0);
+        let seq = route.shores().lane(key).unwrap().state().seq();
+        assert_eq!(route.shores().lane(key).unwrap().cancel(seq), Cancel::Recalled);
+        let lost = Frame::Failed { call, error: Error::new(Code::STALE, effect) };
+        stepped(|step| assert!(route.frame(SERVER, &lost, step)));
+        assert_eq!(route.shores().lane(key).unwrap().cancel(seq), left);
+    }
+}
+
+/// A call to a node that is declared dead ends when the daemon closes its lane, and says why.
+#[test]
+fn a_call_to_a_dead_node_is_held_for_the_daemons_word() {
+    let (mut route, _) = caller();
+    stepped(|step| route.node_down(SERVER, step));
+    assert_eq!(route.outgoing_calls(), 1);
+    let closed = Event::LaneClosed { link: 0, lane: 0, code: Code::STALE as i32 };
+    let freed = stepped(|step| route.told(&closed, None, step));
+    assert!(matches!(freed[..], [Cmd::Free { link: 0, lane: 0 }]));
+    assert_eq!(route.outgoing_calls(), 0);
 }

@@ -7,7 +7,7 @@ use super::dc::Dc;
 use super::dispatch::Outcome;
 use super::event::{Command, SessionId, Want};
 use super::record::Record;
-use crate::control::Event as Told;
+use crate::control::{BindKind, Event as Told};
 use dvs_abi::limits::{DCS_MAX, NODES_MAX};
 use dvs_abi::{Code, Endpoint, Error};
 use std::collections::BTreeSet;
@@ -135,16 +135,19 @@ impl Node {
 
     /// Ends endpoints because their container ends or leaves their node; their processes are asked to end.
     pub(crate) fn withdraw_places(&mut self, dc: u16, places: &[Endpoint], spared: &BTreeSet<u32>) {
-        let mut pids = BTreeSet::new();
+        let (mut pids, me) = (BTreeSet::new(), self.config.me);
         for endpoint in places {
-            let Some(d) = self.dcs.get(&dc).and_then(|c| c.bound(endpoint.slot())) else { continue };
+            let Some(c) = self.dcs.get(&dc) else { continue };
+            let Some(d) = c.bound(endpoint.slot()) else { continue };
+            // Of a standby the primary goes on.
+            let primary = d.kind == BindKind::Backup && d.node != me && c.config.runs_on(d.node.0);
             if d.pid != 0 && !spared.contains(&d.pid) {
                 pids.insert(d.pid);
             }
             if let Some(s) = d.session {
                 self.tell(s, Told::Unbind { dc, endpoint: endpoint.raw() });
             }
-            self.end_or_demote(dc, *endpoint, End::Withdrawn);
+            self.end_or_demote(dc, *endpoint, if primary { End::Unbound } else { End::Withdrawn });
         }
         self.out.extend(pids.into_iter().map(|pid| Command::Signal { pid }));
     }

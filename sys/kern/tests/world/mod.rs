@@ -96,6 +96,7 @@ impl World {
         for command in commands {
             match command {
                 Command::Control { node: to, record } => {
+                    assert_ne!(to, node, "{record:?} to itself");
                     self.wires.entry((node, to)).or_default().push_back(record);
                 }
                 Command::Tell {

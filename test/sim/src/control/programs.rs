@@ -9,6 +9,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// Binds that may wait on one node.
 const WAITING_MAX: usize = 12;
+/// The user slots of the container, and how many.
+const FIRST_USER: i32 = 8;
+const USERS: u64 = 32;
 /// A program lives at most so long.
 const LIVES_NS: u64 = 2_500 * MS;
 /// A bind waits at most so long.
@@ -51,6 +54,10 @@ impl Programs {
     pub(super) fn another(&mut self, fx: &mut Effects<'_, Note>, out: &mut Vec<SlotRequest>) {
         if self.waiting.len() >= WAITING_MAX {
             return;
+        }
+        if fx.random().odds(50) {
+            // One that wants a slot by its number, and has gone when it comes.
+            out.push(SlotRequest::Claim { slot: FIRST_USER + fx.random().below(USERS) as i32 });
         }
         let now = fx.now();
         let (id, until) = (fx.random().next(), now + MS + fx.random().below(WAITS_NS));
