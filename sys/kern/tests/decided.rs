@@ -7,8 +7,9 @@ use dvs_abi::{Code, Effect, Endpoint, NodeId};
 use dvs_kern::control::{Answer, BindKind, Event as Told, Request};
 use dvs_kern::node::event::{Event, SessionId, Want};
 use dvs_kern::node::record::Record;
-use dvs_kern::slots::{Ask, SlotRequest};
-use hand::{USER, World, bind, dc, entry, init, leased};
+use dvs_kern::slots::{Ask, SlotChange, SlotRequest};
+
+use hand::{ME, USER, World, bind, dc, entry, init, leased};
 
 #[test]
 fn a_container_is_answered_when_it_is_decided_and_slots_are_asked_for_at_once() {
