@@ -246,6 +246,7 @@ impl Daemon {
         self.desk_close();
         self.settle();
         self.say_farewell();
+        self.plane.halt();
         self.plane.closed();
         if let Some(door) = &self.door {
             door.tell(ToProxy::Stop);

@@ -202,6 +202,15 @@ impl<M: Machine> Group<M> {
         self.order(Effect::No, |node| async move { node.snapshot().await })
     }
 
+    /// Ends this member while others still hold it: whoever waits for it is told that it has stopped.
+    pub fn halt(&self) {
+        // It has stopped already, then.
+        let _ = self.order(Effect::No, |node| async move {
+            node.shutdown().await;
+            Ok(())
+        });
+    }
+
     /// Ends this member and returns when it has; the store may be opened again when the group is dropped.
     pub fn shutdown(self) {
         drop(self);

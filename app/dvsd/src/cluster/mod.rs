@@ -232,6 +232,11 @@ impl ControlPlane {
         self.post.closed();
     }
 
+    /// The daemon ends: nobody waits for the log any more.
+    pub(crate) fn halt(&self) {
+        self.group.halt();
+    }
+
     /// What the rules are told at the start.
     pub(crate) fn node_config(&self, pid: u32, first_generation: u32) -> NodeConfig {
         let Identity { node, name, address, contacts, .. } = &self.identity;

@@ -4,6 +4,7 @@
 //! needs around them (three networks, keys, folders) is made by [`world`] and removed again, whatever
 //! happens.
 
+mod replicated;
 mod tale;
 mod world;
 
@@ -79,7 +80,8 @@ impl Demo {
         world::lock(world).run(0, &["dc", "create", DC, "--nodes", &names])?;
         self.files(world)?;
         requests(world)?;
-        death(world)
+        death(world)?;
+        replicated::tell(world)
     }
 
     fn files(&self, world: &Arc<Mutex<World>>) -> Done<()> {

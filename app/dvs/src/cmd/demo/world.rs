@@ -38,6 +38,8 @@ pub struct World {
     namespaces: Vec<String>,
     daemons: Vec<Child>,
     children: Vec<Child>,
+    /// The node each of them is on.
+    serving: Vec<String>,
     /// Process groups of commands whose output is still wanted.
     groups: Vec<Pid>,
 }
@@ -101,6 +103,7 @@ impl World {
             namespaces: Vec::new(),
             daemons: Vec::new(),
             children: Vec::new(),
+            serving: Vec::new(),
             groups: Vec::new(),
         })
     }
@@ -233,12 +236,24 @@ impl World {
             }
         }
         std::fs::write(&file, text).map_err(|e| Fail::new(e).of(file.display()))?;
-        let log = std::fs::File::create(self.folder.join(format!("{name}.log")));
+        let daemon = self.spawn_daemon(node)?;
+        self.daemons.push(daemon);
+        self.wait_begun(node)
+    }
+
+    fn spawn_daemon(&self, node: usize) -> Done<Child> {
+        let name = &self.names[node];
+        let file = self.folder.join(format!("{name}.toml"));
+        let log = self.folder.join(format!("{name}.log"));
+        let log = std::fs::File::options().create(true).append(true).open(log);
         let log = log.map_err(|e| Fail::new(e).of("the daemon's log"))?;
         let errors = log.try_clone().map_err(Fail::new)?;
         let mut c = self.on(node);
         c.arg("daemon").arg("--config").arg(&file).stdin(Stdio::null()).stdout(log).stderr(errors);
-        self.daemons.push(c.spawn().map_err(|e| Fail::new(e).of("cannot start the daemon"))?);
+        c.spawn().map_err(|e| Fail::new(e).of("cannot start the daemon"))
+    }
+
+    fn wait_begun(&self, node: usize) -> Done<()> {
         let door = Node::find(Some(&self.names[node]), None);
         let begun = || door.status().ok().filter(|s| s.cluster.begun);
         until(begun).map(drop).ok_or_else(|| Fail::new(format!("node {} does not start", self.names[node])))
@@ -281,11 +296,52 @@ impl World {
         }
         self.groups.pop();
         self.children.push(child);
+        self.serving.push(self.names[node].clone());
         if first.is_empty() {
             return Err(Fail::new(format!("dvs {} ended at once", arguments.join(" "))));
         }
         line(first.trim());
         Ok(())
+    }
+
+    /// Kills the command that serves on a node and was started last there, as by a crash.
+    pub fn kill_last(&mut self, node: usize) -> Done<()> {
+        let mark = self.names[node].clone();
+        let last = self.serving.iter().rposition(|n| *n == mark).filter(|i| *i < self.children.len());
+        let at = last.ok_or_else(|| Fail::new(format!("nothing serves on {mark}")))?;
+        self.serving.remove(at);
+        let mut child = self.children.remove(at);
+        let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
+        child.wait().map(drop).map_err(Fail::new)
+    }
+
+    /// Kills all that runs on a node, its daemon first.
+    pub fn kill_node(&mut self, node: usize) -> Done<()> {
+        command(&format!("kill -9 (the daemon of {} and all its programs)", self.names[node]));
+        self.daemons[node].kill().map_err(Fail::new)?;
+        self.daemons[node].wait().map_err(Fail::new)?;
+        while self.kill_last(node).is_ok() {}
+        Ok(())
+    }
+
+    /// Starts the daemon of a node that was killed.
+    pub fn revive_node(&mut self, node: usize) -> Done<()> {
+        let daemon = self.spawn_daemon(node)?;
+        self.daemons[node] = daemon;
+        self.wait_begun(node)
+    }
+
+    /// Whether each node has a network of its own.
+    pub fn has_networks(&self) -> bool {
+        !self.namespaces.is_empty()
+    }
+
+    /// Cuts a node off, or not any more.
+    pub fn cut(&self, node: usize, on: bool) -> Done<()> {
+        let way = if on { "down" } else { "up" };
+        let what = format!("-n {} link set port{} {way}", self.namespaces[0], node + 1);
+        command(&format!("ip {what}"));
+        ip(&what).map_err(Fail::new)
     }
 
     /// All commands that were started for their output have ended.
@@ -330,6 +386,7 @@ impl World {
         }
         self.daemons.clear();
         self.children.clear();
+        self.serving.clear();
         self.remove_networks();
         let mut left = Vec::new();
         for name in &self.names {
