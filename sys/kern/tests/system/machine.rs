@@ -80,6 +80,8 @@ pub struct Machine {
     /// What the client may call.
     calling: bool,
     pub trace: Vec<Action>,
+    /// Its bind failed.
+    refused: bool,
     events: VecDeque<Event>,
     busy: bool,
 }
@@ -122,6 +124,7 @@ impl Machine {
             frozen: false,
             calling: true,
             trace: Vec::new(),
+            refused: false,
             events: VecDeque::new(),
             busy: false,
         }
@@ -286,6 +289,8 @@ impl Machine {
                 self.calls.insert(key, InLane { number: self.number, taken: false, origin: None, carried });
                 self.doing = Doing::Calling(key);
             }
+            // No slot came in time.
+            (CLIENT, Err(_)) if self.endpoint.is_none() => self.refused = true,
             // It is about to hear that its endpoint has ended.
             (CLIENT, Err(e)) if e.code == Code::NOTBIND as i32 => {}
             (CLIENT, Err(e)) if self.doing == Doing::Opening(id) => {
@@ -437,6 +442,9 @@ impl Machine {
                 Event::Connected { session: CLIENT, id: 0, pid: PID, operator: true, name: "c".into() },
                 now,
             );
+            self.join(now);
+        }
+        if std::mem::take(&mut self.refused) {
             self.join(now);
         }
         if self.doing == Doing::Nothing
