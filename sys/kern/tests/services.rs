@@ -266,8 +266,8 @@ fn what_was_bound_before_the_service_was_declared_is_its_instance() {
     assert_eq!(w.answer(id), Some(Err((Code::PROCSTS, Effect::No))), "the log moves it");
 }
 
-/// Found by chance: the next instance of a node whose first was lost was taken for the first when callers went
-/// elsewhere, and ended although it was offered.
+/// Found by chance: the next instance of a node whose first was lost was taken for the first when callers
+/// went elsewhere, and ended although it was offered.
 #[test]
 fn the_next_instance_is_not_the_one_that_was_lost() {
     let mut w = serving(ServiceKind::Single);
