@@ -160,7 +160,7 @@ fn steps_of_the_log_end_calls_on_other_nodes_as_they_say() {
         // What is over changes nothing.
         route(&mut w, 3, &[Action::Point(HERE), Action::Thaw]);
         let (_, c) = w.node.containers().next().unwrap();
-        assert_eq!(c.service(SLOT).map(|s| (s.callers, s.node)), Some((Callers::Wait, Some(FAR))));
+        assert_eq!(c.service(SLOT).map(|s| (s.callers, s.node)), Some((Callers::Wait, None)));
     }
 }
 
@@ -264,4 +264,28 @@ fn what_was_bound_before_the_service_was_declared_is_its_instance() {
     let id = w.ask(SERVER, Request::MigrateStart { dc: 1, endpoint: SLOT });
     w.all_hear();
     assert_eq!(w.answer(id), Some(Err((Code::PROCSTS, Effect::No))), "the log moves it");
+}
+
+/// Found by chance: the next instance of a node whose first was lost was taken for the first when callers
+/// went elsewhere, and ended although it was offered.
+#[test]
+fn the_next_instance_is_not_the_one_that_was_lost() {
+    let mut w = serving(ServiceKind::Single);
+    w.feed(Event::Died { session: SERVER, code: None });
+    let (retires, _) = w.want();
+    let id = w.ask(3, bind(SLOT));
+    route(&mut w, 6, &[Action::Stop, Action::Freeze, Action::Fail(HERE)]);
+    w.decided(retires, Ok(()));
+    let (offers, _) = w.want();
+    // Another node was quicker, and is gone again.
+    route(&mut w, 7, &[Action::Point(FAR), Action::Thaw]);
+    route(
+        &mut w,
+        8,
+        &[Action::Freeze, Action::Fail(FAR), Action::Point(HERE), Action::Thaw, Action::Continue],
+    );
+    w.decided(offers, Ok(()));
+    assert!(matches!(w.answer(id), Some(Ok(Answer::Bound { .. }))));
+    let waits = open(&mut w, 0);
+    assert!(matches!(w.answer(waits), Some(Ok(Answer::Lane { remote: false, .. }))));
 }

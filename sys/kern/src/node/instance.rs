@@ -80,12 +80,13 @@ impl Node {
     }
 
     /// Whether callers of this node come to the instance here.
-    fn place_instance(&mut self, dc: u16, slot: i32) {
+    pub(crate) fn place_instance(&mut self, dc: u16, slot: i32) {
         let me = self.config.me;
         let Some(s) = self.service_of(dc, slot) else { return };
         let (here, active) = (s.node == Some(me), s.kind == ServiceKind::Active);
         let Some(d) = self.dcs.get_mut(&dc).and_then(|c| c.bound_mut(slot)) else { return };
         d.kind = match (here, active) {
+            _ if d.pid == 0 => BindKind::Remote,
             (true, true) => BindKind::Replica,
             (true, false) => BindKind::Local,
             (false, _) => BindKind::Backup,

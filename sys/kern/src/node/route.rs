@@ -89,8 +89,8 @@ impl Node {
                 let text = format!("{action:?} of {slot} in dc{dc} at epoch {epoch} is refused: {code}");
                 self.out.push(Command::Log(text));
             }
-            (Ok(_), Action::Resend(node)) => self.lose_calls(dc, slot, node, Code::STALE),
-            (Ok(_), Action::Fail(node)) => self.lose_calls(dc, slot, node, Code::MIGRATE),
+            (Ok(_), Action::Resend(node)) => self.lose_instance(dc, slot, node, Code::STALE, from),
+            (Ok(_), Action::Fail(node)) => self.lose_instance(dc, slot, node, Code::MIGRATE, from),
             (Ok(false), _) => {}
             (Ok(true), Action::Freeze) => self.hold_callers(dc, slot, true),
             (Ok(true), Action::Point(node)) => self.repoint(dc, slot, from, node),
@@ -123,6 +123,16 @@ impl Node {
             those.map(|(n, _)| (*key, n)).collect::<Vec<_>>()
         };
         self.links.iter().flat_map(|(key, link)| of(key, link)).collect()
+    }
+
+    /// By the log an instance is lost. Callers that were pointed to it wait; another one on that node is not
+    /// it.
+    fn lose_instance(&mut self, dc: u16, slot: i32, node: NodeId, code: Code, from: Option<NodeId>) {
+        self.lose_calls(dc, slot, node, code);
+        if from == Some(node) {
+            self.hold_callers(dc, slot, true);
+            self.place_instance(dc, slot);
+        }
     }
 
     /// An instance is lost: what it had taken up goes again (`STALE`), or its effect is unknown (`MIGRATE`).

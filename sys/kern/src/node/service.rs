@@ -83,7 +83,8 @@ impl Service {
         Service { name, kind, callers: Callers::Wait, node: None, serving: false, epoch: 0, retiring: None }
     }
 
-    /// Takes a step; whether it changed anything. (`Resend` and `Fail` change nothing here.)
+    /// Takes a step; whether it changed anything. (`Resend` and `Fail` do if callers are pointed there: then
+    /// they are pointed nowhere.)
     ///
     /// # Errors
     /// `STALE`: its epoch is over. `PROCSTS`: callers were not made to wait, or have nowhere to go.
@@ -111,6 +112,12 @@ impl Service {
                 self.callers = Callers::Go;
             }
             Action::End(code) => (self.callers, self.node) = (Callers::End(code), None),
+            Action::Resend(lost) | Action::Fail(lost) if self.node == Some(lost) => {
+                self.node = None;
+                if self.callers == Callers::Go {
+                    self.callers = Callers::Wait;
+                }
+            }
             Action::Resend(_) | Action::Fail(_) => {}
             Action::Continue => self.serving = true,
             Action::Stop => self.serving = false,

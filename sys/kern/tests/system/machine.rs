@@ -18,6 +18,8 @@ use dvs_radar::{Radar, Serving, Terms};
 use std::collections::{BTreeMap, VecDeque};
 
 pub const CLIENT: SessionId = 1;
+/// Of the client; of a server, with its session added.
+const PID: u32 = 100;
 
 /// A lane as its kernel knows it.
 pub type Key = (LinkKey, u8);
@@ -78,6 +80,10 @@ pub struct Machine {
     /// What the client may call.
     calling: bool,
     pub trace: Vec<Action>,
+    /// Its bind failed.
+    refused: bool,
+    events: VecDeque<Event>,
+    busy: bool,
 }
 
 fn entry(n: u16) -> NodeEntry {
@@ -118,12 +124,15 @@ impl Machine {
             frozen: false,
             calling: true,
             trace: Vec::new(),
+            refused: false,
+            events: VecDeque::new(),
+            busy: false,
         }
     }
 
     /// What its daemon does when it starts with a copy of the state.
     pub fn start(&mut self, now: u64) {
-        let pid = 100;
+        let pid = PID;
         self.feed(Event::Connected { session: CLIENT, id: 0, pid, operator: true, name: "c".into() }, now);
         let containers: Vec<_> = self.state.containers().map(|(dc, c)| (dc.0, c.spec.clone())).collect();
         for (dc, spec) in containers {
@@ -220,25 +229,35 @@ impl Machine {
         }
     }
 
+    /// An event, and what follows from what it does: one after the other.
     pub fn feed(&mut self, event: Event, now: u64) {
-        let commands = self.node.handle(event.clone(), now);
-        if let Err(e) = self.node.validate() {
-            panic!("n{} after {event:?}: {e}", self.me);
+        self.events.push_back(event);
+        if std::mem::replace(&mut self.busy, true) {
+            return;
         }
-        for command in commands {
-            match command {
-                Command::Reply { session, id, result } => self.replied(session, id, result),
-                Command::Tell { session, event, attach } => {
-                    if let (Told::Link { link, .. }, Some(attach)) = (&event, attach) {
-                        self.links.insert((session, *link), attach.link);
-                    }
-                    self.told(session, event, now);
-                }
-                Command::Decide { ticket, want } => self.wants.push_back((ticket, want)),
-                Command::Control { node, record } => self.records.push((node, record)),
-                Command::Signal { .. } => self.kill(now),
-                _ => {}
+        while let Some(event) = self.events.pop_front() {
+            let commands = self.node.handle(event.clone(), now);
+            if let Err(e) = self.node.validate() {
+                panic!("n{} after {event:?}: {e}", self.me);
             }
+            commands.into_iter().for_each(|c| self.carry_out(c, now));
+        }
+        self.busy = false;
+    }
+
+    fn carry_out(&mut self, command: Command, now: u64) {
+        match command {
+            Command::Reply { session, id, result } => self.replied(session, id, result),
+            Command::Tell { session, event, attach } => {
+                if let (Told::Link { link, .. }, Some(attach)) = (&event, attach) {
+                    self.links.insert((session, *link), attach.link);
+                }
+                self.told(session, event, now);
+            }
+            Command::Decide { ticket, want } => self.wants.push_back((ticket, want)),
+            Command::Control { node, record } => self.records.push((node, record)),
+            Command::Signal { pid } if self.server.is_some_and(|s| pid == PID + s) => self.kill(now),
+            _ => {}
         }
     }
 
@@ -270,6 +289,10 @@ impl Machine {
                 self.calls.insert(key, InLane { number: self.number, taken: false, origin: None, carried });
                 self.doing = Doing::Calling(key);
             }
+            // No slot came in time.
+            (CLIENT, Err(_)) if self.endpoint.is_none() => self.refused = true,
+            // It is about to hear that its endpoint has ended.
+            (CLIENT, Err(e)) if e.code == Code::NOTBIND as i32 => {}
             (CLIENT, Err(e)) if self.doing == Doing::Opening(id) => {
                 let code = Code::from_i32(e.code).unwrap();
                 self.ended(code, effect(&e));
@@ -390,7 +413,7 @@ impl Machine {
         self.sessions += 1;
         let session = self.sessions;
         (self.server, self.frozen) = (Some(session), true);
-        let pid = 100 + session;
+        let pid = PID + session;
         self.feed(Event::Connected { session, id: 0, pid, operator: true, name: "s".into() }, now);
         let (kind, name) = (BindKind::Own, "s".into());
         self.ask(
@@ -416,9 +439,12 @@ impl Machine {
             // What was under way when the node was lost is unknown to its client.
             (self.number, self.again) = (self.number + 1, false);
             self.feed(
-                Event::Connected { session: CLIENT, id: 0, pid: 100, operator: true, name: "c".into() },
+                Event::Connected { session: CLIENT, id: 0, pid: PID, operator: true, name: "c".into() },
                 now,
             );
+            self.join(now);
+        }
+        if std::mem::take(&mut self.refused) {
             self.join(now);
         }
         if self.doing == Doing::Nothing
