@@ -131,6 +131,18 @@ impl Daemon {
             .retain(|(n, i)| self.plane.state.member(*n).and_then(|m| m.incarnation()) == Some(*i));
     }
 
+    /// What was to be decided for an incarnation that is over will not be. The rules know that by themselves.
+    pub(super) fn drop_tickets(&mut self, tickets: impl Iterator<Item = u64>) {
+        for ticket in tickets {
+            if matches!(self.plane.asked.get(&ticket), Some(Asked { by: For::Rules(_), .. })) {
+                self.plane.asked.remove(&ticket);
+                continue;
+            }
+            let text = "this node was taken for lost; it begins anew, try again".to_owned();
+            self.decided(ticket, Err(Refusal { code: Code::STALE as i32, text }));
+        }
+    }
+
     /// Those who have waited long enough are told so.
     pub(super) fn asked_expire(&mut self, now: u64) {
         let over: Vec<u64> =

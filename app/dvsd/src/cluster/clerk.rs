@@ -92,6 +92,11 @@ impl Clerk {
         self.desk.came.notify_one();
         true
     }
+
+    /// What waits was wanted by an incarnation that is over: gives back its tickets.
+    pub(super) fn clear(&self) -> Vec<u64> {
+        self.desk.lock().drain(..).map(|order| order.ticket).collect()
+    }
 }
 
 impl Drop for Clerk {

@@ -9,7 +9,7 @@ use crate::daemon::Daemon;
 use crate::proxy::{self, NodeOrder};
 use dvs_abi::{Code, DcId, NodeId};
 use dvs_control::change::Change;
-use dvs_control::command::{Command, Entry};
+use dvs_control::command::{Command, Entry, Refusal};
 use dvs_control::epoch::Epoch;
 use dvs_control::member::Member;
 use dvs_control::state::{Answer, State};
@@ -174,6 +174,10 @@ impl Daemon {
     }
 
     fn member_left(&mut self, node: NodeId) {
+        if node == self.plane.me() && self.plane.incarnation.is_none() {
+            // Read again: this was whoever had its number before, or itself in a former life.
+            return;
+        }
         if node == self.plane.me() {
             self.log.add("cluster", "this node has left the system");
             self.plane.leaving = true;
@@ -195,6 +199,10 @@ impl Daemon {
     pub(super) fn begin(&mut self) {
         let plane = &mut self.plane;
         let Some(member) = plane.state.member(plane.me()) else { return };
+        // While the log is read again its number may be that of another machine.
+        if member.card.key != plane.identity.key {
+            return;
+        }
         let ends = plane.leaving || plane.farewell.is_some();
         if plane.incarnation.is_some() || plane.beginning.is_some() || ends {
             return;
@@ -243,8 +251,7 @@ impl Daemon {
         for order in std::mem::take(&mut self.plane.held) {
             let ticket = order.ticket;
             if !self.plane.clerk.order(order) {
-                let e =
-                    dvs_control::command::Refusal { code: Code::AGAIN as i32, text: "too much waits".into() };
+                let e = Refusal { code: Code::AGAIN as i32, text: "too much waits".into() };
                 self.answered(ticket, Epoch::default(), Err(e));
             }
         }
@@ -256,6 +263,9 @@ impl Daemon {
     /// What this daemon had as the incarnation that is over is nothing any more.
     fn reborn(&mut self) {
         self.plane.incarnation = None;
+        let dropped = self.plane.clerk.clear();
+        let held = std::mem::take(&mut self.plane.held).into_iter().map(|order| order.ticket);
+        self.drop_tickets(dropped.into_iter().chain(held));
         let first_generation = first_generation(clock::now());
         self.feed(Event::Reborn { first_generation });
         self.begin();

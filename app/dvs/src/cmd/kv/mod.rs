@@ -28,7 +28,7 @@ const GET: &str = "Example:\n  dvs kv get colour";
 const PUT: &str = "\
 Examples:
   dvs kv put colour blue
-  dvs kv put colour green --when 1        only if it has version 1 (0: is not there)
+  dvs kv put colour green --when 1        only if it is version 1 (0: not there)
   dvs kv put photo --file photo.jpg       a file, or - for what comes in
 
 A key has at most 1 KiB, a value 1 MiB. Prints the new version of the key.";
