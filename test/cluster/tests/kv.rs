@@ -214,7 +214,7 @@ fn a_replica_that_lost_its_disk_has_no_vote_about_what_it_forgot() {
     std::fs::remove_file(net.nodes[1].scratch().join("kv.log")).unwrap();
     signal(&replicas, 2, Signal::CONT);
     replicas.revive(&net.nodes, 1);
-    // Two of three are there, and one of them does not know what it acknowledged: the truth is "nobody knows".
+    // Two of three are there, and one does not know what it acknowledged: the truth is "nobody knows".
     let port = net.nodes[2].attach().bind(dvs_cluster::DC, dvs::Endpoint::NONE).unwrap();
     let reader = dvs_kv::Client::new(port, dvs_kv::SERVICE);
     let reader = reader.with_timeout(dvs::Timeout::After(Duration::from_secs(3)));
