@@ -146,6 +146,11 @@ impl Carrier {
     }
 
     fn await_bound(&self, seat: usize, port: &Port) -> Result<()> {
+        if self.process.is_alone() {
+            // There is no daemon to be asked.
+            std::thread::park_timeout(KNOWN_AGAIN);
+            return Ok(());
+        }
         let within = Timeout::After(BOUND_WITHIN);
         match port.system().wait_bind(self.seats.dc, self.seats.at(seat), within) {
             Err(e) if ends(e.code) => Err(e),

@@ -4,7 +4,7 @@
 //!            all seats are fresh, and this is the first one: found the group
 //!   FRESH ──────────────────────────────────────────────────────────────────► MEMBER
 //!     │  ▲ says so to all others                                                 ▲
-//!     │  │ not taken in after a while                                            │
+//!     │  │                                                                       │
 //!     ▼  │                                                                       │ the log says so
 //!   WELCOMED ────────────────────────────────────────────────────────────────────┘
 //!      the leader has made sure that the group does not count on what this one forgot
@@ -21,6 +21,8 @@ use crate::member::Inner;
 use crate::service::Service;
 use dvs_abi::NodeId;
 use dvs_log::{LogError, Role, Status};
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -30,49 +32,62 @@ use tokio::time::Instant;
 const LOOK: Duration = Duration::from_millis(50);
 /// Who said that it is fresh is, for so long.
 const HEARD: Duration = Duration::from_millis(500);
-/// Who was welcomed waits so long before it says again that it is fresh.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two letters of welcome, any of which may be lost.
+const WELCOME: Duration = Duration::from_millis(100);
 /// A change of the members takes so long at most; a new one gets the whole state meanwhile.
 const CHANGE: Duration = Duration::from_secs(30);
 
 /// What a replica knows of who is new.
 pub(crate) struct Enrolment {
-    heard: Mutex<Vec<Option<Instant>>>,
-    welcome: Mutex<Option<Instant>>,
+    /// When each seat said last that it is fresh, and the number of its life.
+    heard: Mutex<Vec<Option<(Instant, u64)>>>,
+    /// The life of each seat that was taken in last: what it said before may still arrive.
+    taken: Mutex<Vec<Option<u64>>>,
+    /// Of this life: an earlier one's welcome says nothing about what this one forgot.
+    life: u64,
     part: AtomicBool,
 }
 
 impl Enrolment {
     pub fn new(seats: usize) -> Self {
-        let part = AtomicBool::new(false);
-        Enrolment { heard: Mutex::new(vec![None; seats]), welcome: Mutex::default(), part }
+        let life = RandomState::new().hash_one((std::process::id(), std::time::SystemTime::now()));
+        let (heard, taken) = (Mutex::new(vec![None; seats]), Mutex::new(vec![None; seats]));
+        Enrolment { heard, taken, life, part: AtomicBool::new(false) }
     }
 
-    fn heard(&self) -> MutexGuard<'_, Vec<Option<Instant>>> {
+    fn heard(&self) -> MutexGuard<'_, Vec<Option<(Instant, u64)>>> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn welcome(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.welcome.lock().unwrap_or_else(PoisonError::into_inner)
+    fn taken(&self) -> MutexGuard<'_, Vec<Option<u64>>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The replica of a seat says that it is fresh.
-    pub fn heard_fresh(&self, seat: usize) {
-        self.heard()[seat] = Some(Instant::now());
+    pub fn heard_fresh(&self, seat: usize, life: u64) {
+        if self.taken()[seat] != Some(life) {
+            self.heard()[seat] = Some((Instant::now(), life));
+        }
     }
 
-    fn is_fresh(&self, seat: usize) -> bool {
-        self.heard()[seat].is_some_and(|at| at.elapsed() < HEARD)
+    /// The life in which the replica of a seat is fresh now.
+    fn fresh(&self, seat: usize) -> Option<u64> {
+        self.heard()[seat].filter(|(at, _)| at.elapsed() < HEARD).map(|(_, life)| life)
     }
 
-    fn forget(&self, seat: usize) {
+    /// It was tried to take a replica in.
+    fn tried(&self, seat: usize, life: u64, done: bool) {
         self.heard()[seat] = None;
+        if done {
+            self.taken()[seat] = Some(life);
+        }
     }
 
-    /// The leader takes this one in.
-    pub fn welcomed(&self) {
-        *self.welcome() = Some(Instant::now());
-        self.part.store(true, Ordering::Release);
+    /// The leader takes in the one of this life.
+    pub fn welcomed(&self, life: u64) {
+        if life == self.life {
+            self.part.store(true, Ordering::Release);
+        }
     }
 
     /// Whether messages of the log may be listened to.
@@ -105,13 +120,12 @@ impl<M: Service> Inner<M> {
     /// Founds the group, or asks to be taken in.
     async fn seek(&self) -> Result<(), LogError> {
         let first = self.seats.of(self.me) == Some(0);
-        if first && self.carrier.others().all(|seat| self.enrolment.is_fresh(seat)) {
+        if first && self.carrier.others().all(|seat| self.enrolment.fresh(seat).is_some()) {
             self.enrolment.part.store(true, Ordering::Release);
             return self.node.found().await;
         }
-        let waits = self.enrolment.welcome().is_some_and(|at| at.elapsed() < PATIENCE);
-        for node in self.carrier.others().filter_map(|seat| self.seats.node(seat)).filter(|_| !waits) {
-            self.carrier.send(node, Letter::Fresh);
+        for node in self.carrier.others().filter_map(|seat| self.seats.node(seat)) {
+            self.carrier.send(node, Letter::Fresh(self.enrolment.life));
         }
         Ok(())
     }
@@ -128,9 +142,9 @@ impl<M: Service> Inner<M> {
         for seat in self.carrier.others() {
             let Some(node) = self.seats.node(seat) else { continue };
             let role = status.members.iter().find(|(n, _)| *n == node).map(|(_, role)| *role);
-            if self.enrolment.is_fresh(seat) {
-                let taken = self.take_in(node, role.is_some()).await;
-                self.enrolment.forget(seat);
+            if let Some(life) = self.enrolment.fresh(seat) {
+                let taken = self.take_in(node, life, role.is_some()).await;
+                self.enrolment.tried(seat, life, taken.is_ok());
                 return taken;
             }
             if role == Some(Role::Learner) {
@@ -141,13 +155,21 @@ impl<M: Service> Inner<M> {
     }
 
     /// Takes a fresh replica in; if it was a member, what it was is removed before.
-    async fn take_in(&self, node: NodeId, was_member: bool) -> Result<(), LogError> {
+    async fn take_in(&self, node: NodeId, life: u64, was_member: bool) -> Result<(), LogError> {
         // Only who leads indeed knows who is a member.
         self.node.read_barrier(HEARD).await?;
         if was_member {
             self.node.remove(node, CHANGE).await?;
         }
-        self.carrier.send(node, Letter::Welcome);
-        self.node.admit(node, Role::Voter, CHANGE).await
+        let welcome = async {
+            loop {
+                self.carrier.send(node, Letter::Welcome(life));
+                tokio::time::sleep(WELCOME).await;
+            }
+        };
+        tokio::select! {
+            admitted = self.node.admit(node, Role::Voter, CHANGE) => admitted,
+            () = welcome => Ok(()),
+        }
     }
 }

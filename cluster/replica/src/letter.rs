@@ -7,6 +7,7 @@
 //! What arrives is hostile until it is unpacked; nothing here panics or allocates more than arrived.
 
 use dvs_abi::limits::LOG_MESSAGE_BYTES_MAX;
+use std::borrow::Cow;
 
 const HEAD_BYTES: usize = 5;
 
@@ -15,25 +16,26 @@ const HEAD_BYTES: usize = 5;
 pub enum Letter {
     /// A message of the log.
     Log(Vec<u8>),
-    /// The sender belongs to no group: it is new, or has lost its disk. It waits to be taken in.
-    Fresh,
-    /// The sender leads the group and takes the receiver in: from now on it may take part.
-    Welcome,
+    /// The sender belongs to no group: it is new, or has lost its disk. It waits to be taken in. The number
+    /// is that of its life: drawn at its start.
+    Fresh(u64),
+    /// The sender leads the group and takes the receiver in: in the life of this number it may take part.
+    Welcome(u64),
 }
 
 impl Letter {
     fn kind(&self) -> u8 {
         match self {
             Letter::Log(_) => 0,
-            Letter::Fresh => 1,
-            Letter::Welcome => 2,
+            Letter::Fresh(_) => 1,
+            Letter::Welcome(_) => 2,
         }
     }
 
-    fn body(&self) -> &[u8] {
+    fn body(&self) -> Cow<'_, [u8]> {
         match self {
-            Letter::Log(bytes) => bytes,
-            Letter::Fresh | Letter::Welcome => &[],
+            Letter::Log(bytes) => Cow::Borrowed(bytes),
+            Letter::Fresh(life) | Letter::Welcome(life) => Cow::Owned(life.to_le_bytes().to_vec()),
         }
     }
 
@@ -47,16 +49,16 @@ impl Letter {
     /// ```
     /// use dvs_replica::letter::{Letter, unpack};
     /// let mut parcel = Vec::new();
-    /// Letter::Fresh.pack(&mut parcel);
+    /// Letter::Fresh(5).pack(&mut parcel);
     /// Letter::Log(vec![7]).pack(&mut parcel);
-    /// assert_eq!(unpack(&parcel), Some(vec![Letter::Fresh, Letter::Log(vec![7])]));
+    /// assert_eq!(unpack(&parcel), Some(vec![Letter::Fresh(5), Letter::Log(vec![7])]));
     /// assert_eq!(unpack(&parcel[..6]), None);
     /// ```
     pub fn pack(&self, parcel: &mut Vec<u8>) {
         let body = self.body();
         parcel.push(self.kind());
         parcel.extend_from_slice(&(body.len() as u32).to_le_bytes());
-        parcel.extend_from_slice(body);
+        parcel.extend_from_slice(&body);
     }
 }
 
@@ -69,8 +71,8 @@ pub fn unpack(mut parcel: &[u8]) -> Option<Vec<Letter>> {
         let (body, rest) = rest.split_at_checked(length)?;
         letters.push(match (head[0], body) {
             (0, body) if body.len() <= LOG_MESSAGE_BYTES_MAX => Letter::Log(body.to_vec()),
-            (1, []) => Letter::Fresh,
-            (2, []) => Letter::Welcome,
+            (1, life) => Letter::Fresh(u64::from_le_bytes(life.try_into().ok()?)),
+            (2, life) => Letter::Welcome(u64::from_le_bytes(life.try_into().ok()?)),
             _ => return None,
         });
         parcel = rest;

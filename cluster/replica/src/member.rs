@@ -143,12 +143,12 @@ impl<M: Service> Inner<M> {
         match letter {
             Letter::Log(message) if self.enrolment.may_take_part() => self.node.receive(from, &message),
             Letter::Log(_) => {}
-            Letter::Fresh => {
+            Letter::Fresh(life) => {
                 if let Some(seat) = self.seats.of(from) {
-                    self.enrolment.heard_fresh(seat);
+                    self.enrolment.heard_fresh(seat, life);
                 }
             }
-            Letter::Welcome => self.enrolment.welcomed(),
+            Letter::Welcome(life) => self.enrolment.welcomed(life),
         }
     }
 

@@ -46,9 +46,9 @@ impl Outbox {
     /// use dvs_replica::outbox::{Next, Outbox};
     /// use std::time::Duration;
     /// let outbox = Outbox::default();
-    /// outbox.put(Letter::Fresh);
+    /// outbox.put(Letter::Fresh(5));
     /// let Next::Parcel(parcel) = outbox.take(Duration::ZERO) else { panic!() };
-    /// assert_eq!(unpack(&parcel), Some(vec![Letter::Fresh]));
+    /// assert_eq!(unpack(&parcel), Some(vec![Letter::Fresh(5)]));
     /// assert_eq!(outbox.take(Duration::ZERO), Next::Nothing);
     /// ```
     pub fn put(&self, letter: Letter) {
@@ -133,7 +133,7 @@ mod tests {
         let outbox = Outbox::default();
         outbox.greet();
         assert_eq!(outbox.take(Duration::ZERO), Next::Parcel(Vec::new()));
-        outbox.put(Letter::Welcome);
+        outbox.put(Letter::Welcome(5));
         outbox.clear();
         assert_eq!(outbox.take(Duration::ZERO), Next::Nothing);
         outbox.close();

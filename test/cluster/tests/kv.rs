@@ -4,6 +4,7 @@ use dvs_cluster::kv::{Counts, Replicas, Seen, answers, client, leader, wait_whol
 use dvs_cluster::net::Net;
 use dvs_cluster::rng::{Rng, setting};
 use dvs_linux::clock;
+use rustix::process::{Pid, Signal, kill_process};
 use std::time::Duration;
 
 const ACTOR: &str = env!("CARGO_BIN_EXE_cluster-actor");
@@ -96,6 +97,11 @@ fn a_killed_node_loses_and_doubles_nothing() {
     });
 }
 
+fn signal(replicas: &Replicas, n: usize, signal: Signal) {
+    let pid = replicas.actors[n].as_ref().and_then(|a| Pid::from_raw(a.pid() as i32)).unwrap();
+    kill_process(pid, signal).unwrap();
+}
+
 #[test]
 fn a_leader_that_was_stopped_answers_nothing_old() {
     let mut rng = Rng::new(seed());
@@ -106,11 +112,9 @@ fn a_leader_that_was_stopped_answers_nothing_old() {
         for _ in 0..4 {
             std::thread::sleep(Duration::from_millis(200 + rng.below(300)));
             let victim = leader(net, 0).unwrap_or(0);
-            let pid = replicas.actors[victim].as_ref().map(|a| a.pid()).unwrap();
-            let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
-            rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+            signal(&replicas, victim, Signal::STOP);
             std::thread::sleep(Duration::from_millis(rng.below(2500)));
-            rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
+            signal(&replicas, victim, Signal::CONT);
             answers(net, victim);
         }
     });
@@ -194,6 +198,32 @@ fn a_replica_that_lost_its_disk_is_taken_in_again_and_founds_nothing() {
         replicas.revive(&net.nodes, then);
         wait_whole(&net, then, 3);
     }
+}
+
+#[test]
+fn a_replica_that_lost_its_disk_has_no_vote_about_what_it_forgot() {
+    let net = Net::start(DAEMON, 3, 20_000);
+    let mut replicas = Replicas::start(ACTOR, &net.nodes);
+    (0..3).for_each(|n| wait_whole(&net, n, 3));
+    // The third one never hears of it.
+    signal(&replicas, 2, Signal::STOP);
+    let writer = client(&net.nodes[0].attach());
+    let version = writer.put(b"acknowledged", b"yes", None).unwrap();
+    replicas.kill(0);
+    replicas.kill(1);
+    std::fs::remove_file(net.nodes[1].scratch().join("kv.log")).unwrap();
+    signal(&replicas, 2, Signal::CONT);
+    replicas.revive(&net.nodes, 1);
+    // Two of three are there, and one does not know what it acknowledged: the truth is "nobody knows".
+    let port = net.nodes[2].attach().bind(dvs_cluster::DC, dvs::Endpoint::NONE).unwrap();
+    let reader = dvs_kv::Client::new(port, dvs_kv::SERVICE);
+    let reader = reader.with_timeout(dvs::Timeout::After(Duration::from_secs(3)));
+    let read = reader.get(b"acknowledged");
+    assert!(read.is_err(), "{read:?}");
+    replicas.revive(&net.nodes, 0);
+    let reader = client(&net.nodes[2].attach());
+    assert_eq!(reader.get(b"acknowledged").unwrap(), Some((version, b"yes".to_vec())));
+    (0..3).for_each(|n| wait_whole(&net, n, 3));
 }
 
 /// A small disk in memory, for as long as it is held.

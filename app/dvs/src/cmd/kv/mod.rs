@@ -28,8 +28,8 @@ const GET: &str = "Example:\n  dvs kv get colour";
 const PUT: &str = "\
 Examples:
   dvs kv put colour blue
-  dvs kv put colour green --when 1        only if it is version 1 (0: not there)
-  dvs kv put photo --file photo.jpg       a file, or - for what comes in
+  dvs kv put colour green --when 1    only if it has version 1 (0: none)
+  dvs kv put photo --file photo.jpg   a file, or - for what comes in
 
 A key has at most 1 KiB, a value 1 MiB. Prints the new version of the key.";
 const DEL: &str = "Example:\n  dvs kv del colour --when 7";
@@ -42,7 +42,7 @@ const BENCH: &str = "\
 Example:
   dvs kv bench --clients 64 --seconds 5
 
-Puts random keys below bench/, again and again, each client one after the other, and removes nothing.";
+Each client puts one key after the other below bench/, a thousand of them, and removes nothing.";
 
 #[derive(clap::Subcommand, Debug)]
 pub enum Kv {
