@@ -5,8 +5,9 @@
 //! lost, is started again. At the end the two are compared ([`crate::judge`]).
 
 use crate::actor::Actor;
+use crate::journal::{self, Entry, What};
 use crate::judge::{Life, Verdict, judge};
-use crate::lab::Lab;
+use crate::lab::{Lab, until};
 use crate::roles;
 use dvs_linux::clock;
 use std::os::unix::process::ExitStatusExt;
@@ -98,6 +99,27 @@ impl Crew {
         }
     }
 
+    /// Waits until every client of these nodes has been answered by every server since now, starting again
+    /// whoever has ended.
+    ///
+    /// # Panics
+    /// When one is not in the watchdog's time.
+    pub fn wait_served(&mut self, lab: &Lab, nodes: &[usize]) {
+        let (since, servers) = (clock::now(), self.servers.len() as u32);
+        until(&format!("every server answers every client of the nodes {nodes:?}"), || {
+            self.look_after(lab);
+            let mut clients = self.members.iter().filter(|m| m.server.is_none() && nodes.contains(&m.node));
+            clients.all(|m| {
+                let (_, calls) = journal::read(&m.journal);
+                let answered = |server| {
+                    let good = |e: &&Entry| e.what == What::Good && e.call == roles::CALL && e.server == server;
+                    calls.iter().rev().take_while(|e| e.begun >= since).any(|e| good(&e))
+                };
+                (0..servers).all(answered)
+            })
+        });
+    }
+
     /// Ends all, and what the clients saw.
     ///
     /// # Panics
@@ -111,9 +133,10 @@ impl Crew {
             self.over(0);
         }
         let verdict = judge(&self.lives, self.servers.len());
-        let Verdict { calls, consumed, open, unnoted, late_ns, errors, wrong } = &verdict;
+        let Verdict { calls, consumed, open, unnoted, late_ns, longest_ns, errors, wrong } = &verdict;
+        let (late, longest) = (late_ns / 1_000_000, longest_ns / 1_000_000);
         println!("{what}: {calls} calls, {consumed} consumed, open {open}, not noted {unnoted}");
-        println!("  latest {} ms after its deadline, errors (code, effect): {errors:?}", late_ns / 1_000_000);
+        println!("  longest {longest} ms, latest {late} ms after its deadline; errors (code, effect): {errors:?}");
         assert!(wrong.is_empty(), "{:#?}", &wrong[..wrong.len().min(10)]);
         verdict
     }

@@ -267,6 +267,14 @@ impl Lab {
         }
     }
 
+    /// A majority decides something, asked at this node.
+    ///
+    /// # Panics
+    /// When it has not in the watchdog's time.
+    pub fn wait_decision(&self, asked: usize) {
+        until(&format!("something is decided at node {asked}"), || self.nodes[asked].decide(asked as u16).is_ok());
+    }
+
     /// Waits until a node says that another one is up, or not.
     ///
     /// # Panics
