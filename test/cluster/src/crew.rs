@@ -105,7 +105,16 @@ impl Crew {
     /// # Panics
     /// When one is not in the watchdog's time.
     pub fn wait_served(&mut self, lab: &Lab, nodes: &[usize]) {
-        let (since, servers) = (clock::now(), self.servers.len() as u32);
+        let servers: Vec<u32> = (0..self.servers.len() as u32).collect();
+        self.wait_answered(lab, nodes, &servers);
+    }
+
+    /// The same for some of the servers.
+    ///
+    /// # Panics
+    /// When one is not in the watchdog's time.
+    pub fn wait_answered(&mut self, lab: &Lab, nodes: &[usize], servers: &[u32]) {
+        let since = clock::now();
         until(&format!("every server answers every client of the nodes {nodes:?}"), || {
             self.look_after(lab);
             let mut clients = self.members.iter().filter(|m| m.server.is_none() && nodes.contains(&m.node));
@@ -115,7 +124,7 @@ impl Crew {
                     let good = |e: &&Entry| e.what == What::Good && e.call == roles::CALL && e.server == server;
                     calls.iter().rev().take_while(|e| e.begun >= since).any(|e| good(&e))
                 };
-                (0..servers).all(answered)
+                servers.iter().all(|n| answered(*n))
             })
         });
     }

@@ -154,6 +154,10 @@ impl Lab {
         let nodes = (0..count as u16).map(NodeId).collect();
         let plan = DcPlan { nodes, ..DcPlan::new(DC, "storm") };
         lab.nodes[0].attach().system().dc_init(&plan).expect("a new container");
+        for node in &lab.nodes {
+            let process = node.attach();
+            until("the container is known", || process.system().dc_info(DC).is_ok_and(|i| i.flags == 0));
+        }
         Some(lab)
     }
 
@@ -286,7 +290,7 @@ impl Lab {
         });
     }
 
-    /// Waits until all are up and reached by all, votes are given, and the container (if there is one) is known.
+    /// Waits until all are up, reached by all and may serve, and votes are given.
     ///
     /// # Panics
     /// When that does not come in the watchdog's time.

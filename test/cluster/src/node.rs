@@ -121,6 +121,16 @@ impl Node {
         child.wait().expect("a child can be waited for");
     }
 
+    /// Waits for one that has ended by itself.
+    ///
+    /// # Panics
+    /// When it cannot be waited for.
+    pub fn reap(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.wait().expect("a child can be waited for");
+        }
+    }
+
     /// Its folder.
     pub fn dir(&self) -> PathBuf {
         self.base.path().join("n")
