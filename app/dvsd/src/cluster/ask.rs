@@ -78,9 +78,6 @@ impl Daemon {
             Want::Offer { dc, slot } => Command::Offer { dc: DcId(dc), slot, in_step: true },
             Want::Retire { dc, slot } => Command::Retire { dc: DcId(dc), slot },
             Want::Slots { dc, request } => Command::Slots { dc: DcId(dc), request },
-            Want::Offer { .. } | Want::Retire { .. } => {
-                return self.feed(Event::Decided { ticket, result: Err(Code::INVAL) });
-            }
         };
         self.decide(command, For::Rules(ticket));
     }
