@@ -25,6 +25,7 @@ pub mod crew;
 pub mod hostile;
 pub mod journal;
 pub mod judge;
+pub mod lab;
 pub mod kv;
 pub mod measure;
 pub mod net;
