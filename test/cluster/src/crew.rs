@@ -4,15 +4,17 @@
 //! what they consumed ([`crate::roles`]). Whoever ends because its daemon did, or because its node was taken for
 //! lost, is started again. At the end the two are compared ([`crate::judge`]).
 
+use crate::WATCHDOG_NS;
 use crate::actor::Actor;
 use crate::journal::{self, Entry, What};
 use crate::judge::{Life, Verdict, judge};
-use crate::lab::{Lab, until};
+use crate::lab::Lab;
 use crate::roles;
 use dvs_linux::clock;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::ExitStatus;
+use std::time::Duration;
 
 /// SIGTERM: a daemon asks a process to end whose endpoints were withdrawn.
 const ASKED: i32 = 15;
@@ -114,19 +116,32 @@ impl Crew {
     /// # Panics
     /// When one is not in the watchdog's time.
     pub fn wait_answered(&mut self, lab: &Lab, nodes: &[usize], servers: &[u32]) {
-        let since = clock::now();
-        until(&format!("every server answers every client of the nodes {nodes:?}"), || {
+        let (since, end) = (clock::now(), clock::now() + WATCHDOG_NS);
+        loop {
             self.look_after(lab);
-            let mut clients = self.members.iter().filter(|m| m.server.is_none() && nodes.contains(&m.node));
-            clients.all(|m| {
-                let (_, calls) = journal::read(&m.journal);
-                let answered = |server| {
-                    let good = |e: &&Entry| e.what == What::Good && e.call == roles::CALL && e.server == server;
-                    calls.iter().rev().take_while(|e| e.begun >= since).any(|e| good(&e))
-                };
-                servers.iter().all(|n| answered(*n))
-            })
-        });
+            let waiting = self.unanswered(nodes, servers, since);
+            if waiting.is_empty() {
+                return;
+            }
+            assert!(clock::now() < end, "clients get no answers: {waiting:#?}");
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+    }
+
+    /// Clients without an answer from a server since then, and what they did last.
+    fn unanswered(&self, nodes: &[usize], servers: &[u32], since: u64) -> Vec<String> {
+        let mut out = Vec::new();
+        for m in self.members.iter().filter(|m| m.server.is_none() && nodes.contains(&m.node)) {
+            let (now, calls) = journal::read(&m.journal);
+            let good = |e: &Entry| e.what == What::Good && e.call == roles::CALL && e.begun >= since;
+            for server in servers {
+                if !calls.iter().rev().any(|e| good(e) && e.server == *server) {
+                    let last = calls.iter().rev().find(|e| e.server == *server);
+                    out.push(format!("node {} of server {server}: last {last:?}, now {now:?}", m.node));
+                }
+            }
+        }
+        out
     }
 
     /// Ends all, and what the clients saw.

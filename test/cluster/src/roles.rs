@@ -63,9 +63,9 @@ pub(crate) fn say(line: &str) {
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
-/// Ends with [`NO_DAEMON`] if that is what the error says; panics else.
+/// Ends with [`NO_DAEMON`] if that is what the error says, or that the node was taken for lost; panics else.
 fn give_up(what: &str, e: &Error) -> ! {
-    if matches!(e.code, Code::DVSINIT | Code::DCNOTRUN) {
+    if matches!(e.code, Code::DVSINIT | Code::DCNOTRUN | Code::SHUTDOWN) {
         std::process::exit(NO_DAEMON);
     }
     panic!("{what}: {e}");

@@ -14,8 +14,9 @@ const PROGRAMS: Programs =
 const NODES: usize = 5;
 const ALL: [usize; NODES] = [0, 1, 2, 3, 4];
 /// What a client may be told when its own node, or that of the server, was taken for lost.
-const NODE_LOST: [&str; 8] =
-    ["AGAIN", "DSTDIED", "DVSINIT", "NOTCONN", "SRCDIED", "TIMEDOUT", "DCNOTRUN", "NOTBIND"];
+const NODE_LOST: [&str; 9] = [
+    "AGAIN", "DSTDIED", "DVSINIT", "NOTCONN", "SRCDIED", "TIMEDOUT", "DCNOTRUN", "NOTBIND", "SHUTDOWN",
+];
 /// Half of the delay of a way there and back.
 const DELAY_US: u32 = 50_000;
 
@@ -61,6 +62,21 @@ fn a_machine_cut_off_decides_nothing_and_comes_back() {
     }
     crew.wait_served(&lab, &ALL);
     only(&crew.calm("cut off"), &NODE_LOST);
+}
+
+#[test]
+fn whoever_leads_takes_who_is_cut_off_for_lost_whatever_it_thought_before() {
+    let Some(mut lab) = Lab::start(PROGRAMS, 3) else { return };
+    // Cut off, a leader takes the others for lost, which nobody believes; soon it leads again.
+    for _ in 0..4 {
+        let victim = lab.wait_leader(&[0, 1, 2]);
+        let there = (victim + 1) % 3;
+        lab.cut(victim, true, true);
+        lab.wait_standing(there, victim, "down");
+        lab.nodes[victim].wait_status("it leads no more", |s| s.cluster.leader != Some(victim as u16));
+        lab.heal();
+        lab.wait_whole();
+    }
 }
 
 #[test]
