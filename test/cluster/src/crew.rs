@@ -160,7 +160,9 @@ impl Crew {
         let Verdict { calls, consumed, open, unnoted, late_ns, longest_ns, errors, wrong } = &verdict;
         let (late, longest) = (late_ns / 1_000_000, longest_ns / 1_000_000);
         println!("{what}: {calls} calls, {consumed} consumed, open {open}, not noted {unnoted}");
-        println!("  longest {longest} ms, latest {late} ms after its deadline; errors (code, effect): {errors:?}");
+        println!(
+            "  longest {longest} ms, latest {late} ms after its deadline; errors (code, effect): {errors:?}"
+        );
         assert!(wrong.is_empty(), "{:#?}", &wrong[..wrong.len().min(10)]);
         verdict
     }

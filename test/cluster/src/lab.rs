@@ -189,10 +189,22 @@ impl Lab {
         let machine = &self.machines[n];
         let mut node = Node::prepare(self.programs.daemon, config);
         let data = node.data();
-        machine.run(&format!("mount -t tmpfs -o mode=700,size={disk} none {}", data.display())).expect("a disk");
+        machine
+            .run(&format!("mount -t tmpfs -o mode=700,size={disk} none {}", data.display()))
+            .expect("a disk");
         // It ends with us also when we are killed.
-        node.enter_by([machine.enter(), ["setpriv", "--pdeathsig", "KILL"].map(String::from).to_vec()].concat());
+        node.enter_by(
+            [machine.enter(), ["setpriv", "--pdeathsig", "KILL"].map(String::from).to_vec()].concat(),
+        );
         self.nodes.push(node);
+    }
+
+    /// A command on a machine; it ends with us also when we are killed.
+    pub fn command(&self, n: usize, program: &str) -> Command {
+        let words = self.machines[n].enter();
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).args(["setpriv", "--pdeathsig", "KILL", program]);
+        command
     }
 
     /// Where a machine's own disk is, seen from here.
@@ -230,7 +242,9 @@ impl Lab {
     /// The same for all from and to all others.
     pub fn weather(&mut self, lost: u32, delay_us: u32) {
         for from in 0..self.machines.len() {
-            (0..self.machines.len()).filter(|to| *to != from).for_each(|to| self.way(from, to, lost, delay_us));
+            (0..self.machines.len())
+                .filter(|to| *to != from)
+                .for_each(|to| self.way(from, to, lost, delay_us));
         }
     }
 
@@ -276,7 +290,9 @@ impl Lab {
     /// # Panics
     /// When it has not in the watchdog's time.
     pub fn wait_decision(&self, asked: usize) {
-        until(&format!("something is decided at node {asked}"), || self.nodes[asked].decide(asked as u16).is_ok());
+        until(&format!("something is decided at node {asked}"), || {
+            self.nodes[asked].decide(asked as u16).is_ok()
+        });
     }
 
     /// Waits until a node says that another one is up, or not.

@@ -206,17 +206,12 @@ impl Node {
         asked.unwrap_or_default().into_iter().flat_map(rows).collect()
     }
 
-    /// Has the system decide something of no consequence: that this node is not to be emptied.
+    /// Has the system decide something of no consequence; see [`decide_at`].
     ///
     /// # Errors
-    /// The reason: no majority has answered in time; the daemon does not run.
+    /// As there.
     pub fn decide(&self, node: u16) -> Result<(), String> {
-        let order = AdminRequest::Drain { node, on: false };
-        let asked = AdminClient::connect(&self.admin_socket()).and_then(|mut a| a.all(&order));
-        match asked.map_err(|e| e.to_string())?.into_iter().next() {
-            Some(AdminAnswer::Refused { why, .. }) => Err(why),
-            _ => Ok(()),
-        }
+        decide_at(&self.admin_socket(), node)
     }
 
     /// A token for one more node.
@@ -268,6 +263,20 @@ impl Node {
     /// When the daemon refuses.
     pub fn make_dc(&self) {
         self.attach().system().dc_init(&dvs::DcPlan::new(DC, "storm")).expect("a new container");
+    }
+}
+
+/// Has the system of the daemon at `admin_socket` decide something of no consequence: that a node is not to be
+/// emptied.
+///
+/// # Errors
+/// The reason: no majority has answered in time; the daemon does not run.
+pub fn decide_at(admin_socket: &Path, node: u16) -> Result<(), String> {
+    let order = AdminRequest::Drain { node, on: false };
+    let asked = AdminClient::connect(admin_socket).and_then(|mut a| a.all(&order));
+    match asked.map_err(|e| e.to_string())?.into_iter().next() {
+        Some(AdminAnswer::Refused { why, .. }) => Err(why),
+        _ => Ok(()),
     }
 }
 

@@ -14,9 +14,8 @@ const PROGRAMS: Programs =
 const NODES: usize = 5;
 const ALL: [usize; NODES] = [0, 1, 2, 3, 4];
 /// What a client may be told when its own node, or that of the server, was taken for lost.
-const NODE_LOST: [&str; 9] = [
-    "AGAIN", "DSTDIED", "DVSINIT", "NOTCONN", "SRCDIED", "TIMEDOUT", "DCNOTRUN", "NOTBIND", "SHUTDOWN",
-];
+const NODE_LOST: [&str; 9] =
+    ["AGAIN", "DSTDIED", "DVSINIT", "NOTCONN", "SRCDIED", "TIMEDOUT", "DCNOTRUN", "NOTBIND", "SHUTDOWN"];
 /// Half of the delay of a way there and back.
 const DELAY_US: u32 = 50_000;
 
@@ -129,7 +128,11 @@ fn a_third_of_all_packets_lost_and_late_ones_are_borne() {
     crew.wait_served(&lab, &ALL);
     lab.wait_decision(2);
     let after = lab.nodes[0].status().cluster;
-    assert_eq!((before.term, before.leader), (after.term, after.leader), "delay is no reason for an election");
+    assert_eq!(
+        (before.term, before.leader),
+        (after.term, after.leader),
+        "delay is no reason for an election"
+    );
     lab.weather(300, 0);
     weather_lasts(&mut crew, &lab, 6);
     lab.heal();

@@ -283,7 +283,11 @@ impl ControlPlane {
     /// Whether there is something to do now and then: a node that is alone has nobody to ask, and only looks
     /// whether what waits for its log may go on waiting.
     fn beats(&self) -> bool {
-        self.trims || self.leaving || !self.asked.is_empty() || self.state.members().count() > 1 || self.has_services()
+        self.trims
+            || self.leaving
+            || !self.asked.is_empty()
+            || self.state.members().count() > 1
+            || self.has_services()
     }
 
     fn has_services(&self) -> bool {

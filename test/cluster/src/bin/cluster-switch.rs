@@ -109,7 +109,8 @@ fn main() -> io::Result<()> {
     let (input, mut text) = (io::stdin(), Vec::new());
     println!("ready");
     loop {
-        let wait = switch.expire().and_then(|ns| Timespec::try_from(std::time::Duration::from_nanos(ns)).ok());
+        let wait =
+            switch.expire().and_then(|ns| Timespec::try_from(std::time::Duration::from_nanos(ns)).ok());
         let mut fds = vec![PollFd::new(&input, PollFlags::IN)];
         fds.extend(switch.ports.iter().map(|p| PollFd::new(p, PollFlags::IN)));
         if poll(&mut fds, wait.as_ref()).is_err() {
