@@ -174,8 +174,8 @@ impl<M: Machine> Group<M> {
         self.node.status()
     }
 
-    /// Why this member takes part no more, if it does not: its disk is full or damaged. It is of no use until it
-    /// is opened anew.
+    /// Why this member takes part no more, if it does not: its disk is full or damaged. It is of no use
+    /// until it is opened anew.
     pub fn failure(&self) -> Option<LogError> {
         self.node.failure()
     }

@@ -17,8 +17,8 @@ pub fn own_address() -> SocketAddr {
     (Ipv4Addr::new(127, 64 | a, b, c), NEXT.fetch_add(1, Ordering::Relaxed)).into()
 }
 
-/// What comes before every frame of a [`frames`] socket: which sums the sender has left to its device, and how a
-/// large frame is to be cut. Whoever passes a frame on passes this on, too.
+/// What comes before every frame of a [`frames`] socket: which sums the sender has left to its device, and
+/// how a large frame is to be cut. Whoever passes a frame on passes this on, too.
 pub const FRAME_HEADER: usize = 10;
 /// Of `linux/if_packet.h`.
 const PACKET_VNET_HDR: libc::c_int = 15;

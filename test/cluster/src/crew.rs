@@ -1,8 +1,8 @@
 //! Servers and clients on the nodes of a lab, and what the clients saw.
 //!
 //! Clients of all nodes call all servers, with every kind of call, and note how each call ended; servers note
-//! what they consumed ([`crate::roles`]). Whoever ends because its daemon did, or because its node was taken for
-//! lost, is started again. At the end the two are compared ([`crate::judge`]).
+//! what they consumed ([`crate::roles`]). Whoever ends because its daemon did, or because its node was taken
+//! for lost, is started again. At the end the two are compared ([`crate::judge`]).
 
 use crate::WATCHDOG_NS;
 use crate::actor::Actor;

@@ -1,4 +1,5 @@
-//! Nodes as machines: each a daemon in a network namespace of its own, with TLS, and with a disk that can fill.
+//! Nodes as machines: each a daemon in a network namespace of its own, with TLS, and with a disk that can
+//! fill.
 //!
 //! ```text
 //!   ┌ node 0 ───┐ ┌ node 1 ───┐     ┌ node 4 ───┐
@@ -9,8 +10,8 @@
 //!      │ cluster-switch, in one more         │  cuts one way and both, loses, delays
 //!      └─────────────────────────────────────┘
 //! ```
-//! A namespace has no name: it lasts as long as a process that waits in it for the end of its input. So all is
-//! gone when the test is, however it ended, and nothing of the machine's own network is touched.
+//! A namespace has no name: it lasts as long as a process that waits in it for the end of its input. So all
+//! is gone when the test is, however it ended, and nothing of the machine's own network is touched.
 
 use crate::node::Node;
 use crate::{DC, WATCHDOG_NS};

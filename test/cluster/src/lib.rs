@@ -4,7 +4,8 @@
 //! |---|---|
 //! | [`node`] | a daemon as a process in a folder of its own, killed and started again |
 //! | [`net`] | several of them, joined through forwarders that cut, stall and delay |
-//! | [`lab`] | several of them, each in a network namespace of its own, on a switch that cuts, loses and delays |
+//! | [`lab`] | several of them, each in a network namespace of its own, on a switch that cuts, loses and
+//! delays |
 //! | [`crew`] | servers and clients on all of their nodes, started again when their node fails |
 //! | [`measure`] | what a process holds: descriptors, shared memory, resident memory, processor time |
 //! | [`actor`] | a helper process and how it is told to end |

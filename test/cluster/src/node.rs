@@ -266,8 +266,8 @@ impl Node {
     }
 }
 
-/// Has the system of the daemon at `admin_socket` decide something of no consequence: that a node is not to be
-/// emptied.
+/// Has the system of the daemon at `admin_socket` decide something of no consequence: that a node is not to
+/// be emptied.
 ///
 /// # Errors
 /// The reason: no majority has answered in time; the daemon does not run.

@@ -4,7 +4,8 @@
 //! |---|---|---|
 //! | [`SEND`] | sends | notes it |
 //! | [`CALL`] | calls | notes it, answers |
-//! | [`COPY`] | calls, lending memory to read and to write | notes it, copies in, checks, copies out, answers |
+//! | [`COPY`] | calls, lending memory to read and to write | notes it, copies in, checks, copies out,
+//! answers |
 //! | [`RELAY`] | calls | hands it to the next server, which notes it and answers |
 //!
 //! A helper ends with code 0 when its standard input ends, with [`NO_DAEMON`] when its daemon is gone, and

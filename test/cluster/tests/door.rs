@@ -1,5 +1,5 @@
-//! Machines that want to join and may not: with a token that is forged, over, used up, or of another system, and
-//! with a program of another version. Each is told why, and nothing of it is left.
+//! Machines that want to join and may not: with a token that is forged, over, used up, or of another system,
+//! and with a program of another version. Each is told why, and nothing of it is left.
 
 use dvs_abi::limits::FRAME_BYTES_MAX;
 use dvs_cluster::node::Node;

@@ -1,7 +1,7 @@
 //! Five machines whose daemons are killed, that lose power, and that are all started again.
 //!
-//! In each test clients of all machines call servers on two of them all the time. Nothing they were told to be
-//! done is lost, nothing is done twice, what ended with "not done" was not done, and nobody hangs
+//! In each test clients of all machines call servers on two of them all the time. Nothing they were told to
+//! be done is lost, nothing is done twice, what ended with "not done" was not done, and nobody hangs
 //! ([`dvs_cluster::judge`]); which errors they see besides is stated by the test.
 
 use dvs_cluster::crew::Crew;
@@ -13,7 +13,8 @@ const PROGRAMS: Programs =
     Programs { daemon: env!("CARGO_BIN_EXE_cluster-daemon"), switch: env!("CARGO_BIN_EXE_cluster-switch") };
 const NODES: usize = 5;
 const ALL: [usize; NODES] = [0, 1, 2, 3, 4];
-/// What a client may be told when a daemon ends: its own has, that of the server has, it did not come back yet.
+/// What a client may be told when a daemon ends: its own has, that of the server has, it did not come back
+/// yet.
 const DAEMON_ENDS: [&str; 7] = ["AGAIN", "DSTDIED", "DVSINIT", "NOTCONN", "SRCDIED", "TIMEDOUT", "DCNOTRUN"];
 
 fn others(than: usize) -> Vec<usize> {

@@ -1,9 +1,10 @@
-//! What a cluster of real machines costs, and how long things take in it: `cluster-bench [--runs N] [--cycles N]
-//! [--idle SECONDS] [--only WORD]`. Run by `./x bench cluster`.
+//! What a cluster of real machines costs, and how long things take in it: `cluster-bench [--runs N]
+//! [--cycles N] [--idle SECONDS] [--only WORD]`. Run by `./x bench cluster`.
 //!
-//! Each machine is a network namespace with a daemon ([`dvs_cluster::lab`]), default settings, TLS. The peer is
-//! etcd with its defaults on three such machines, in turn with ours. `cluster-bench probe ADDRESS` is the part of
-//! it that runs in a machine: from a line of its input on it tries to put until one is done, and says when.
+//! Each machine is a network namespace with a daemon ([`dvs_cluster::lab`]), default settings, TLS. The peer
+//! is etcd with its defaults on three such machines, in turn with ours. `cluster-bench probe ADDRESS` is the
+//! part of it that runs in a machine: from a line of its input on it tries to put until one is done, and
+//! says when.
 #![forbid(unsafe_code)]
 
 use dvs_cluster::crew::Crew;

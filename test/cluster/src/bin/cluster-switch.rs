@@ -1,5 +1,5 @@
-//! The network between nodes in namespaces: `cluster-switch PORTS [SEED]`, run where interfaces `port0`, `port1`, …
-//! are, each the other end of a node's.
+//! The network between nodes in namespaces: `cluster-switch PORTS [SEED]`, run where interfaces `port0`,
+//! `port1`, … are, each the other end of a node's.
 //!
 //! ```text
 //!   port0 ──► read ──► lost? ──► late? ──► write ──► port3        by FROM, TO: part lost, delay
