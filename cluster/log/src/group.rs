@@ -174,6 +174,12 @@ impl<M: Machine> Group<M> {
         self.node.status()
     }
 
+    /// Why this member takes part no more, if it does not: its disk is full or damaged. It is of no use
+    /// until it is opened anew.
+    pub fn failure(&self) -> Option<LogError> {
+        self.node.failure()
+    }
+
     /// Who leads, as far as this member knows.
     pub fn leader(&self) -> Option<NodeId> {
         self.node.leader()

@@ -218,6 +218,11 @@ impl<M: Machine> Node<M> {
         }
     }
 
+    /// See [`crate::Group::failure`].
+    pub fn failure(&self) -> Option<LogError> {
+        self.inner.has_ended().then(|| self.inner.ended(Effect::No))
+    }
+
     /// Takes in a message from another member. Whatever it is, it does no harm; it has to come from that
     /// node. To be called within the runtime.
     pub fn receive(&self, from: NodeId, bytes: &[u8]) {

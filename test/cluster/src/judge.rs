@@ -48,6 +48,8 @@ pub struct Verdict {
     pub errors: BTreeMap<(String, u32), usize>,
     /// Longest time a call outlived its deadline, ns.
     pub late_ns: u64,
+    /// Longest call, ns.
+    pub longest_ns: u64,
     /// What must not be.
     pub wrong: Vec<String>,
 }
@@ -104,6 +106,7 @@ impl Case {
         for e in ended {
             self.verdict.calls += 1;
             self.time(e, e.ended);
+            self.verdict.longest_ns = self.verdict.longest_ns.max(e.ended.saturating_sub(e.begun));
             let by = self.consumed.remove(&(e.client, e.seq)).map(|(by, _)| by);
             if let Some(by) = by {
                 self.place(e, &by);

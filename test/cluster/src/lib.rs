@@ -4,6 +4,9 @@
 //! |---|---|
 //! | [`node`] | a daemon as a process in a folder of its own, killed and started again |
 //! | [`net`] | several of them, joined through forwarders that cut, stall and delay |
+//! | [`lab`] | several of them, each in a network namespace of its own, on a switch that cuts, loses and
+//! delays |
+//! | [`crew`] | servers and clients on all of their nodes, started again when their node fails |
 //! | [`measure`] | what a process holds: descriptors, shared memory, resident memory, processor time |
 //! | [`actor`] | a helper process and how it is told to end |
 //! | [`journal`] | what servers consumed and how clients' calls ended, so that it outlives a `kill -9` |
@@ -19,10 +22,12 @@
 #![forbid(unsafe_code)]
 
 pub mod actor;
+pub mod crew;
 pub mod hostile;
 pub mod journal;
 pub mod judge;
 pub mod kv;
+pub mod lab;
 pub mod measure;
 pub mod net;
 pub mod node;

@@ -3,7 +3,7 @@
 use crate::measure::{self, Held};
 use crate::{DC, WATCHDOG_NS};
 use dvs_linux::clock;
-use dvsd::admin::{AdminAnswer, AdminRequest, Status};
+use dvsd::admin::{AdminAnswer, AdminRequest, NodeRow, Status};
 use dvsd::client::AdminClient;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -15,6 +15,8 @@ pub struct Node {
     child: Option<Child>,
     /// Most descriptors it may have; zero for as many as the system says.
     descriptors: u32,
+    /// What its program is started by, if not by us: a command that enters other namespaces.
+    enter: Vec<String>,
 }
 
 impl Node {
@@ -39,13 +41,34 @@ impl Node {
     /// # Panics
     /// When it does not.
     pub fn start_as(program: &str, descriptors: u32, config: &str) -> Node {
-        let base = tempfile::tempdir().expect("a temporary folder");
-        let mut node = Node { program: program.into(), base, child: None, descriptors };
-        let data = node.base.path().join("data");
-        let text = config.replace("DIR", &format!("{:?}", node.dir())).replace("DATA", &format!("{data:?}"));
-        std::fs::write(node.file(), text).expect("a file in the temporary folder");
+        let mut node = Node::prepare(program, config);
+        node.descriptors = descriptors;
         node.revive();
         node
+    }
+
+    /// Folders and a file for a node that is not started yet.
+    ///
+    /// # Panics
+    /// When they cannot be made.
+    pub fn prepare(program: &str, config: &str) -> Node {
+        let base = tempfile::tempdir().expect("a temporary folder");
+        let node = Node { program: program.into(), base, child: None, descriptors: 0, enter: Vec::new() };
+        let data = node.data();
+        std::fs::create_dir(&data).expect("a folder in the temporary folder");
+        let text = config.replace("DIR", &format!("{:?}", node.dir())).replace("DATA", &format!("{data:?}"));
+        std::fs::write(node.file(), text).expect("a file in the temporary folder");
+        node
+    }
+
+    /// Has its program started by this command from now on.
+    pub fn enter_by(&mut self, command: Vec<String>) {
+        self.enter = command;
+    }
+
+    /// Where it keeps its part of the replicated state.
+    pub fn data(&self) -> PathBuf {
+        self.base.path().join("data")
     }
 
     /// Starts it again after [`Node::kill`].
@@ -53,9 +76,32 @@ impl Node {
     /// # Panics
     /// When it does not start.
     pub fn revive(&mut self) {
-        let mut command = match self.descriptors {
-            0 => Command::new(&self.program),
-            most => {
+        self.spawn();
+        let end = clock::now() + WATCHDOG_NS;
+        while !self.serves() {
+            assert!(clock::now() < end && self.runs(), "the daemon does not start; DVSD_LOUD=1 shows why");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Whether somebody who asks it is answered.
+    pub fn serves(&self) -> bool {
+        AdminClient::connect(&self.admin_socket()).is_ok()
+    }
+
+    /// Starts its program, and does not wait.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn spawn(&mut self) {
+        let mut command = match (self.descriptors, self.enter.split_first()) {
+            (0, None) => Command::new(&self.program),
+            (0, Some((first, more))) => {
+                let mut command = Command::new(first);
+                command.args(more).arg(&self.program);
+                command
+            }
+            (most, _) => {
                 let mut shell = Command::new("/bin/sh");
                 shell.args(["-c", &format!("ulimit -n {most}; exec \"$0\" \"$1\"")]).arg(&self.program);
                 shell
@@ -63,11 +109,6 @@ impl Node {
         };
         command.arg(self.file()).stdin(Stdio::null()).stderr(quiet());
         self.child = Some(command.spawn().expect("the daemon's program"));
-        let end = clock::now() + WATCHDOG_NS;
-        while AdminClient::connect(&dvsd::paths::admin_socket(&self.dir())).is_err() {
-            assert!(clock::now() < end && self.runs(), "the daemon does not start; DVSD_LOUD=1 shows why");
-            std::thread::yield_now();
-        }
     }
 
     /// Kills it with -9.
@@ -78,6 +119,16 @@ impl Node {
         let mut child = self.child.take().expect("it runs");
         child.kill().expect("a child can be killed");
         child.wait().expect("a child can be waited for");
+    }
+
+    /// Waits for one that has ended by itself.
+    ///
+    /// # Panics
+    /// When it cannot be waited for.
+    pub fn reap(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.wait().expect("a child can be waited for");
+        }
     }
 
     /// Its folder.
@@ -145,6 +196,24 @@ impl Node {
         }
     }
 
+    /// What it says of all nodes, unless it does not answer.
+    pub fn rows(&self) -> Vec<NodeRow> {
+        let asked = AdminClient::connect(&self.admin_socket()).and_then(|mut a| a.all(&AdminRequest::Nodes));
+        let rows = |part| match part {
+            AdminAnswer::Nodes(rows) => rows,
+            _ => Vec::new(),
+        };
+        asked.unwrap_or_default().into_iter().flat_map(rows).collect()
+    }
+
+    /// Has the system decide something of no consequence; see [`decide_at`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn decide(&self, node: u16) -> Result<(), String> {
+        decide_at(&self.admin_socket(), node)
+    }
+
     /// A token for one more node.
     ///
     /// # Panics
@@ -194,6 +263,20 @@ impl Node {
     /// When the daemon refuses.
     pub fn make_dc(&self) {
         self.attach().system().dc_init(&dvs::DcPlan::new(DC, "storm")).expect("a new container");
+    }
+}
+
+/// Has the system of the daemon at `admin_socket` decide something of no consequence: that a node is not to
+/// be emptied.
+///
+/// # Errors
+/// The reason: no majority has answered in time; the daemon does not run.
+pub fn decide_at(admin_socket: &Path, node: u16) -> Result<(), String> {
+    let order = AdminRequest::Drain { node, on: false };
+    let asked = AdminClient::connect(admin_socket).and_then(|mut a| a.all(&order));
+    match asked.map_err(|e| e.to_string())?.into_iter().next() {
+        Some(AdminAnswer::Refused { why, .. }) => Err(why),
+        _ => Ok(()),
     }
 }
 

@@ -4,7 +4,8 @@
 //! |---|---|---|
 //! | [`SEND`] | sends | notes it |
 //! | [`CALL`] | calls | notes it, answers |
-//! | [`COPY`] | calls, lending memory to read and to write | notes it, copies in, checks, copies out, answers |
+//! | [`COPY`] | calls, lending memory to read and to write | notes it, copies in, checks, copies out,
+//! answers |
 //! | [`RELAY`] | calls | hands it to the next server, which notes it and answers |
 //!
 //! A helper ends with code 0 when its standard input ends, with [`NO_DAEMON`] when its daemon is gone, and
@@ -63,9 +64,9 @@ pub(crate) fn say(line: &str) {
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
-/// Ends with [`NO_DAEMON`] if that is what the error says; panics else.
+/// Ends with [`NO_DAEMON`] if that is what the error says, or that the node was taken for lost; panics else.
 fn give_up(what: &str, e: &Error) -> ! {
-    if matches!(e.code, Code::DVSINIT | Code::DCNOTRUN) {
+    if matches!(e.code, Code::DVSINIT | Code::DCNOTRUN | Code::SHUTDOWN) {
         std::process::exit(NO_DAEMON);
     }
     panic!("{what}: {e}");

@@ -126,9 +126,8 @@ impl Daemon {
                 }
             }
         }
-        self.plane
-            .losing
-            .retain(|(n, i)| self.plane.state.member(*n).and_then(|m| m.incarnation()) == Some(*i));
+        // If it was refused, it is said again: by then this node may lead once more.
+        self.plane.losing.remove(&ticket);
     }
 
     /// What was to be decided for an incarnation that is over will not be. The rules know that by themselves.

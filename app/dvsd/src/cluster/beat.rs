@@ -22,6 +22,10 @@ impl Daemon {
     }
 
     fn beat(&mut self, now: u64) {
+        if let Some(e) = self.plane.group.failure() {
+            let text = format!("the log of the cluster goes no further here: {e}");
+            return self.fail(format!("{text}; when that is mended, start the daemon again"));
+        }
         let plane = &mut self.plane;
         let me = plane.me();
         let leader = plane.group.leader();
@@ -54,10 +58,14 @@ impl Daemon {
         for node in beat.lost {
             let incarnation = self.plane.state.member(node).and_then(|m| m.incarnation());
             if let Some(incarnation) = incarnation
-                && self.plane.losing.insert((node, incarnation))
+                && !self.plane.losing.values().any(|l| *l == (node, incarnation))
             {
                 self.log.add("cluster", format!("{node} is silent; its lease is over"));
-                self.decide_here(Command::Lost { node, incarnation }, "a node that is silent");
+                let ticket = self.decide_here(Command::Lost { node, incarnation }, "a node that is silent");
+                // Unless it was refused at once.
+                if self.plane.asked.contains_key(&ticket) {
+                    self.plane.losing.insert(ticket, (node, incarnation));
+                }
             }
         }
     }

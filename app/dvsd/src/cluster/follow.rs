@@ -274,7 +274,7 @@ impl Daemon {
     /// The daemon ends: the others are told so by the log.
     pub(crate) fn farewell(&mut self) {
         let node = self.plane.me();
-        let others = self.plane.others().next().is_some();
+        let others = self.plane.others().next().is_some() && self.plane.group.failure().is_none();
         if let Some(incarnation) = self.plane.incarnation.filter(|_| others && !self.plane.leaving) {
             // Set before the answer can come.
             self.plane.farewell = Some(self.plane.tickets + 1);

@@ -73,7 +73,7 @@ use ledger::Ledger;
 use link::Links;
 use post::Post;
 use roster::{Roster, Step};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Error, ErrorKind};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -125,8 +125,8 @@ pub(crate) struct ControlPlane {
     leases: Leases,
     /// Where callers of services go, and whether instances here serve. Of this incarnation.
     radar: Radar,
-    /// Nodes that are being declared lost.
-    losing: BTreeSet<(NodeId, Epoch)>,
+    /// Nodes that are being declared lost, by the ticket of that.
+    losing: BTreeMap<u64, (NodeId, Epoch)>,
     /// This node is to leave: it ends when the others have let it go.
     leaving: bool,
     /// The daemon ends: the ticket of what it says last, until that is answered.
@@ -187,7 +187,7 @@ impl ControlPlane {
             asked: HashMap::new(),
             held: Vec::new(),
             verdicts: BTreeMap::new(),
-            losing: BTreeSet::new(),
+            losing: BTreeMap::new(),
             leaving: false,
             farewell: None,
             trims: false,
@@ -280,9 +280,14 @@ impl ControlPlane {
         self.farewell.is_some_and(|ticket| self.asked.contains_key(&ticket))
     }
 
-    /// Whether there is something to do now and then: a node that is alone has nobody to ask.
+    /// Whether there is something to do now and then: a node that is alone has nobody to ask, and only looks
+    /// whether what waits for its log may go on waiting.
     fn beats(&self) -> bool {
-        self.trims || self.leaving || self.state.members().count() > 1 || self.has_services()
+        self.trims
+            || self.leaving
+            || !self.asked.is_empty()
+            || self.state.members().count() > 1
+            || self.has_services()
     }
 
     fn has_services(&self) -> bool {
