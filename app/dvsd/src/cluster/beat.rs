@@ -66,7 +66,7 @@ impl Daemon {
     pub(crate) fn lease_asked(&mut self, node: u16, sent: u64) {
         let is = self.plane.state.member(NodeId(node)).and_then(|m| m.incarnation());
         // One that does not know yet that it was taken for lost is granted nothing.
-        if is.is_some() && self.plane.links.greeted(node) == is {
+        if is.is_some() && self.plane.links.greeted(NodeId(node)) == is {
             self.plane.leases.asked((NodeId(node), sent), clock::now());
         }
     }
