@@ -27,6 +27,7 @@ const ASKS_MAX: usize = 4 * dvs_abi::limits::NODES_MAX;
 pub type Ask = (NodeId, u64);
 
 /// What is known of leases here.
+#[derive(Clone, Debug)]
 pub struct Leases {
     me: NodeId,
     terms: Terms,
