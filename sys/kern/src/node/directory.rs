@@ -11,9 +11,10 @@ use super::event::Command;
 use super::notices::HeldNotice;
 use super::record::Record;
 use super::service::Service;
+use super::wait::{WaitFor, WaitId};
 use crate::control::{BindKind, Event as Told};
 use dvs_abi::limits::NODES_MAX;
-use dvs_abi::{CallSet, Code, Endpoint, NodeId};
+use dvs_abi::{CallSet, Code, Endpoint, Error, NodeId};
 
 impl Node {
     /// Tells every node that can be reached.
@@ -89,6 +90,18 @@ impl Node {
             }
         }
         self.lose_calls_to(NodeId(node));
+        self.end_proxy_waits(node);
+    }
+
+    /// Nobody of `node` waits here for a lane any more: what goes on waiting would register its caller when
+    /// nobody is left to say that it has ended.
+    fn end_proxy_waits(&mut self, node: u16) {
+        let of = |what: &WaitFor| matches!(what, WaitFor::ProxyLane { node: n, .. } if *n == node);
+        let waits: Vec<WaitId> =
+            self.waits.table.iter().filter(|(_, w)| of(&w.what)).map(|(id, _)| *id).collect();
+        for wait in waits {
+            self.finish(wait, Err(Error::early(Code::NOTCONN)));
+        }
     }
 
     /// Calls under way to what goes on without `node` are lost on it: those to a service that would answer
