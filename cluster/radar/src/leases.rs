@@ -14,6 +14,7 @@ use crate::lease::Terms;
 use crate::vigil::Vigil;
 use dvs_abi::NodeId;
 use dvs_control::detector::Detector;
+use dvs_control::epoch::Epoch;
 use std::collections::BTreeMap;
 
 /// Between two signs of life.
@@ -32,7 +33,8 @@ pub struct Leases {
     me: NodeId,
     terms: Terms,
     vigil: Option<Vigil>,
-    detectors: BTreeMap<NodeId, Detector>,
+    /// By node, and the incarnation that is watched.
+    detectors: BTreeMap<NodeId, (Epoch, Detector)>,
     asks: Vec<Ask>,
     confirming: Option<Vec<Ask>>,
     last_beat: u64,
@@ -73,8 +75,9 @@ impl Leases {
         self.last_beat + BEAT_NS
     }
 
-    /// Time for a beat: `leader` as this node knows it, `up` = the others that are up.
-    pub fn beat(&mut self, leader: Option<NodeId>, up: &[NodeId], now: u64) -> Beat {
+    /// Time for a beat: `leader` as this node knows it, `up` = the others that are up, and in
+    /// which incarnation: one that has just begun has as long to ask for its lease as if it had one.
+    pub fn beat(&mut self, leader: Option<NodeId>, up: &[(NodeId, Epoch)], now: u64) -> Beat {
         let stopped = now.saturating_sub(self.last_beat) > STOPPED_NS;
         self.last_beat = now;
         let mut beat = Beat::default();
@@ -87,9 +90,12 @@ impl Leases {
         }
         let terms = self.terms;
         let vigil = self.vigil.get_or_insert_with(|| Vigil::new(terms, now));
-        self.detectors.retain(|n, _| up.contains(n));
-        for node in up {
-            let detector = self.detectors.entry(*node).or_insert_with(|| Detector::new(now, BEAT_NS));
+        self.detectors.retain(|n, (incarnation, _)| up.contains(&(*n, *incarnation)));
+        for (node, incarnation) in up {
+            let (_, detector) = self.detectors.entry(*node).or_insert_with(|| {
+                vigil.granted(*node, now);
+                (*incarnation, Detector::new(now, BEAT_NS))
+            });
             if stopped {
                 detector.forgive(now);
             } else if detector.suspects(now) && vigil.over(*node, now) {
@@ -106,7 +112,7 @@ impl Leases {
 
     /// A node that is up has asked, or this one has.
     pub fn asked(&mut self, ask: Ask, now: u64) {
-        if let Some(detector) = self.detectors.get_mut(&ask.0) {
+        if let Some((_, detector)) = self.detectors.get_mut(&ask.0) {
             detector.heard(now);
         }
         if self.vigil.is_some() && self.asks.len() < ASKS_MAX {
@@ -125,7 +131,7 @@ impl Leases {
 
     /// The others that this node, which leads, has not heard of for long.
     pub fn suspected(&self, now: u64) -> Vec<NodeId> {
-        self.detectors.iter().filter(|(_, d)| d.suspects(now)).map(|(n, _)| *n).collect()
+        self.detectors.iter().filter(|(_, (_, d))| d.suspects(now)).map(|(n, _)| *n).collect()
     }
 }
 
@@ -134,6 +140,7 @@ mod tests {
     use super::{BEAT_NS, Leases};
     use crate::lease::Terms;
     use dvs_abi::NodeId;
+    use dvs_control::epoch::Epoch;
 
     const ME: NodeId = NodeId(0);
     const OTHER: NodeId = NodeId(1);
@@ -150,7 +157,7 @@ mod tests {
             if beat < silent {
                 l.asked((OTHER, now), now);
             }
-            let b = l.beat(Some(ME), &[OTHER], now);
+            let b = l.beat(Some(ME), &[(OTHER, Epoch(1))], now);
             if !b.lost.is_empty() && lost.is_none() {
                 lost = Some(beat);
             }
@@ -175,5 +182,21 @@ mod tests {
         let lost = run(20, 100, |b| (20..60).contains(&b)).expect("it is lost");
         assert!(lost > 61, "at beat {lost}");
         assert_eq!(run(u64::MAX, 100, |b| (20..60).contains(&b)), None);
+    }
+
+    /// Found by the simulator: its session is made anew, so its first question takes a while.
+    #[test]
+    fn a_node_that_begins_anew_right_after_it_was_lost_is_not_lost_again_before_it_can_ask() {
+        let mut l = Leases::new(ME, Terms::default(), 0);
+        let (mut lost, mut incarnation) = (Vec::new(), Epoch(1));
+        for beat in 1..100 {
+            let b = l.beat(Some(ME), &[(OTHER, incarnation)], beat * BEAT_NS);
+            if !b.lost.is_empty() {
+                lost.push(beat);
+                incarnation = Epoch(beat);
+            }
+        }
+        let between = lost.windows(2).map(|w| (w[1] - w[0]) * BEAT_NS).min();
+        assert!(between.is_some_and(|ns| ns >= Terms::default().wait_ns()), "{lost:?}");
     }
 }

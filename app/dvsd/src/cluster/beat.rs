@@ -32,9 +32,9 @@ impl Daemon {
         }
         let plane = &mut self.plane;
         let up = |(n, m): (NodeId, &dvs_control::member::Member)| {
-            (n != me && m.incarnation().is_some()).then_some(n)
+            m.incarnation().filter(|_| n != me).map(|i| (n, i))
         };
-        let up: Vec<NodeId> = plane.state.members().filter_map(up).collect();
+        let up: Vec<(NodeId, Epoch)> = plane.state.members().filter_map(up).collect();
         let beat = plane.leases.beat(leader, &up, now);
         if beat.confirm {
             plane.roster.confirm();

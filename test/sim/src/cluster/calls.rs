@@ -212,12 +212,7 @@ impl Daemon {
         }
     }
 
-    fn proxy_replied(
-        &mut self,
-        id: u64,
-        result: Result<Answer, (Code, Effect)>,
-        fx: &mut Effects<'_, Note>,
-    ) {
+    fn proxy_replied(&mut self, id: u64, result: Result<Answer, (Code, Effect)>, fx: &mut Effects<'_, Note>) {
         let Some((node, caller, number)) = self.calls.opens.remove(&id) else { return };
         match result {
             Ok(Answer::Lane { link, lane, .. }) => {
@@ -280,7 +275,8 @@ impl Daemon {
                 self.feed(request(Request::FreeLane { link, lane }), fx);
             }
             Told::LaneRetired { link, lane } => {
-                let busy = self.calls.key(session, link, lane).is_some_and(|k| self.calls.lanes.contains_key(&k));
+                let busy =
+                    self.calls.key(session, link, lane).is_some_and(|k| self.calls.lanes.contains_key(&k));
                 if !busy {
                     self.feed(request(Request::FreeLane { link, lane }), fx);
                 }

@@ -257,9 +257,9 @@ impl Daemon {
             wanted.push(Decision::Allow { dc: MAIN, node: self.me, on: true });
         }
         if main.spec.nodes == everywhere() {
-            let missing = SERVICES.iter().filter(|(slot, _)| {
-                find(self, *slot).is_none_or(|s| s.spec.nodes != everywhere())
-            });
+            let missing = SERVICES
+                .iter()
+                .filter(|(slot, _)| find(self, *slot).is_none_or(|s| s.spec.nodes != everywhere()));
             wanted.extend(missing.map(|(slot, kind)| Decision::Declare {
                 dc: MAIN,
                 slot: *slot,

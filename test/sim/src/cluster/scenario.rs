@@ -1,7 +1,7 @@
 //! One run of the whole cluster: a while with faults, then without; all invariants look after each event.
 
 use super::invariants::{
-    AnswersOnce, BoundOnce, CallsEnd, Heals, OneServer, OnePlaceAnEpoch, RulesAgree, ServesByLeave,
+    AnswersOnce, BoundOnce, CallsEnd, Heals, OnePlaceAnEpoch, OneServer, RulesAgree, ServesByLeave,
 };
 use super::node::Node;
 use super::store::Shared;

@@ -185,7 +185,7 @@ impl TotalOrder {
         let now = fx.now();
         let up: BTreeMap<_, _> =
             self.state.members().filter_map(|(n, m)| Some((n, m.incarnation()?))).collect();
-        let others: Vec<_> = up.keys().copied().filter(|n| *n != ORDER).collect();
+        let others: Vec<_> = up.iter().map(|(n, i)| (*n, *i)).filter(|(n, _)| *n != ORDER).collect();
         let beat = self.leases.beat(Some(ORDER), &others, now);
         for (node, sent) in self.leases.confirmed(beat.confirm, now) {
             let same = self.asks.get(&node).copied().filter(|i| up.get(&node) == Some(i));

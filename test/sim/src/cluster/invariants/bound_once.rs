@@ -34,7 +34,9 @@ impl Invariant<Node> for BoundOnce {
 
     fn check(&mut self, view: &View<'_, Node>) -> Result<(), String> {
         let Some((node, daemon)) = touched(view) else { return Ok(()) };
-        let Some(state) = view.actors().find_map(|(_, a)| a.order()).map(|o| o.state()) else { return Ok(()) };
+        let Some(state) = view.actors().find_map(|(_, a)| a.order()).map(|o| o.state()) else {
+            return Ok(());
+        };
         let slots = bound(daemon);
         if slots.is_empty() || !counts(state, node, daemon) {
             return Ok(());
