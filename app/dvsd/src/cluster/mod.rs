@@ -206,7 +206,8 @@ impl ControlPlane {
         let rules = Rules { system: self.identity.system, lease_ns };
         let command = Command::Found { card: self.card(), rules };
         self.tickets += 1;
-        let order = Order { ticket: self.tickets, follows: Some(Epoch::default()), here: false, command };
+        let order =
+            Order { ticket: self.tickets, follows: Some(Epoch::default()), of: None, here: false, command };
         self.clerk.order(order);
         Ok(())
     }

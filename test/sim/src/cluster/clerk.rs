@@ -16,6 +16,8 @@ pub(super) struct Order {
     pub(super) ticket: u64,
     /// For a `Begin`: the incarnation it follows.
     pub(super) follows: Option<Epoch>,
+    /// For what the rules want: the incarnation in which they did.
+    pub(super) of: Option<Epoch>,
     pub(super) command: Command,
 }
 
@@ -49,6 +51,10 @@ impl Clerk {
                 refused.push(order.ticket);
                 continue;
             };
+            if order.of.is_some_and(|of| of != incarnation) {
+                refused.push(order.ticket);
+                continue;
+            }
             let begins = order.follows.is_some();
             self.number += u64::from(!begins);
             let number = if begins { 0 } else { self.number };

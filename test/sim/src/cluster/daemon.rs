@@ -322,7 +322,7 @@ impl Daemon {
         self.tickets += 1;
         self.beginning = Some((self.tickets, nonce));
         let command = Command::Begin { address: card(self.me.0).address, nonce };
-        self.clerk.order(Order { ticket: self.tickets, follows, command });
+        self.clerk.order(Order { ticket: self.tickets, follows, of: None, command });
     }
 
     fn begun(&mut self, incarnation: Epoch, fx: &mut Effects<'_, Note>) {
@@ -355,7 +355,8 @@ impl Daemon {
         if let Some(ticket) = ticket {
             self.asked.insert(self.tickets, ticket);
         }
-        let order = Order { ticket: self.tickets, follows: None, command };
+        let of = self.incarnation.filter(|_| ticket.is_some());
+        let order = Order { ticket: self.tickets, follows: None, of, command };
         match self.incarnation {
             Some(_) => self.clerk.order(order),
             None => self.held.push(order),

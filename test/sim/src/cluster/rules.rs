@@ -35,13 +35,7 @@ impl Daemon {
             return;
         }
         while let Some(event) = self.pending.pop_front() {
-            if std::env::var("DBG").is_ok_and(|v| v == self.me.0.to_string()) {
-                fx.note(Note::Fenced(Box::leak(format!("FEED {event:?}").into_boxed_str())));
-            }
             for command in self.kern.handle(event, fx.now()) {
-                if std::env::var("DBG").is_ok_and(|v| v == self.me.0.to_string()) {
-                    fx.note(Note::Fenced(Box::leak(format!("CMD {command:?}").into_boxed_str())));
-                }
                 self.carry_out(command, fx);
             }
         }
