@@ -20,6 +20,8 @@
 //! | [`rule`] | who serves, with a quorum and without |
 //! | [`lease`] | how long a node may serve, how long the others wait |
 //! | [`vigil`] | when the leader may declare a node lost |
+//! | [`leases`] | who has asked, who is silent, who is to be declared lost: once, for each beat of a daemon |
+//! | [`links`] | which other nodes are reached, and in which incarnation |
 //! | `predecessors` | nodes that may still serve, as they have not heard yet that they must not |
 //! | [`gate`] | the other side: carrying out commands once, and refusing old ones |
 #![forbid(unsafe_code)]
@@ -29,6 +31,8 @@ pub mod command;
 pub mod event;
 pub mod gate;
 pub mod lease;
+pub mod leases;
+pub mod links;
 mod predecessors;
 pub mod radar;
 pub mod rule;

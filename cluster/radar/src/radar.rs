@@ -47,6 +47,8 @@ pub struct Radar {
     tracks: BTreeMap<ServiceName, Track>,
     /// What was before this time is not known: somebody may serve who is not in the state.
     blind_until: u64,
+    /// Links have changed since the services were looked at.
+    unseen: bool,
 }
 
 impl Radar {
@@ -62,11 +64,15 @@ impl Radar {
             heard: BTreeMap::new(),
             tracks: BTreeMap::new(),
             blind_until: 0,
+            unseen: false,
         }
     }
 
     /// Takes in one piece of news; `state` is the replicated state as this node knows it now. What is to be
     /// done is added to `out`, to be done in that order, before this node tells others what it has applied.
+    ///
+    /// A state with an entry that has not been told yet decides nothing: what else is told meanwhile (a link
+    /// that the same entry ends) is looked at together with it.
     pub fn event(&mut self, state: &State, event: Event<'_>, now: u64, out: &mut Vec<Command>) {
         match event {
             Event::Applied { place, .. } if place <= self.applied => {}
@@ -88,9 +94,7 @@ impl Radar {
             }
             Event::Link { node, up } => {
                 let news = if up { self.links.insert(node) } else { self.links.remove(&node) };
-                if news {
-                    return self.review(state, None, now, out);
-                }
+                self.unseen |= news;
             }
             Event::Heard { node, applied } => {
                 let heard = self.heard.entry(node).or_default();
@@ -101,8 +105,11 @@ impl Radar {
             }
             Event::Granted { .. } | Event::Tick => {}
         }
+        if state.last() > self.applied {
+            return;
+        }
         let waits = self.tracks.values().any(|t| !t.before.is_empty());
-        if waits || self.held != self.lease.holds(now) {
+        if self.unseen || waits || self.held != self.lease.holds(now) {
             self.review(state, None, now, out);
         }
     }
@@ -146,7 +153,7 @@ impl Radar {
     fn review(&mut self, state: &State, news: Option<(&[Change], bool)>, now: u64, out: &mut Vec<Command>) {
         let until = now.saturating_add(self.lease.terms().wait_ns());
         let (me, incarnation, lease) = (self.me, self.incarnation, self.lease.holds(now));
-        self.held = lease;
+        (self.held, self.unseen) = (lease, false);
         let mut gone = news.map(|(changes, _)| lost(changes)).unwrap_or_default();
         let blind = now < self.blind_until;
         let (links, heard) = (&self.links, &self.heard);

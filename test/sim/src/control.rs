@@ -18,6 +18,7 @@ mod programs;
 pub mod scenario;
 pub mod wire;
 
+use dvs_abi::limits::CLOCK_DRIFT_PPM;
 use dvs_abi::{DcId, Endpoint, NodeId};
 use dvs_control::command::{Command, Entry};
 use dvs_control::container::DcConfig;
@@ -25,12 +26,16 @@ use dvs_control::epoch::Epoch;
 use dvs_control::member::NodeCard;
 use dvs_control::service::{Kind, PartitionRule, ServiceSpec};
 use dvs_control::slots::SlotRequest;
+use dvs_radar::Terms;
 
 pub(crate) const MS: u64 = 1_000_000;
 /// How long a node may serve after it has asked for its lease, by its own clock.
 pub const LEASE_NS: u64 = 2_000 * MS;
-/// How long the order waits before it takes a node for lost, by its clock: clocks may differ by a tenth.
-pub const LOST_NS: u64 = LEASE_NS + LEASE_NS / 10;
+/// What all agree on about leases: the order waits so much longer as clocks may differ.
+pub fn terms() -> Terms {
+    Terms::new(LEASE_NS, 0, CLOCK_DRIFT_PPM).unwrap_or_default()
+}
+
 /// Daemons in [`scenario`].
 pub const DAEMONS: u16 = 5;
 /// The node of the order.

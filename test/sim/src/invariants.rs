@@ -22,8 +22,28 @@ pub use state_agrees::StateAgrees;
 
 use crate::control::daemon::Daemon;
 use crate::control::node::Node;
+use crate::control::order::TotalOrder;
 use crate::invariant::View;
 use dvs_abi::NodeId;
+
+/// What the nodes of a world with an order have in common.
+pub trait OverOrder {
+    /// The order, if this node is that.
+    fn order(&self) -> Option<&TotalOrder>;
+
+    /// Until when the bind waits here that waits least.
+    fn first_limit(&self) -> Option<u64>;
+}
+
+impl OverOrder for Node {
+    fn order(&self) -> Option<&TotalOrder> {
+        Node::order(self)
+    }
+
+    fn first_limit(&self) -> Option<u64> {
+        self.daemon().and_then(Daemon::first_limit)
+    }
+}
 
 /// The daemons that run programs, whether or not they may: they have power, do not stand still, and have not
 /// ended their incarnation. What they believe about their lease does not count: if that is over and they go

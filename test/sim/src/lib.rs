@@ -11,11 +11,13 @@
 //! | [`History`], [`check_linear`], [`Model`] | what clients saw, and whether it can be explained |
 //! | [`Trace`] | what happened, and one number over it |
 //! | [`control`] | the control plane of the system itself, simulated |
+//! | [`cluster`] | the same with the rules of each node, RADAR, clients and servers |
 //! | [`invariants`] | what must always be so there, one file each |
 #![forbid(unsafe_code)]
 
 mod actor;
 mod clock;
+pub mod cluster;
 pub mod control;
 mod disk;
 mod faults;

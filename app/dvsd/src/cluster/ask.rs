@@ -49,11 +49,13 @@ impl Daemon {
         let plane = &mut self.plane;
         plane.tickets += 1;
         let ticket = plane.tickets;
-        let patient = matches!(by, For::Rules(_) | For::Own(_));
+        let rules = matches!(by, For::Rules(_));
+        let patient = rules || matches!(by, For::Own(_));
         let until = if patient { u64::MAX } else { clock::now() + PATIENCE_NS };
         let full = plane.asked.len() >= DECISIONS_MAX;
         plane.asked.insert(ticket, Asked { by, until });
-        let order = Order { ticket, follows: None, here, command };
+        let of = plane.incarnation.filter(|_| rules);
+        let order = Order { ticket, follows: None, of, here, command };
         let taken = match plane.incarnation {
             _ if full => false,
             Some(_) => plane.clerk.order(order),

@@ -36,9 +36,9 @@ impl Daemon {
         }
         let plane = &mut self.plane;
         let up = |(n, m): (NodeId, &dvs_control::member::Member)| {
-            (n != me && m.incarnation().is_some()).then_some(n)
+            m.incarnation().filter(|_| n != me).map(|i| (n, i))
         };
-        let up: Vec<NodeId> = plane.state.members().filter_map(up).collect();
+        let up: Vec<(NodeId, Epoch)> = plane.state.members().filter_map(up).collect();
         let beat = plane.leases.beat(leader, &up, now);
         if beat.confirm {
             plane.roster.confirm();
@@ -74,7 +74,7 @@ impl Daemon {
     pub(crate) fn lease_asked(&mut self, node: u16, sent: u64) {
         let is = self.plane.state.member(NodeId(node)).and_then(|m| m.incarnation());
         // One that does not know yet that it was taken for lost is granted nothing.
-        if is.is_some() && self.plane.links.greeted(node) == is {
+        if is.is_some() && self.plane.links.greeted(NodeId(node)) == is {
             self.plane.leases.asked((NodeId(node), sent), clock::now());
         }
     }

@@ -36,6 +36,8 @@ pub(super) struct Order {
     pub(super) ticket: u64,
     /// For a `Found` or `Begin`: the incarnation it follows.
     pub(super) follows: Option<Epoch>,
+    /// For what the rules want: the incarnation in which they did. Whatever they had in an earlier one is gone.
+    pub(super) of: Option<Epoch>,
     /// Only as long as this node leads.
     pub(super) here: bool,
     /// What is wanted.
@@ -156,6 +158,9 @@ impl Work {
                 return refuse(Code::STALE, "this node has not begun yet".into());
             }
         };
+        if order.of.is_some_and(|of| of != incarnation) {
+            return refuse(Code::STALE, "this node has begun anew since".into());
+        }
         if order.follows.is_none() {
             self.number += 1;
         }

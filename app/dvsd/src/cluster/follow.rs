@@ -213,7 +213,7 @@ impl Daemon {
         plane.beginning = Some((plane.tickets, nonce));
         let command = Command::Begin { address: plane.identity.address.clone(), nonce };
         let follows = Some(member.last_incarnation());
-        plane.clerk.order(Order { ticket: plane.tickets, follows, here: false, command });
+        plane.clerk.order(Order { ticket: plane.tickets, follows, of: None, here: false, command });
     }
 
     /// The answer to it; if it was done, the entry has said so already.

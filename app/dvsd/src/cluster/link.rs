@@ -1,61 +1,27 @@
-//! Which other nodes are reached, and in which incarnation.
-//!
-//! ```text
-//!   session begins ──► linked ── Hello{incarnation} ──► greeted ── the log says the same ──► up
-//!                        ▲                                                                    │
-//!                        └── the session ends, or the log says that the incarnation is over ──┘
-//! ```
-//! What a node says of its endpoints counts only while it is *up*: one that was taken for lost and does not
-//! know it yet says nothing that is believed. What came a little before the log said so here waits.
+//! Carries out what [`dvs_radar::links`] says about the ways to other nodes: tells the rules and RADAR who is
+//! up, and ends sessions with nodes that are lost.
 
 use crate::daemon::Daemon;
 use crate::desk::NodeRecord;
 use crate::proxy::NodeOrder;
 use dvs_abi::NodeId;
-use dvs_abi::limits::EARLY_RECORDS_MAX;
 use dvs_control::epoch::Epoch;
 use dvs_kern::node::event::Event;
 use dvs_kern::node::record::Record;
-use std::collections::{BTreeMap, BTreeSet};
-
-/// What is known of the ways to other nodes.
-#[derive(Default)]
-pub(super) struct Links {
-    linked: BTreeSet<u16>,
-    greeted: BTreeMap<u16, Epoch>,
-    up: BTreeSet<u16>,
-    early: BTreeMap<u16, Vec<Record>>,
-}
-
-impl Links {
-    /// Whether a node is up, as the rules know it.
-    pub(super) fn is_up(&self, node: u16) -> bool {
-        self.up.contains(&node)
-    }
-
-    /// The nodes that are up.
-    pub(super) fn all(&self) -> Vec<u16> {
-        self.up.iter().copied().collect()
-    }
-
-    /// The incarnation a node says it is.
-    pub(super) fn greeted(&self, node: u16) -> Option<Epoch> {
-        self.greeted.get(&node).copied()
-    }
-}
+use dvs_radar::links::Said;
 
 impl Daemon {
     /// A session with a node began.
     pub(crate) fn node_linked(&mut self, node: u16) {
-        self.plane.links.linked.insert(node);
+        self.plane.links.linked(NodeId(node));
         self.greet(node);
     }
 
     /// It ended.
     pub(crate) fn node_unlinked(&mut self, node: u16) {
-        self.plane.links.linked.remove(&node);
-        self.plane.links.greeted.remove(&node);
-        self.node_lost(node);
+        if self.plane.links.unlinked(NodeId(node)) {
+            self.node_down(node);
+        }
     }
 
     /// Says who this is, to a node or to all.
@@ -66,15 +32,15 @@ impl Daemon {
     }
 
     pub(super) fn greet_all(&mut self) {
-        for node in self.plane.links.linked.clone() {
-            self.greet(node);
+        for node in self.plane.links.all_linked() {
+            self.greet(node.0);
         }
     }
 
     /// A node says in which incarnation it is.
     pub(crate) fn node_greets(&mut self, node: u16, incarnation: Epoch) {
-        if self.plane.links.greeted.insert(node, incarnation).is_some_and(|old| old != incarnation) {
-            self.node_lost(node);
+        if self.plane.links.greets(NodeId(node), incarnation) {
+            self.node_down(node);
         }
         self.node_review(node);
     }
@@ -82,12 +48,11 @@ impl Daemon {
     /// Whether a node is up by now.
     pub(super) fn node_review(&mut self, node: u16) {
         let plane = &mut self.plane;
-        let says = plane.links.greeted.get(&node).copied();
-        let is = plane.state.member(NodeId(node)).and_then(|m| m.incarnation());
-        if plane.incarnation.is_none() || says.is_none() || says != is || !plane.links.up.insert(node) {
+        let lives = plane.state.member(NodeId(node)).and_then(|m| m.incarnation());
+        if plane.incarnation.is_none() {
             return;
         }
-        let early = plane.links.early.remove(&node).unwrap_or_default();
+        let Some(early) = plane.links.review(NodeId(node), lives) else { return };
         self.feed(Event::NodeUp { node });
         self.radar_link(node, true);
         for record in early {
@@ -96,38 +61,36 @@ impl Daemon {
     }
 
     pub(super) fn node_review_all(&mut self) {
-        for node in self.plane.links.linked.clone() {
-            self.node_review(node);
+        for node in self.plane.links.all_linked() {
+            self.node_review(node.0);
         }
     }
 
     /// What a node says of its endpoints.
     pub(crate) fn node_rules(&mut self, node: u16, record: Record) {
-        let links = &mut self.plane.links;
-        if links.up.contains(&node) {
-            return self.feed(Event::Record { node, record });
+        match self.plane.links.says(NodeId(node), record) {
+            Said::Counts(record) => self.feed(Event::Record { node, record }),
+            Said::Waits | Said::Nothing => {}
+            Said::TooMuch => {
+                let text = format!("n{node} says more than can be kept until the log knows it");
+                self.log.add("cluster", text);
+                self.order_nodes(NodeOrder::GiveUp { node });
+            }
         }
-        if !links.greeted.contains_key(&node) {
-            return;
-        }
-        let early = links.early.entry(node).or_default();
-        if early.len() < EARLY_RECORDS_MAX {
-            return early.push(record);
-        }
-        early.clear();
-        self.log.add("cluster", format!("n{node} says more than can be kept until the log knows it"));
-        self.order_nodes(NodeOrder::GiveUp { node });
     }
 
     /// What was known of a node's endpoints is nothing any more.
     pub(super) fn node_lost(&mut self, node: u16) {
-        self.plane.links.early.remove(&node);
-        if self.plane.links.up.remove(&node) {
-            self.radar_link(node, false);
-            self.feed(Event::NodeDown { node });
-            self.desk_node_down(node);
-            self.programs_node_down(node);
+        if self.plane.links.lost(NodeId(node)) {
+            self.node_down(node);
         }
+    }
+
+    fn node_down(&mut self, node: u16) {
+        self.radar_link(node, false);
+        self.feed(Event::NodeDown { node });
+        self.desk_node_down(node);
+        self.programs_node_down(node);
     }
 
     /// The log says that a node is lost: its session ends, and with it what was under way.
@@ -150,8 +113,8 @@ impl Daemon {
 
     /// The proxy is gone: nobody is reached.
     pub(crate) fn unlink_all(&mut self) {
-        for node in self.plane.links.linked.clone() {
-            self.node_unlinked(node);
+        for node in self.plane.links.all_linked() {
+            self.node_unlinked(node.0);
         }
     }
 }

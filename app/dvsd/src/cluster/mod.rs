@@ -28,8 +28,8 @@
 //! | `post` | the log's messages between nodes |
 //! | `ask` | who asked for a command, and what they are told |
 //! | `follow` | what is done about an entry |
-//! | `link` | which other nodes are reached, and in which incarnation |
-//! | `lease`, `beat` | whether this node counts, whether the others do |
+//! | `link` | which other nodes are reached (the rules: [`dvs_radar::links`]) |
+//! | `beat` | whether this node counts, whether the others do |
 //! | `roster` | who has a vote |
 //! | `services` | what RADAR says of services, carried out |
 //! | `show` | how the system is, for the command line |
@@ -41,7 +41,6 @@ mod clerk;
 mod follow;
 pub mod identity;
 pub mod join;
-mod lease;
 mod ledger;
 mod link;
 mod post;
@@ -65,12 +64,13 @@ use dvs_control::member::NodeCard;
 use dvs_control::rules::Rules;
 use dvs_control::state::{Answer, State};
 use dvs_kern::node::config::{NodeConfig, NodeEntry};
+use dvs_kern::node::record::Record;
 use dvs_linux::clock;
 use dvs_log::{Group, GroupId, Store, Timing};
+use dvs_radar::leases::Leases;
+use dvs_radar::links::Links;
 use dvs_radar::{Radar, Terms};
-use lease::Leases;
 use ledger::Ledger;
-use link::Links;
 use post::Post;
 use roster::{Roster, Step};
 use std::collections::{BTreeMap, HashMap};
@@ -121,7 +121,7 @@ pub(crate) struct ControlPlane {
     held: Vec<Order>,
     /// Answers to entries that were not done here yet.
     verdicts: BTreeMap<Epoch, Vec<(u64, Answer)>>,
-    links: Links,
+    links: Links<Record>,
     leases: Leases,
     /// Where callers of services go, and whether instances here serve. Of this incarnation.
     radar: Radar,
@@ -206,7 +206,8 @@ impl ControlPlane {
         let rules = Rules { system: self.identity.system, lease_ns };
         let command = Command::Found { card: self.card(), rules };
         self.tickets += 1;
-        let order = Order { ticket: self.tickets, follows: Some(Epoch::default()), here: false, command };
+        let order =
+            Order { ticket: self.tickets, follows: Some(Epoch::default()), of: None, here: false, command };
         self.clerk.order(order);
         Ok(())
     }

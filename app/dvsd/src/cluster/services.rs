@@ -55,8 +55,8 @@ impl Daemon {
         }
         self.radar(News::Restored);
         self.radar(News::Began { incarnation });
-        for node in self.plane.links.all() {
-            self.radar_link(node, true);
+        for node in self.plane.links.all_up() {
+            self.radar_link(node.0, true);
         }
     }
 
@@ -86,8 +86,8 @@ impl Daemon {
     pub(super) fn tell_progress(&mut self) {
         let applied = self.plane.state.last().0;
         if self.plane.has_services() {
-            for node in self.plane.links.all() {
-                self.send_node(node, &NodeRecord::Applied { applied });
+            for node in self.plane.links.all_up() {
+                self.send_node(node.0, &NodeRecord::Applied { applied });
             }
         }
     }

@@ -83,7 +83,7 @@ impl Daemon {
                 standing: standing.into(),
                 incarnation: m.last_incarnation().0,
                 role: role.into(),
-                reached: n == plane.me() || plane.links.is_up(n.0),
+                reached: n == plane.me() || plane.links.is_up(n),
                 draining: m.draining,
                 witness: m.card.witness,
                 fingerprint: hex(&m.card.key),

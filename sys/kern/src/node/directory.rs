@@ -11,9 +11,10 @@ use super::event::Command;
 use super::notices::HeldNotice;
 use super::record::Record;
 use super::service::Service;
+use super::wait::{Wait, WaitFor, WaitId};
 use crate::control::{BindKind, Event as Told};
 use dvs_abi::limits::NODES_MAX;
-use dvs_abi::{CallSet, Code, Endpoint, NodeId};
+use dvs_abi::{CallSet, Code, Endpoint, Error, NodeId};
 
 impl Node {
     /// Tells every node that can be reached.
@@ -89,6 +90,20 @@ impl Node {
             }
         }
         self.lose_calls_to(NodeId(node));
+        self.end_proxy_waits(node, None, Code::NOTCONN);
+    }
+
+    /// A node, or one endpoint of it, waits here for lanes no more: what went on waiting would register its
+    /// caller when nobody is left to say that it has ended.
+    fn end_proxy_waits(&mut self, node: u16, caller: Option<(u16, Endpoint)>, code: Code) {
+        let of = |w: &Wait| match w.what {
+            WaitFor::ProxyLane { from, node: n, .. } => n == node && caller.is_none_or(|c| c == (w.dc, from)),
+            _ => false,
+        };
+        let waits: Vec<WaitId> = self.waits.table.iter().filter(|(_, w)| of(w)).map(|(id, _)| *id).collect();
+        for wait in waits {
+            self.finish(wait, Err(Error::early(code)));
+        }
     }
 
     /// Calls under way to what goes on without `node` are lost on it: those to a service that would answer
@@ -162,7 +177,10 @@ impl Node {
             Record::Bound { dc, endpoint, kind, name, calls, pid: _ } => {
                 self.learn(node, dc, ep(endpoint), kind, &name, CallSet(calls));
             }
-            Record::Unbound { dc, endpoint } => self.lose(dc, ep(endpoint), node, End::Unbound),
+            Record::Unbound { dc, endpoint } => {
+                self.lose(dc, ep(endpoint), node, End::Unbound);
+                self.end_proxy_waits(node, Some((dc, ep(endpoint))), Code::SRCDIED);
+            }
             Record::Resync { dc } => self.sync_dc(node, dc),
             Record::Notice { dc, source, endpoint, value } => {
                 let notice = HeldNotice { source: ep(source), value, timestamp: self.now };

@@ -144,6 +144,7 @@ impl Node {
             let WaitFor::Instance(ask) = w.what else { continue };
             let result = self.bind(w.session, w.id, *ask);
             self.reply(w.session, w.id, result);
+            self.wait_until(w.session, w.id, w.deadline);
         }
     }
 

@@ -375,6 +375,10 @@ impl Node {
         if user && to_user {
             return Err(Error::early(Code::TRAPDENIED).at(to));
         }
+        if !self.peers.get(&node).is_some_and(|p| p.up) {
+            // It does not count yet, or no more, and nobody would say when its caller ends: it may try again.
+            return Err(Error::early(Code::MIGRATE).at(to));
+        }
         let callee = c.find(to).map_err(|code| Error::early(code).at(to))?;
         let (to, moving, receiver, local) =
             (callee.endpoint, callee.moving, callee.receiver(), callee.is_local());

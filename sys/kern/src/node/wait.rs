@@ -111,6 +111,17 @@ impl Node {
         Ok(Outcome::Later)
     }
 
+    /// A request that was let wait anew waits no longer in all than it did at first.
+    pub(crate) fn wait_until(&mut self, session: SessionId, id: u64, deadline: Deadline) {
+        let wait = self.sessions.get(&session).and_then(|s| s.waits.get(&id)).copied();
+        let Some((wait, w)) = wait.and_then(|n| Some((n, self.waits.table.get_mut(&n)?))) else { return };
+        let before = std::mem::replace(&mut w.deadline, deadline);
+        self.waits.deadlines.remove(&(before.ns(), wait));
+        if deadline != Deadline::NEVER {
+            self.waits.deadlines.insert((deadline.ns(), wait));
+        }
+    }
+
     fn hang(&mut self, dc: u16, slot: Option<i32>, wait: WaitId) {
         if let (Some(slot), Some(c)) = (slot, self.dcs.get_mut(&dc)) {
             c.waiting.entry(slot).or_default().push(wait);

@@ -135,7 +135,7 @@ impl Daemon {
         self.look_at_clock(fx);
         match packet {
             Packet::Entries(first, entries, head) => self.entries(first, &entries, head, fx),
-            Packet::Renewed(incarnation, asked) if self.phase == Phase::Up(incarnation) => {
+            Packet::Renewed(incarnation, asked, _) if self.phase == Phase::Up(incarnation) => {
                 if self.lease.is_none() {
                     fx.note(Note::Begins(incarnation));
                 }

@@ -8,13 +8,14 @@
 //! lease for longer than that lasts. Whoever it has taken for lost it renews no more.
 
 use super::wire::{Note, Packet, digest, record, recover};
-use super::{LOST_NS, MS, ORDER, brief, card, genesis};
+use super::{MS, ORDER, brief, card, genesis, terms};
 use crate::actor::Effects;
 use dvs_abi::NodeId;
 use dvs_control::change::Change;
 use dvs_control::command::{Command, Entry};
 use dvs_control::epoch::Epoch;
 use dvs_control::state::State;
+use dvs_radar::leases::Leases;
 use std::collections::BTreeMap;
 
 /// Entries that are not durable yet; more are dropped, and repeated by those who sent them.
@@ -38,10 +39,12 @@ pub struct TotalOrder {
     /// Of its `Begin`.
     nonce: Option<u64>,
     number: u64,
-    heard: BTreeMap<NodeId, u64>,
+    /// Who has asked for its lease, who is silent: as a leader has it.
+    leases: Leases,
+    /// Who asked, in which incarnation.
+    asks: BTreeMap<NodeId, Epoch>,
     /// Taken for lost, in this incarnation.
     lost: BTreeMap<NodeId, Epoch>,
-    began: u64,
 }
 
 impl TotalOrder {
@@ -56,9 +59,9 @@ impl TotalOrder {
             incarnation: None,
             nonce: None,
             number: 0,
-            heard: BTreeMap::new(),
+            leases: Leases::new(ORDER, terms(), 0),
+            asks: BTreeMap::new(),
             lost: BTreeMap::new(),
-            began: 0,
         }
     }
 
@@ -72,8 +75,8 @@ impl TotalOrder {
         self.committed as u64
     }
 
-    pub(super) fn start(&mut self, fx: &mut Effects<'_, Note>) {
-        self.began = fx.now();
+    pub(crate) fn start(&mut self, fx: &mut Effects<'_, Note>) {
+        self.leases = Leases::new(ORDER, terms(), fx.now());
         let (entries, good) = recover(fx.disk().read(FILE));
         if fx.disk().read(FILE).len() > good {
             fx.disk().truncate(FILE, good);
@@ -116,7 +119,7 @@ impl TotalOrder {
         }
     }
 
-    pub(super) fn synced(&mut self, id: u64, fx: &mut Effects<'_, Note>) {
+    pub(crate) fn synced(&mut self, id: u64, fx: &mut Effects<'_, Note>) {
         self.syncing = false;
         let first = self.committed;
         self.commit(id as usize, fx);
@@ -133,14 +136,12 @@ impl TotalOrder {
             let place = place as u64 + 1;
             let answer = self.state.apply(Epoch(place), entry, &mut changes);
             fx.note(Note::Applied(place, digest(0, format!("{answer:?}{changes:?}").as_bytes())));
-            let now = fx.now();
             for change in changes {
                 match change {
                     Change::Up { node, incarnation } if node == ORDER => {
                         let begun_by = self.state.member(ORDER).and_then(|m| m.begun_by);
                         self.incarnation = Some(incarnation).filter(|_| begun_by == self.nonce);
                     }
-                    Change::Up { node, .. } => drop(self.heard.insert(node, now)),
                     _ => {}
                 }
             }
@@ -154,22 +155,22 @@ impl TotalOrder {
         fx.send(node, Packet::Entries(first as u64, entries, self.committed as u64).encode());
     }
 
-    pub(super) fn message(&mut self, from: NodeId, packet: Packet, fx: &mut Effects<'_, Note>) {
+    pub(crate) fn message(&mut self, from: NodeId, packet: Packet, fx: &mut Effects<'_, Note>) {
         match packet {
             Packet::Propose(entry) => drop(self.append(entry, fx)),
             Packet::Fetch(first) => self.tell(from, first as usize, fx),
             Packet::Renew(incarnation, at) => {
                 let up = self.state.member(from).and_then(|m| m.incarnation()) == Some(incarnation);
                 if up && self.lost.get(&from) != Some(&incarnation) {
-                    self.heard.insert(from, fx.now());
-                    fx.send(from, Packet::Renewed(incarnation, at).encode());
+                    self.asks.insert(from, incarnation);
+                    self.leases.asked((from, at), fx.now());
                 }
             }
-            Packet::Entries(..) | Packet::Renewed(..) | Packet::HandOver(..) => {}
+            Packet::Entries(..) | Packet::Renewed(..) | Packet::HandOver(..) | Packet::Between(_) => {}
         }
     }
 
-    pub(super) fn timer(&mut self, fx: &mut Effects<'_, Note>) {
+    pub(crate) fn timer(&mut self, fx: &mut Effects<'_, Note>) {
         fx.after(LOOK_NS, 0);
         for node in 0..ORDER.0 {
             self.tell(NodeId(node), self.committed, fx);
@@ -182,12 +183,19 @@ impl TotalOrder {
             return;
         }
         let now = fx.now();
-        let up: Vec<_> = self.state.members().filter_map(|(n, m)| Some((n, m.incarnation()?))).collect();
-        for (node, incarnation) in up {
-            let heard = *self.heard.entry(node).or_insert(self.began);
-            let late = node != ORDER && now.saturating_sub(heard.max(self.began)) > LOST_NS;
-            if late
-                && self.lost.get(&node) != Some(&incarnation)
+        let up: BTreeMap<_, _> =
+            self.state.members().filter_map(|(n, m)| Some((n, m.incarnation()?))).collect();
+        let others: Vec<_> = up.iter().map(|(n, i)| (*n, *i)).filter(|(n, _)| *n != ORDER).collect();
+        let beat = self.leases.beat(Some(ORDER), &others, now);
+        for (node, sent) in self.leases.confirmed(beat.confirm, now) {
+            let same = self.asks.get(&node).copied().filter(|i| up.get(&node) == Some(i));
+            if let Some(incarnation) = same.filter(|i| self.lost.get(&node) != Some(i)) {
+                fx.send(node, Packet::Renewed(incarnation, sent, Epoch(self.committed as u64)).encode());
+            }
+        }
+        for node in beat.lost {
+            let Some(incarnation) = up.get(&node).copied() else { continue };
+            if self.lost.get(&node) != Some(&incarnation)
                 && self.append_own(Command::Lost { node, incarnation }, fx)
             {
                 self.lost.insert(node, incarnation);

@@ -1,13 +1,15 @@
 //! What the nodes say to each other.
 
 use super::brief;
+use crate::cluster::session::Segment;
+use crate::cluster::wire::Told;
 use dvs_abi::NodeId;
 use dvs_control::command::Entry;
 use dvs_control::epoch::Epoch;
 use serde::{Deserialize, Serialize};
 
 /// One message.
-#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
 pub enum Packet {
     /// To the order: put this into the log.
     Propose(Entry),
@@ -17,10 +19,12 @@ pub enum Packet {
     Entries(u64, Vec<Entry>, u64),
     /// To the order: may this incarnation go on? When it was asked, by the asker's clock.
     Renew(Epoch, u64),
-    /// From the order: it may, since it asked.
-    Renewed(Epoch, u64),
+    /// From the order: it may, since it asked. What was decided by then.
+    Renewed(Epoch, u64, Epoch),
     /// To the target of a move: this service has stopped where it was, here is its state.
     HandOver(i32, Epoch),
+    /// Between daemons of the whole cluster.
+    Between(Segment),
 }
 
 impl Packet {
@@ -43,6 +47,7 @@ impl Packet {
                 let all: Vec<_> = entries.iter().map(brief).collect();
                 format!("entries after {first} of {head}: {}", all.join("; "))
             }
+            Some(Packet::Between(segment)) => segment.brief(),
             Some(other) => format!("{other:?}"),
             None => "rubbish".into(),
         }
@@ -102,4 +107,6 @@ pub enum Note {
     Fenced(&'static str),
     /// The order takes a node for lost.
     Loses(NodeId, Epoch),
+    /// What clients and servers of the whole cluster do.
+    Told(Told),
 }

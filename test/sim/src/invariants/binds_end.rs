@@ -1,6 +1,7 @@
 //! Every bind ends: with a slot or with the truth, and in time.
 
-use crate::control::node::Node;
+use super::OverOrder;
+use crate::actor::Actor;
 use crate::control::wire::Note;
 use crate::invariant::{Invariant, View};
 use dvs_abi::NodeId;
@@ -13,12 +14,12 @@ pub struct BindsEnd {
     open: BTreeMap<u64, (NodeId, u32)>,
 }
 
-impl Invariant<Node> for BindsEnd {
+impl<A: Actor<Note = Note> + OverOrder> Invariant<A> for BindsEnd {
     fn name(&self) -> &'static str {
         "every bind ends, once and in time"
     }
 
-    fn check(&mut self, view: &View<'_, Node>) -> Result<(), String> {
+    fn check(&mut self, view: &View<'_, A>) -> Result<(), String> {
         let Some(node) = view.touched() else { return Ok(()) };
         for note in view.notes() {
             match note {
@@ -29,14 +30,14 @@ impl Invariant<Node> for BindsEnd {
                 _ => {}
             }
         }
-        let late = view.actor(node).and_then(Node::daemon).and_then(|d| d.first_limit());
+        let late = view.actor(node).and_then(A::first_limit);
         match late.filter(|limit| *limit <= view.clock(node)) {
             Some(limit) => Err(format!("a bind on {node} was to wait until {limit}, and waits")),
             None => Ok(()),
         }
     }
 
-    fn end(&mut self, view: &View<'_, Node>) -> Result<(), String> {
+    fn end(&mut self, view: &View<'_, A>) -> Result<(), String> {
         match self.open.iter().find(|(_, (node, life))| view.life(*node) == *life) {
             Some((id, (node, _))) => Err(format!("bind {id} on {node} has not ended")),
             None => Ok(()),

@@ -1,7 +1,8 @@
 //! Whatever a node has applied at a place of the log, all apply there, ever after: what was acknowledged is
 //! not lost and not changed.
 
-use crate::control::node::Node;
+use super::OverOrder;
+use crate::actor::Actor;
 use crate::control::wire::Note;
 use crate::invariant::{Invariant, View};
 use dvs_abi::NodeId;
@@ -13,12 +14,12 @@ pub struct SameDecisions {
     made: Vec<(u64, NodeId)>,
 }
 
-impl Invariant<Node> for SameDecisions {
+impl<A: Actor<Note = Note> + OverOrder> Invariant<A> for SameDecisions {
     fn name(&self) -> &'static str {
         "all make the same decisions"
     }
 
-    fn check(&mut self, view: &View<'_, Node>) -> Result<(), String> {
+    fn check(&mut self, view: &View<'_, A>) -> Result<(), String> {
         let Some(node) = view.touched() else { return Ok(()) };
         for note in view.notes() {
             let Note::Applied(place, digest) = note else { continue };
@@ -34,7 +35,7 @@ impl Invariant<Node> for SameDecisions {
         Ok(())
     }
 
-    fn end(&mut self, view: &View<'_, Node>) -> Result<(), String> {
+    fn end(&mut self, view: &View<'_, A>) -> Result<(), String> {
         let told = view.actors().find_map(|(_, a)| a.order()).map_or(0, |o| o.committed());
         if (told as usize) < self.made.len() {
             return Err(format!("the log has {told} entries, {} were applied", self.made.len()));

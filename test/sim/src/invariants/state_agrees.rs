@@ -1,6 +1,7 @@
 //! The replicated state agrees with itself after every entry.
 
-use crate::control::node::Node;
+use super::OverOrder;
+use crate::actor::Actor;
 use crate::control::wire::Note;
 use crate::invariant::{Invariant, View};
 
@@ -8,16 +9,16 @@ use crate::invariant::{Invariant, View};
 #[derive(Debug, Default)]
 pub struct StateAgrees;
 
-impl Invariant<Node> for StateAgrees {
+impl<A: Actor<Note = Note> + OverOrder> Invariant<A> for StateAgrees {
     fn name(&self) -> &'static str {
         "the replicated state agrees with itself"
     }
 
-    fn check(&mut self, view: &View<'_, Node>) -> Result<(), String> {
+    fn check(&mut self, view: &View<'_, A>) -> Result<(), String> {
         if !view.notes().iter().any(|n| matches!(n, Note::Applied(..))) {
             return Ok(());
         }
-        match view.touched().and_then(|n| view.actor(n)).and_then(Node::order) {
+        match view.touched().and_then(|n| view.actor(n)).and_then(A::order) {
             Some(order) => order.state().validate().map_err(|e| format!("{e}; after\n{}", order.tail(3))),
             None => Ok(()),
         }

@@ -4,34 +4,37 @@
 //!   every BEAT_NS:  node ── Ask{sent} ──► leader ── confirm ──► a majority: it still leads
 //!                   node ◄── Grant{sent, upto} ────────┘
 //! ```
-//! The rules about time are [`dvs_radar::Lease`], which RADAR keeps, and [`dvs_radar::vigil::Vigil`]; whether
+//! The rules about time are [`crate::Lease`], which RADAR keeps, and [`crate::vigil::Vigil`]; whether
 //! a node is silent is
 //! [`dvs_control::detector::Detector`]. This is what is between them: who has asked, and when somebody has to
 //! be declared lost. A leader that did not run for a while forgives everybody, and what it decides it decides
-//! as the leader it was (`Group::propose_here`): if it has been succeeded, nobody hears of it.
+//! as the leader it was (in its own log): if it has been succeeded, nobody hears of it.
 
+use crate::lease::Terms;
+use crate::vigil::Vigil;
 use dvs_abi::NodeId;
 use dvs_control::detector::Detector;
-use dvs_radar::Terms;
-use dvs_radar::vigil::Vigil;
+use dvs_control::epoch::Epoch;
 use std::collections::BTreeMap;
 
 /// Between two signs of life.
-pub(crate) const BEAT_NS: u64 = 100_000_000;
+pub const BEAT_NS: u64 = 100_000_000;
 /// A loop that comes so late did not run.
 const STOPPED_NS: u64 = 5 * BEAT_NS;
 /// Questions are confirmed together, and one confirmation is under way at a time; a node asks again.
 const ASKS_MAX: usize = 4 * dvs_abi::limits::NODES_MAX;
 
 /// A question: whose, and when it was asked by its asker's clock.
-pub(crate) type Ask = (NodeId, u64);
+pub type Ask = (NodeId, u64);
 
 /// What is known of leases here.
-pub(crate) struct Leases {
+#[derive(Clone, Debug)]
+pub struct Leases {
     me: NodeId,
     terms: Terms,
     vigil: Option<Vigil>,
-    detectors: BTreeMap<NodeId, Detector>,
+    /// By node, and the incarnation that is watched.
+    detectors: BTreeMap<NodeId, (Epoch, Detector)>,
     asks: Vec<Ask>,
     confirming: Option<Vec<Ask>>,
     last_beat: u64,
@@ -39,17 +42,18 @@ pub(crate) struct Leases {
 
 /// What is to be done at a beat.
 #[derive(Default, Debug, PartialEq, Eq)]
-pub(crate) struct Beat {
+pub struct Beat {
     /// Ask the leader.
-    pub(crate) ask: Option<NodeId>,
+    pub ask: Option<NodeId>,
     /// Have a majority confirm that this node leads.
-    pub(crate) confirm: bool,
+    pub confirm: bool,
     /// These have been silent until their leases were over.
-    pub(crate) lost: Vec<NodeId>,
+    pub lost: Vec<NodeId>,
 }
 
 impl Leases {
-    pub(crate) fn new(me: NodeId, terms: Terms, now: u64) -> Self {
+    /// Of a daemon that has just started.
+    pub fn new(me: NodeId, terms: Terms, now: u64) -> Self {
         Leases {
             me,
             terms,
@@ -62,17 +66,18 @@ impl Leases {
     }
 
     /// What all have agreed on: known once the state is.
-    pub(crate) fn agreed(&mut self, terms: Terms) {
+    pub fn agreed(&mut self, terms: Terms) {
         self.terms = terms;
     }
 
     /// When the next beat is due.
-    pub(crate) fn next_beat(&self) -> u64 {
+    pub fn next_beat(&self) -> u64 {
         self.last_beat + BEAT_NS
     }
 
-    /// Time for a beat: `leader` as this node knows it, `up` = the others that are up.
-    pub(crate) fn beat(&mut self, leader: Option<NodeId>, up: &[NodeId], now: u64) -> Beat {
+    /// Time for a beat: `leader` as this node knows it, `up` = the others that are up, and in
+    /// which incarnation: one that has just begun has as long to ask for its lease as if it had one.
+    pub fn beat(&mut self, leader: Option<NodeId>, up: &[(NodeId, Epoch)], now: u64) -> Beat {
         let stopped = now.saturating_sub(self.last_beat) > STOPPED_NS;
         self.last_beat = now;
         let mut beat = Beat::default();
@@ -85,9 +90,12 @@ impl Leases {
         }
         let terms = self.terms;
         let vigil = self.vigil.get_or_insert_with(|| Vigil::new(terms, now));
-        self.detectors.retain(|n, _| up.contains(n));
-        for node in up {
-            let detector = self.detectors.entry(*node).or_insert_with(|| Detector::new(now, BEAT_NS));
+        self.detectors.retain(|n, (incarnation, _)| up.contains(&(*n, *incarnation)));
+        for (node, incarnation) in up {
+            let (_, detector) = self.detectors.entry(*node).or_insert_with(|| {
+                vigil.granted(*node, now);
+                (*incarnation, Detector::new(now, BEAT_NS))
+            });
             if stopped {
                 detector.forgive(now);
             } else if detector.suspects(now) && vigil.over(*node, now) {
@@ -103,8 +111,8 @@ impl Leases {
     }
 
     /// A node that is up has asked, or this one has.
-    pub(crate) fn asked(&mut self, ask: Ask, now: u64) {
-        if let Some(detector) = self.detectors.get_mut(&ask.0) {
+    pub fn asked(&mut self, ask: Ask, now: u64) {
+        if let Some((_, detector)) = self.detectors.get_mut(&ask.0) {
             detector.heard(now);
         }
         if self.vigil.is_some() && self.asks.len() < ASKS_MAX {
@@ -114,7 +122,7 @@ impl Leases {
 
     /// A majority has confirmed that this node leads, later than what is confirmed was asked, or has not.
     /// Gives back who is to be granted what they asked.
-    pub(crate) fn confirmed(&mut self, confirmed: bool, now: u64) -> Vec<Ask> {
+    pub fn confirmed(&mut self, confirmed: bool, now: u64) -> Vec<Ask> {
         let asks = self.confirming.take().unwrap_or_default();
         let (true, Some(vigil)) = (confirmed, self.vigil.as_mut()) else { return Vec::new() };
         asks.iter().for_each(|(node, _)| vigil.granted(*node, now));
@@ -122,16 +130,17 @@ impl Leases {
     }
 
     /// The others that this node, which leads, has not heard of for long.
-    pub(crate) fn suspected(&self, now: u64) -> Vec<NodeId> {
-        self.detectors.iter().filter(|(_, d)| d.suspects(now)).map(|(n, _)| *n).collect()
+    pub fn suspected(&self, now: u64) -> Vec<NodeId> {
+        self.detectors.iter().filter(|(_, (_, d))| d.suspects(now)).map(|(n, _)| *n).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{BEAT_NS, Leases};
+    use crate::lease::Terms;
     use dvs_abi::NodeId;
-    use dvs_radar::Terms;
+    use dvs_control::epoch::Epoch;
 
     const ME: NodeId = NodeId(0);
     const OTHER: NodeId = NodeId(1);
@@ -148,7 +157,7 @@ mod tests {
             if beat < silent {
                 l.asked((OTHER, now), now);
             }
-            let b = l.beat(Some(ME), &[OTHER], now);
+            let b = l.beat(Some(ME), &[(OTHER, Epoch(1))], now);
             if !b.lost.is_empty() && lost.is_none() {
                 lost = Some(beat);
             }
@@ -173,5 +182,21 @@ mod tests {
         let lost = run(20, 100, |b| (20..60).contains(&b)).expect("it is lost");
         assert!(lost > 61, "at beat {lost}");
         assert_eq!(run(u64::MAX, 100, |b| (20..60).contains(&b)), None);
+    }
+
+    /// Found by the simulator: its session is made anew, so its first question takes a while.
+    #[test]
+    fn a_node_that_begins_anew_right_after_it_was_lost_is_not_lost_again_before_it_can_ask() {
+        let mut l = Leases::new(ME, Terms::default(), 0);
+        let (mut lost, mut incarnation) = (Vec::new(), Epoch(1));
+        for beat in 1..100 {
+            let b = l.beat(Some(ME), &[(OTHER, incarnation)], beat * BEAT_NS);
+            if !b.lost.is_empty() {
+                lost.push(beat);
+                incarnation = Epoch(beat);
+            }
+        }
+        let between = lost.windows(2).map(|w| (w[1] - w[0]) * BEAT_NS).min();
+        assert!(between.is_some_and(|ns| ns >= Terms::default().wait_ns()), "{lost:?}");
     }
 }

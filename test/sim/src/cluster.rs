@@ -1,0 +1,37 @@
+//! The whole cluster in a world: each daemon runs the rules of its node ([`dvs_kern::node::Node`]) and RADAR
+//! ([`dvs_radar::Radar`]) over its copy of the replicated state, as the real daemon does, with clients,
+//! servers and programs that come and go.
+//!
+//! ```text
+//!    clients, servers, programs        of one node: they bind, call, answer, are killed
+//!        │ Request   ▲ Reply, Tell
+//!        ▼           │
+//!      Node ◄── Route ── Radar         the real rules
+//!        │  ▲              ▲
+//!  Decide│  │Decided,      │ Applied, Granted, Link
+//!        ▼  │Container…    │
+//!      clerk ──► order ──► entries     the log (a stand-in decides the order, as in [`crate::control`])
+//!        │
+//!     sessions with the other nodes    over the faulty network: Hello, records, calls
+//! ```
+//! | file | subject |
+//! |---|---|
+//! | [`daemon`] | follows the log, begins, is lost and begins anew: as `dvsd` does it |
+//! | `clerk` | one command after the other into the log, each until it is answered |
+//! | `rules` | what the rules command, carried out |
+//! | `people`, `calls` | programs of one node, and the calls in its lanes |
+//! | [`session`] | what nodes say to each other arrives in order, once, until the session ends |
+//! | [`store`] | what the servers keep |
+//! | [`scenario`] | one run |
+
+mod calls;
+mod clerk;
+pub mod daemon;
+pub mod invariants;
+pub mod node;
+mod people;
+mod rules;
+pub mod scenario;
+pub mod session;
+pub mod store;
+pub mod wire;

@@ -1,0 +1,467 @@
+//! A daemon of the whole cluster: what it does about the log, its lease and the other nodes. As in
+//! `app/dvsd/src/cluster`, file by file (`follow`, `link`, `services`, `beat`, `ask`).
+
+use super::calls::Calls;
+use super::clerk::{Clerk, Order, not_begun};
+use super::people::People;
+use super::session::{Became, Segment, Session};
+use super::store::Shared;
+use super::wire::Word;
+use crate::actor::Effects;
+use crate::control::wire::{Note, Packet, digest};
+use crate::control::{DAEMONS, LEASE_NS, MS, ORDER, card, terms};
+use dvs_abi::{Code, DcId, NodeId};
+use dvs_control::change::Change;
+use dvs_control::command::{Command, Entry, Refusal};
+use dvs_control::epoch::Epoch;
+use dvs_control::member::Member;
+use dvs_control::service::Kind;
+use dvs_control::state::{Answer, State};
+use dvs_kern::node::Node;
+use dvs_kern::node::config::{NodeConfig, NodeEntry};
+use dvs_kern::node::event::Event;
+use dvs_kern::node::record::Record;
+use dvs_kern::node::service::ServiceKind;
+use dvs_radar::links::{Links, Said};
+use dvs_radar::{Event as News, Radar};
+use std::collections::{BTreeMap, VecDeque};
+
+pub(super) const TICK_NS: u64 = 50 * MS;
+const BEAT_NS: u64 = 200 * MS;
+/// Without a word from the other side a session ends.
+const DEAD_NS: u64 = 2 * LEASE_NS;
+
+/// The daemon.
+pub struct Daemon {
+    pub(super) me: NodeId,
+    pub(super) state: State,
+    pub(super) kern: Node,
+    pub(super) radar: Radar,
+    pub(super) people: People,
+    pub(super) calls: Calls,
+    pub(super) store: Shared,
+    /// Events for the rules, and whether they are at one.
+    pub(super) pending: VecDeque<Event>,
+    pub(super) feeding: bool,
+    applied: u64,
+    incarnation: Option<Epoch>,
+    beginning: Option<(u64, u64)>,
+    clerk: Clerk,
+    tickets: u64,
+    /// Tickets of the rules, by ticket of the clerk.
+    asked: BTreeMap<u64, u64>,
+    held: Vec<Order>,
+    links: Links<Record>,
+    sessions: BTreeMap<NodeId, Session>,
+    beat: u64,
+    fenced: bool,
+    /// It is up once it has all there is.
+    heard_head: bool,
+    pub(super) quiet: bool,
+}
+
+fn entry(node: NodeId) -> NodeEntry {
+    let card = card(node.0);
+    NodeEntry { id: node, name: card.name, address: card.address }
+}
+
+impl Daemon {
+    /// One that knows nothing but who the others are.
+    pub fn new(me: NodeId, store: Shared) -> Self {
+        let nodes = (0..=DAEMONS).map(|n| entry(NodeId(n))).collect();
+        Daemon {
+            me,
+            state: State::found(card(0)),
+            kern: Node::new(NodeConfig { me, pid: 1, nodes, first_generation: 0 }),
+            radar: Radar::new(me, terms()),
+            people: People::default(),
+            calls: Calls::default(),
+            store,
+            pending: VecDeque::new(),
+            feeding: false,
+            applied: 0,
+            incarnation: None,
+            beginning: None,
+            clerk: Clerk::default(),
+            tickets: 0,
+            asked: BTreeMap::new(),
+            held: Vec::new(),
+            links: Links::default(),
+            sessions: BTreeMap::new(),
+            beat: 0,
+            fenced: false,
+            heard_head: false,
+            quiet: false,
+        }
+    }
+
+    /// People want nothing new of it any more.
+    pub fn quiet(&mut self) {
+        self.quiet = true;
+    }
+
+    /// How many entries it has applied, and what follows from them.
+    pub fn state(&self) -> (u64, &State) {
+        (self.applied, &self.state)
+    }
+
+    /// Its incarnation, if it has begun.
+    pub fn incarnation(&self) -> Option<Epoch> {
+        self.incarnation
+    }
+
+    /// The rules of its node.
+    pub fn kern(&self) -> &Node {
+        &self.kern
+    }
+
+    /// What RADAR says on its node.
+    pub fn radar(&self) -> &Radar {
+        &self.radar
+    }
+
+    /// Nodes that are up, as it knows them.
+    pub fn reaches(&self) -> Vec<NodeId> {
+        self.links.all_up()
+    }
+
+    /// Until when the bind waits that waits least.
+    pub fn first_limit(&self) -> Option<u64> {
+        self.people.first_limit()
+    }
+
+    /// Programs that want something and have it not, in words.
+    pub fn unsettled(&self) -> Option<String> {
+        if self.clerk.len() > 3 {
+            return Some(format!("{} commands", self.clerk.len()));
+        }
+        self.people.unsettled()
+    }
+
+    /// The services whose instance here serves, each with the epoch of that.
+    pub fn serving(&self) -> Vec<(i32, u64)> {
+        self.people.serving(&self.kern)
+    }
+
+    pub(super) fn start(&mut self, fx: &mut Effects<'_, Note>) {
+        // As a daemon that takes the seconds of its clock.
+        let nodes = (0..=DAEMONS).map(|n| entry(NodeId(n))).collect();
+        let first_generation = generation(fx.now());
+        self.kern = Node::new(NodeConfig { me: self.me, pid: 1, nodes, first_generation });
+        for node in (0..DAEMONS).map(NodeId).filter(|n| *n != self.me) {
+            self.sessions.insert(node, Session::new(fx.now(), DEAD_NS));
+        }
+        fx.send(ORDER, Packet::Fetch(0).encode());
+        fx.after(TICK_NS, 0);
+    }
+
+    pub(super) fn message(&mut self, from: NodeId, packet: Packet, fx: &mut Effects<'_, Note>) {
+        self.pass_time(fx);
+        match packet {
+            Packet::Entries(first, entries, head) => self.entries(first, &entries, head, fx),
+            Packet::Renewed(incarnation, sent, upto) if self.incarnation == Some(incarnation) => {
+                self.steer(News::Granted { sent, upto }, fx);
+            }
+            Packet::Between(segment) => self.segment(from, segment, fx),
+            _ => {}
+        }
+        self.settle(fx);
+    }
+
+    pub(super) fn timer(&mut self, fx: &mut Effects<'_, Note>) {
+        fx.after(TICK_NS, 0);
+        self.pass_time(fx);
+        let beats = fx.now() >= self.beat + BEAT_NS;
+        if beats {
+            self.beat = fx.now();
+            if let Some(incarnation) = self.incarnation {
+                fx.send(ORDER, Packet::Renew(incarnation, fx.now()).encode());
+                let word = Word::Applied(self.state.last());
+                self.links.all_up().into_iter().for_each(|node| self.say(node, word.clone(), fx));
+            }
+            if self.applied == 0 {
+                fx.send(ORDER, Packet::Fetch(0).encode());
+            }
+        }
+        for node in self.sessions.keys().copied().collect::<Vec<_>>() {
+            let Some(session) = self.sessions.get_mut(&node) else { continue };
+            let (again, became) = session.tick(fx.now(), beats);
+            if let Some(segment) = again {
+                fx.send(node, Packet::Between(segment).encode());
+            }
+            self.became(node, became, fx);
+        }
+        self.live(fx);
+        self.settle(fx);
+    }
+
+    /// What is due by the clock, before anything else is heard: the daemon's loop looks at it each time.
+    fn pass_time(&mut self, fx: &mut Effects<'_, Note>) {
+        if self.radar.wake_at().is_some_and(|at| at <= fx.now()) {
+            self.steer(News::Tick, fx);
+        }
+        if self.kern.next_deadline().is_some_and(|at| at <= fx.now()) {
+            self.feed(Event::Tick, fx);
+        }
+    }
+
+    /// What is wanted goes to the order.
+    fn settle(&mut self, fx: &mut Effects<'_, Note>) {
+        let mut refused = Vec::new();
+        if let Some(packet) = self.clerk.next(self.me, fx.now(), &mut refused) {
+            fx.send(ORDER, packet.encode());
+        }
+        for ticket in refused {
+            self.answered(ticket, &not_begun(), fx);
+        }
+        let holds = self.radar.holds_lease(fx.now());
+        if holds && std::mem::take(&mut self.fenced) {
+            self.incarnation.into_iter().for_each(|i| fx.note(Note::Begins(i)));
+        }
+        self.fenced |= !holds;
+    }
+
+    // ---- the log
+
+    fn entries(&mut self, first: u64, entries: &[Entry], head: u64, fx: &mut Effects<'_, Note>) {
+        let Some(skip) = self.applied.checked_sub(first) else {
+            fx.send(ORDER, Packet::Fetch(self.applied).encode());
+            return;
+        };
+        for entry in entries.iter().skip(skip as usize) {
+            self.apply(entry, fx);
+        }
+        if self.applied < head {
+            fx.send(ORDER, Packet::Fetch(self.applied).encode());
+        }
+        self.heard_head |= self.applied >= head;
+        self.begin(fx);
+    }
+
+    fn apply(&mut self, entry: &Entry, fx: &mut Effects<'_, Note>) {
+        let mut changes = Vec::new();
+        self.applied += 1;
+        let place = Epoch(self.applied);
+        let answer = self.state.apply(place, entry, &mut changes);
+        fx.note(Note::Applied(self.applied, digest(0, format!("{answer:?}{changes:?}").as_bytes())));
+        let began = self.incarnation;
+        for change in &changes {
+            self.follow(change, fx);
+        }
+        if began.is_some() && began == self.incarnation {
+            self.steer(News::Applied { place, changes: &changes }, fx);
+        }
+        if let Some(ticket) = self.clerk.done(entry, &answer) {
+            self.answered(ticket, &answer, fx);
+        }
+        self.begin(fx);
+    }
+
+    fn follow(&mut self, change: &Change, fx: &mut Effects<'_, Note>) {
+        match change {
+            Change::Admitted { node } => self.feed(Event::Admitted { entry: entry(*node) }, fx),
+            Change::Up { node, incarnation } if *node == self.me => {
+                let by = self.state.member(self.me).and_then(|m| m.begun_by);
+                if self.beginning.is_some_and(|(_, nonce)| by == Some(nonce)) {
+                    self.begun(*incarnation, fx);
+                } else if self.incarnation.is_some() {
+                    // Its folder was copied, the real one says, and ends. Here there is one daemon a node.
+                    fx.note(Note::Fenced("another daemon has begun"));
+                }
+            }
+            Change::Up { node, .. } => {
+                self.feed(Event::Admitted { entry: entry(*node) }, fx);
+                self.review(*node, fx);
+            }
+            Change::Down { node, incarnation } if *node == self.me => {
+                if self.incarnation == Some(*incarnation) {
+                    fx.note(Note::Fenced("it was taken for lost"));
+                    self.incarnation = None;
+                    self.feed(Event::Reborn { first_generation: generation(fx.now()) }, fx);
+                    self.begin(fx);
+                }
+            }
+            Change::Down { node, .. } => self.node_over(*node, fx),
+            _ if self.incarnation.is_none() => {}
+            Change::Created { dc, .. } | Change::Ended { dc } | Change::Allowed { dc, .. } => {
+                self.tell_container(*dc, fx);
+            }
+            Change::Slots { dc, change } => {
+                self.feed(Event::Slots { dc: dc.0, change: change.clone() }, fx);
+            }
+            Change::Declared { dc, slot } | Change::Withdrawn { dc, slot } => {
+                self.tell_service(*dc, *slot, fx);
+            }
+            _ => {}
+        }
+    }
+
+    fn tell_container(&mut self, dc: DcId, fx: &mut Effects<'_, Note>) {
+        let value = self.state.container(dc).map(|c| c.spec.clone());
+        self.feed(Event::Container { dc: dc.0, value }, fx);
+    }
+
+    fn tell_service(&mut self, dc: DcId, slot: i32, fx: &mut Effects<'_, Note>) {
+        let service = self.state.container(dc).and_then(|c| c.services.get(&slot));
+        let service = service.filter(|s| !s.withdrawn);
+        let name = service.map_or(String::new(), |s| s.spec.name.clone());
+        let kind = service.map(|s| match s.spec.kind {
+            Kind::Single => ServiceKind::Single,
+            Kind::Passive => ServiceKind::Passive,
+            Kind::Active => ServiceKind::Active,
+        });
+        self.feed(Event::Service { dc: dc.0, slot, name, kind }, fx);
+    }
+
+    fn begin(&mut self, fx: &mut Effects<'_, Note>) {
+        let Some(member) = self.state.member(self.me).filter(|_| self.heard_head) else { return };
+        if self.incarnation.is_some() || self.beginning.is_some() {
+            return;
+        }
+        let (nonce, follows) = (fx.random().next(), Some(member.last_incarnation()));
+        self.tickets += 1;
+        self.beginning = Some((self.tickets, nonce));
+        let command = Command::Begin { address: card(self.me.0).address, nonce };
+        self.clerk.order(Order { ticket: self.tickets, follows, of: None, command });
+    }
+
+    fn begun(&mut self, incarnation: Epoch, fx: &mut Effects<'_, Note>) {
+        self.incarnation = Some(incarnation);
+        self.beginning = None;
+        let dcs: Vec<DcId> = self.state.containers().map(|(dc, _)| dc).collect();
+        dcs.into_iter().for_each(|dc| self.tell_container(dc, fx));
+        self.radar = Radar::new(self.me, terms());
+        let all = self.state.containers().flat_map(|(dc, c)| c.services.keys().map(move |s| (dc, *s)));
+        for (dc, slot) in all.collect::<Vec<_>>() {
+            self.tell_service(dc, slot, fx);
+        }
+        self.steer(News::Restored, fx);
+        self.steer(News::Began { incarnation }, fx);
+        for node in self.links.all_up() {
+            self.steer(News::Link { node, up: true }, fx);
+        }
+        std::mem::take(&mut self.held).into_iter().for_each(|order| self.clerk.order(order));
+        for node in self.links.all_linked() {
+            self.say(node, Word::Hello(incarnation), fx);
+        }
+        for node in self.links.all_linked() {
+            self.review(node, fx);
+        }
+    }
+
+    /// What the rules want decided.
+    pub(super) fn decide(&mut self, ticket: Option<u64>, command: Command) {
+        self.tickets += 1;
+        if let Some(ticket) = ticket {
+            self.asked.insert(self.tickets, ticket);
+        }
+        let of = self.incarnation.filter(|_| ticket.is_some());
+        let order = Order { ticket: self.tickets, follows: None, of, command };
+        match self.incarnation {
+            Some(_) => self.clerk.order(order),
+            None => self.held.push(order),
+        }
+    }
+
+    fn answered(&mut self, ticket: u64, answer: &Answer, fx: &mut Effects<'_, Note>) {
+        if self.beginning.is_some_and(|(t, _)| t == ticket) {
+            self.beginning = None;
+            return self.begin(fx);
+        }
+        let Some(ticket) = self.asked.remove(&ticket) else { return };
+        let refused = |e: Refusal| Code::from_i32(e.code).unwrap_or(Code::INVAL);
+        let result = answer.clone().map(|_| ()).map_err(refused);
+        self.feed(Event::Decided { ticket, result }, fx);
+    }
+
+    pub(super) fn idle_clerk(&self) -> bool {
+        self.clerk.len() == 0
+    }
+
+    // ---- the other nodes
+
+    pub(super) fn say(&mut self, node: NodeId, word: Word, fx: &mut Effects<'_, Note>) {
+        let segment = self.sessions.get_mut(&node).and_then(|s| s.say(word, fx.now()));
+        if let Some(segment) = segment {
+            fx.send(node, Packet::Between(segment).encode());
+        }
+    }
+
+    fn segment(&mut self, from: NodeId, segment: Segment, fx: &mut Effects<'_, Note>) {
+        let Some(session) = self.sessions.get_mut(&from) else { return };
+        let (became, words, answer) = session.hear(segment, fx.now());
+        if let Some(segment) = answer {
+            fx.send(from, Packet::Between(segment).encode());
+        }
+        self.became(from, became, fx);
+        for word in words {
+            self.word(from, word, fx);
+        }
+    }
+
+    fn became(&mut self, node: NodeId, became: Became, fx: &mut Effects<'_, Note>) {
+        if matches!(became, Became::Down | Became::Another) && self.links.unlinked(node) {
+            self.node_down(node, fx);
+        }
+        if matches!(became, Became::Up | Became::Another) {
+            self.links.linked(node);
+            if let Some(incarnation) = self.incarnation {
+                self.say(node, Word::Hello(incarnation), fx);
+            }
+        }
+    }
+
+    fn word(&mut self, from: NodeId, word: Word, fx: &mut Effects<'_, Note>) {
+        match word {
+            Word::Hello(incarnation) => {
+                if self.links.greets(from, incarnation) {
+                    self.node_down(from, fx);
+                }
+                self.review(from, fx);
+            }
+            Word::Rules(record) => match self.links.says(from, record) {
+                Said::Counts(record) => self.feed(Event::Record { node: from.0, record }, fx),
+                Said::Waits | Said::Nothing => {}
+                Said::TooMuch => self.give_up(from, fx),
+            },
+            Word::Applied(applied) => self.steer(News::Heard { node: from, applied }, fx),
+            Word::Call { .. } | Word::Reply { .. } | Word::Failed { .. } => self.carried(from, word, fx),
+        }
+    }
+
+    fn review(&mut self, node: NodeId, fx: &mut Effects<'_, Note>) {
+        let lives = self.state.member(node).and_then(Member::incarnation);
+        if self.incarnation.is_none() {
+            return;
+        }
+        let Some(early) = self.links.review(node, lives) else { return };
+        self.feed(Event::NodeUp { node: node.0 }, fx);
+        self.steer(News::Link { node, up: true }, fx);
+        for record in early {
+            self.feed(Event::Record { node: node.0, record }, fx);
+        }
+    }
+
+    fn node_down(&mut self, node: NodeId, fx: &mut Effects<'_, Note>) {
+        self.steer(News::Link { node, up: false }, fx);
+        self.feed(Event::NodeDown { node: node.0 }, fx);
+    }
+
+    fn node_over(&mut self, node: NodeId, fx: &mut Effects<'_, Note>) {
+        if self.links.lost(node) {
+            self.node_down(node, fx);
+        }
+        self.give_up(node, fx);
+    }
+
+    fn give_up(&mut self, node: NodeId, fx: &mut Effects<'_, Note>) {
+        if self.sessions.get_mut(&node).is_some_and(|s| s.give_up(fx.now())) {
+            self.became(node, Became::Down, fx);
+        }
+    }
+}
+
+/// Where generations of user slots begin.
+fn generation(now: u64) -> u32 {
+    (now / (1_000 * MS) % 1000) as u32
+}

@@ -1,0 +1,83 @@
+//! What clients were told can be explained by doing each call once: none that was answered is lost or done
+//! twice, one that was said not to be done never is.
+
+use crate::cluster::node::Node;
+use crate::cluster::wire::Told;
+use crate::control::SERVICES;
+use crate::control::wire::Note;
+use crate::history::History;
+use crate::invariant::{Invariant, View};
+use crate::linear::check_linear;
+use crate::model::{Counter, Number};
+use dvs_control::service::Kind;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Calls are done once, in an order that explains the answers.
+#[derive(Debug, Default)]
+pub struct AnswersOnce {
+    histories: BTreeMap<i32, History<Counter, Number>>,
+    calls: BTreeMap<u64, (i32, usize)>,
+    /// Done, and told that it was not.
+    done: BTreeSet<u64>,
+    not: BTreeSet<u64>,
+}
+
+impl AnswersOnce {
+    fn take(&mut self, now: u64, told: &Told) -> Result<(), String> {
+        match told {
+            Told::Calls(id, slot) => {
+                let history = self.histories.entry(*slot).or_default();
+                self.calls.insert(*id, (*slot, history.begin(now, Counter::Add(1))));
+            }
+            Told::Answered(id, value) => {
+                let Some((slot, call)) = self.calls.get(id) else { return Err(format!("{told:?}")) };
+                if let Some(history) = self.histories.get_mut(slot) {
+                    history.reply(*call, Number::Is(*value), now);
+                }
+            }
+            Told::Failed(id, _) => {
+                self.not.insert(*id);
+                if let Some((slot, call)) = self.calls.get(id)
+                    && let Some(history) = self.histories.get_mut(slot)
+                {
+                    history.nothing(*call);
+                }
+            }
+            Told::Unknown(..) => {}
+            Told::Did(id, slot, ..) => {
+                let again = !self.done.insert(*id);
+                if again && SERVICES.contains(&(*slot, Kind::Single)) {
+                    return Err(format!("{told:?} again"));
+                }
+            }
+        }
+        match told {
+            Told::Did(id, ..) | Told::Failed(id, _) if self.done.contains(id) && self.not.contains(id) => {
+                Err(format!("call {id} was done, and its client was told that it was not"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Invariant<Node> for AnswersOnce {
+    fn name(&self) -> &'static str {
+        "a call is done once"
+    }
+
+    fn check(&mut self, view: &View<'_, Node>) -> Result<(), String> {
+        for note in view.notes() {
+            if let Note::Told(told) = note {
+                self.take(view.now(), told)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, _: &View<'_, Node>) -> Result<(), String> {
+        for (slot, history) in &self.histories {
+            check_linear(history).map_err(|e| format!("service {slot}: {e}"))?;
+        }
+        Ok(())
+    }
+}

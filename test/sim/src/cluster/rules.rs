@@ -1,0 +1,80 @@
+//! What RADAR and the rules say is done.
+
+use super::daemon::Daemon;
+use super::wire::Word;
+use crate::actor::Effects;
+use crate::control::wire::Note;
+use dvs_abi::{DcId, NodeId};
+use dvs_control::command::Command as Decision;
+use dvs_kern::node::event::{Command, Event, Want};
+use dvs_kern::node::service::Action as Step;
+use dvs_radar::{Action, Event as News};
+
+impl Daemon {
+    /// RADAR hears something; the rules do what it says.
+    pub(super) fn steer(&mut self, news: News<'_>, fx: &mut Effects<'_, Note>) {
+        if self.incarnation().is_none() {
+            return;
+        }
+        let mut commands = Vec::new();
+        self.radar.event(&self.state, news, fx.now(), &mut commands);
+        for command in commands {
+            let (dc, slot, epoch) = (command.dc.0, command.slot, command.epoch.0);
+            let action = step(command.action);
+            if action == Step::Continue {
+                fx.note(Note::Serves(slot, command.epoch));
+            }
+            self.feed(Event::Route { dc, slot, epoch, action }, fx);
+        }
+    }
+
+    /// The rules hear something; what they command is done. What follows from that is done after it.
+    pub(super) fn feed(&mut self, event: Event, fx: &mut Effects<'_, Note>) {
+        self.pending.push_back(event);
+        if std::mem::replace(&mut self.feeding, true) {
+            return;
+        }
+        while let Some(event) = self.pending.pop_front() {
+            for command in self.kern.handle(event, fx.now()) {
+                self.carry_out(command, fx);
+            }
+        }
+        self.feeding = false;
+    }
+
+    fn carry_out(&mut self, command: Command, fx: &mut Effects<'_, Note>) {
+        match command {
+            Command::Reply { session, id, result } => self.replied(session, id, result, fx),
+            Command::Tell { session, event, attach } => self.told(session, event, attach, fx),
+            Command::Decide { ticket, want } => self.decide(Some(ticket), decision(want)),
+            Command::Control { node, record } => self.say(NodeId(node), Word::Rules(record), fx),
+            Command::Signal { pid } => self.people.signal(pid),
+            // Memory, sessions that break rules, lines for people: there are none here.
+            _ => {}
+        }
+    }
+}
+
+fn decision(want: Want) -> Decision {
+    match want {
+        Want::Create { dc, config } => Decision::Create { dc: Some(DcId(dc)), spec: config },
+        Want::End { dc } => Decision::End { dc: DcId(dc) },
+        Want::Allow { dc, node, on } => Decision::Allow { dc: DcId(dc), node: NodeId(node), on },
+        Want::Offer { dc, slot } => Decision::Offer { dc: DcId(dc), slot, in_step: true },
+        Want::Retire { dc, slot } => Decision::Retire { dc: DcId(dc), slot },
+        Want::Slots { dc, request } => Decision::Slots { dc: DcId(dc), request },
+    }
+}
+
+fn step(action: Action) -> Step {
+    match action {
+        Action::Freeze(_) => Step::Freeze,
+        Action::Point(node) => Step::Point(node),
+        Action::Thaw => Step::Thaw,
+        Action::End(code) => Step::End(code),
+        Action::Resend(node) => Step::Resend(node),
+        Action::Fail(node) => Step::Fail(node),
+        Action::Continue => Step::Continue,
+        Action::ReadOnly | Action::Stop => Step::Stop,
+    }
+}
