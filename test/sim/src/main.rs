@@ -74,8 +74,11 @@ fn run_one<A: Actor>(
     done.map(|()| (trace.count(), trace.hash()))
 }
 
+/// Of a world: how many events it had, and their hash; or what was broken.
+type Outcome = Result<(u64, u64), Violation>;
+
 /// The worlds of a seed that are wanted, by name.
-fn worlds(seed: u64, w: &Wanted) -> Vec<(&'static str, Result<(u64, u64), Violation>)> {
+fn worlds(seed: u64, w: &Wanted) -> Vec<(&'static str, Outcome)> {
     let mut done = Vec::new();
     if w.control && !(w.cluster && w.trace) {
         done.push(("control", run_one(control::world(seed), control::run, w)));

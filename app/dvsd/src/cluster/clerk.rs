@@ -36,7 +36,8 @@ pub(super) struct Order {
     pub(super) ticket: u64,
     /// For a `Found` or `Begin`: the incarnation it follows.
     pub(super) follows: Option<Epoch>,
-    /// For what the rules want: the incarnation in which they did. Whatever they had in an earlier one is gone.
+    /// For what the rules want: the incarnation in which they did. Whatever they had in an earlier one is
+    /// gone.
     pub(super) of: Option<Epoch>,
     /// Only as long as this node leads.
     pub(super) here: bool,

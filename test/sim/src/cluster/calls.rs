@@ -1,5 +1,5 @@
-//! Calls: the lanes of one node, the clients that call through them, the servers that take from them, and what
-//! the proxies of two nodes say to each other of them.
+//! Calls: the lanes of one node, the clients that call through them, the servers that take from them, and
+//! what the proxies of two nodes say to each other of them.
 
 use super::daemon::Daemon;
 use super::people::{Role, find};

@@ -273,14 +273,15 @@ impl Daemon {
                 self.feed(Event::Admitted { entry: entry(*node) }, fx);
                 self.review(*node, fx);
             }
-            Change::Down { node, incarnation } if *node == self.me => {
-                if self.incarnation == Some(*incarnation) {
-                    fx.note(Note::Fenced("it was taken for lost"));
-                    self.incarnation = None;
-                    self.feed(Event::Reborn { first_generation: generation(fx.now()) }, fx);
-                    self.begin(fx);
-                }
+            Change::Down { node, incarnation }
+                if *node == self.me && self.incarnation == Some(*incarnation) =>
+            {
+                fx.note(Note::Fenced("it was taken for lost"));
+                self.incarnation = None;
+                self.feed(Event::Reborn { first_generation: generation(fx.now()) }, fx);
+                self.begin(fx);
             }
+            Change::Down { node, .. } if *node == self.me => {}
             Change::Down { node, .. } => self.node_over(*node, fx),
             _ if self.incarnation.is_none() => {}
             Change::Created { dc, .. } | Change::Ended { dc } | Change::Allowed { dc, .. } => {

@@ -1,5 +1,5 @@
-//! When the faults have stopped and nobody wants anything new, the cluster comes to rest: all nodes serve, know
-//! the same and each other's endpoints, services are somewhere, nobody waits.
+//! When the faults have stopped and nobody wants anything new, the cluster comes to rest: all nodes serve,
+//! know the same and each other's endpoints, services are somewhere, nobody waits.
 
 use super::acting;
 use crate::cluster::daemon::Daemon;
