@@ -289,3 +289,69 @@ fn the_next_instance_is_not_the_one_that_was_lost() {
     let waits = open(&mut w, 0);
     assert!(matches!(w.answer(waits), Some(Ok(Answer::Lane { remote: false, .. }))));
 }
+
+/// Found by the simulator.
+#[test]
+fn an_offer_that_is_not_decided_yet_outlives_that_another_one_was_first() {
+    let mut w = world(ServiceKind::Single);
+    let id = w.ask(SERVER, bind(SLOT));
+    let (ticket, _) = w.want();
+    route(&mut w, 6, &[Action::Freeze, Action::Point(FAR), Action::Thaw]);
+    assert!(!w.told.contains(&(SERVER, Told::Moved { dc: 1, endpoint: SLOT })), "the log may still take it");
+    route(&mut w, 7, &[Action::Freeze, Action::Fail(FAR)]);
+    route(&mut w, 8, &[Action::Point(HERE), Action::Thaw, Action::Continue]);
+    w.decided(ticket, Ok(()));
+    assert!(matches!(w.answer(id), Some(Ok(Answer::Bound { endpoint: SLOT, .. }))));
+    let id = open(&mut w, u64::MAX);
+    assert!(matches!(w.answer(id), Some(Ok(Answer::Lane { remote: false, .. }))));
+}
+
+/// Found by the simulator.
+#[test]
+fn a_caller_of_another_node_that_has_ended_while_it_waited_is_not_registered_later() {
+    let from = Endpoint::new(3, USER + 1);
+    let call = |id| {
+        let (from, remaining) = (from.raw(), u64::MAX);
+        Event::ProxyOpen { id, node: 1, dc: 1, from, to: SLOT, remaining }
+    };
+    for down in [true, false] {
+        let mut w = world(ServiceKind::Passive);
+        w.feed(Event::NodeDown { node: 1 });
+        w.feed(call(901));
+        assert_eq!(w.answer(901), Some(Err((Code::MIGRATE, Effect::No))), "it does not count yet");
+        w.feed(Event::NodeUp { node: 1 });
+        w.feed(call(902));
+        assert_eq!(w.answer(902), None, "nobody serves");
+        if down {
+            w.feed(Event::NodeDown { node: 1 });
+            w.feed(Event::NodeUp { node: 1 });
+        } else {
+            w.feed(Event::Record { node: 1, record: Record::Unbound { dc: 1, endpoint: from.raw() } });
+        }
+        let code = if down { Code::NOTCONN } else { Code::SRCDIED };
+        assert_eq!(w.answer(902), Some(Err((code, Effect::No))));
+        w.ask(SERVER, bind(SLOT));
+        let (ticket, _) = w.want();
+        route(&mut w, 5, &[Action::Point(HERE), Action::Thaw, Action::Continue]);
+        w.decided(ticket, Ok(()));
+        let (_, c) = w.node.containers().next().unwrap();
+        assert!(c.bound(from.slot()).is_none());
+    }
+}
+
+/// Found by the simulator.
+#[test]
+fn a_bind_that_waits_for_the_last_instance_and_for_its_offer_waits_no_longer_in_all() {
+    let second = 1_000_000_000;
+    let mut w = serving(ServiceKind::Single);
+    w.feed(Event::Died { session: SERVER, code: None });
+    let (retire, want) = w.want();
+    assert_eq!(want, Want::Retire { dc: 1, slot: SLOT });
+    let id = w.ask(3, bind(SLOT));
+    w.tick(3 * second);
+    w.decided(retire, Ok(()));
+    assert_eq!(w.want().1, Want::Offer { dc: 1, slot: SLOT });
+    assert_eq!(w.answer(id), None);
+    w.tick(3 * second);
+    assert_eq!(w.answer(id), Some(Err((Code::TIMEDOUT, Effect::No))));
+}

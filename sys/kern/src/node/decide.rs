@@ -52,6 +52,11 @@ impl Tickets {
         }
     }
 
+    /// Whether an instance of a service is offered, and that is not decided yet.
+    pub(crate) fn offers(&self, dc: u16, slot: i32) -> bool {
+        self.open.values().any(|t| t.want == Want::Offer { dc, slot })
+    }
+
     /// Whether a wait is that of a ticket.
     pub(crate) fn has(&self, wait: WaitId) -> bool {
         self.open.values().any(|t| t.wait == Some(wait))

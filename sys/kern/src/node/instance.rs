@@ -210,7 +210,9 @@ impl Node {
     pub(crate) fn stand_back(&mut self, dc: u16, slot: i32, kind: ServiceKind) {
         let bound = self.dcs.get(&dc).and_then(|c| c.bound(slot)).filter(|d| d.service && d.pid != 0);
         let Some(d) = bound.cloned() else { return };
-        if kind != ServiceKind::Single {
+        // One whose offer is not decided yet is not in the log: that may still take it, when the other is
+        // gone.
+        if kind != ServiceKind::Single || self.tickets.offers(dc, slot) {
             return self.close_calls_of(&d);
         }
         if let Some(s) = d.session {
