@@ -27,6 +27,7 @@ impl World {
     fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(DVS);
         command.arg("--runtime-dir").arg(self.dir()).args(words).env("XDG_DATA_HOME", self.base.path());
+        command.env("DVS_DATA_DIR", self.base.path().join("data"));
         command.stdin(Stdio::null());
         command
     }

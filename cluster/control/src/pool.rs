@@ -142,11 +142,7 @@ impl Pool {
                 }
                 Ok(())
             }
-            Some(_) => {
-                // It is told again, so that a claim is always followed by something.
-                out.push(SlotChange::Leased { node, ask: 0, slots: vec![slot] });
-                Ok(())
-            }
+            Some(_) => Ok(()),
             None => {
                 *owner = Some(node);
                 self.free.retain(|s| *s != slot);

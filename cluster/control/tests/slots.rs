@@ -290,7 +290,7 @@ fn a_slot_wanted_by_its_number_is_had_if_nobody_has_it() {
     assert_eq!(out, [SlotChange::Leased { node: a, ask: 0, slots: vec![12] }]);
     pool.validate().unwrap();
     pool.claim(a, 12, &mut out).unwrap();
-    assert_eq!(out.pop(), Some(out[0].clone()), "it is its own already, and told so");
+    assert_eq!(out.len(), 1, "it is its own already");
     assert_eq!(pool.claim(b, 14, &mut out), Err(Code::RANGE));
     assert_eq!(pool.claim(b, i32::MIN, &mut out), Err(Code::RANGE));
     // Whoever has it gives it, or says that it is in use.

@@ -3,7 +3,7 @@
 use dvs_abi::{Endpoint, NodeId};
 use dvs_kern::control::{Answer, BindKind, Request, WireError};
 use dvs_kern::node::Node;
-use dvs_kern::node::config::{NodeConfig, NodeEntry};
+use dvs_kern::node::config::{DcConfig, NodeConfig, NodeEntry};
 use dvs_kern::node::event::{Command, Event, SessionId};
 use dvs_kern::node::record::Record;
 
@@ -25,10 +25,10 @@ impl World {
         let mut w = World { node, now: 0, replies: Vec::new(), sent: Vec::new() };
         w.connect(1);
         [1, 2].into_iter().for_each(|node| w.feed(Event::NodeUp { node }));
-        let none = Endpoint::NONE.raw();
-        let (name, nodes) = (String::from("d"), vec![0, 1, 2]);
+        let (name, warn) = (String::from("d"), Endpoint::NONE.raw());
         let (procs, tasks, sysprocs) = (200, 35, 64);
-        w.ask(1, Request::DcInit { dc: 0, name, procs, tasks, sysprocs, warn: none, warn_type: 0, nodes });
+        let config = DcConfig { name, tasks, procs, sysprocs, warn, warn_type: 0, nodes: 0b111, born: 1 };
+        w.feed(Event::Container { dc: 0, value: Some(config) });
         w
     }
 

@@ -95,7 +95,9 @@ impl Daemon {
                 self.node_review(node.0);
             }
             Change::Down { node, incarnation } if *node == me => {
-                if self.plane.incarnation == Some(*incarnation) && self.plane.farewell.is_none() {
+                // Unless it ends, or leaves by the same entry.
+                let stays = self.plane.farewell.is_none() && self.plane.state.member(me).is_some();
+                if self.plane.incarnation == Some(*incarnation) && stays {
                     self.log.add("cluster", "this node was taken for lost; it begins anew");
                     self.reborn();
                 }

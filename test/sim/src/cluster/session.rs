@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn words_come_once_and_in_order_and_a_side_that_began_anew_is_another() {
-        let (mut a, mut b) = (Session::new(5, 1000), Session::new(6, 1000));
+        let (mut a, mut b) = (Session::new(5, 9 * super::REPEAT_NS), Session::new(6, 9 * super::REPEAT_NS));
         assert!(a.say(word(1), 7).is_none());
         let (hello, _) = a.tick(8, true);
         let (became, _, answer) = b.hear(hello.clone().unwrap(), 9);
@@ -183,11 +183,11 @@ mod tests {
         assert_eq!(words, [word(2)]);
         a.hear(ack.unwrap(), 14);
         assert!(a.unheard.is_empty());
-        let mut c = Session::new(20, 1000);
+        let mut c = Session::new(20, 9 * super::REPEAT_NS);
         let (hello, _) = c.tick(20, true);
         let (became, _, answer) = b.hear(hello.unwrap(), 21);
         assert_eq!((became, c.hear(answer.unwrap(), 22).0), (Became::Another, Became::Up));
         assert_eq!(a.hear(c.say(word(3), 23).unwrap(), 24).1, [], "for another one");
-        assert_eq!(c.tick(2000, false).1, Became::Down);
+        assert_eq!(c.tick(99 * super::REPEAT_NS, false).1, Became::Down);
     }
 }
