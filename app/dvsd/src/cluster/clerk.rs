@@ -27,7 +27,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How long one attempt takes at most; between two the clerk looks whether it is to end.
 const ATTEMPT: Duration = Duration::from_secs(1);
-/// Between two attempts that failed at once.
+/// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// A command to be brought into the log.
@@ -149,6 +149,14 @@ impl Work {
         self.desk.stop.load(Ordering::Acquire)
     }
 
+    /// Lets some time pass before the next attempt.
+    fn pause(&self) {
+        let queue = self.desk.lock();
+        let stays = |_: &mut VecDeque<Order>| !self.stopped();
+        let waited = self.desk.came.wait_timeout_while(queue, PAUSE, stays);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
     /// Brings a command into the log; nothing if this thread is to end.
     fn settle(&mut self, order: &Order) -> Option<ledger::Verdict> {
         let refuse =
@@ -184,13 +192,8 @@ impl Work {
                 Err(LogError::NoLeader) if order.here => {
                     return refuse(Code::STALE, "this node does not lead any more".into());
                 }
-                Err(LogError::NoLeader | LogError::NoQuorum | LogError::Unknown) => {}
-                Err(_) => {
-                    let queue = self.desk.lock();
-                    // Nobody else would wake it: stopping does.
-                    let wait = self.desk.came.wait_timeout(queue, PAUSE);
-                    drop(wait.unwrap_or_else(PoisonError::into_inner));
-                }
+                // Mostly after a while; a leader without a majority knows at once.
+                Err(_) => self.pause(),
             }
         }
         None
