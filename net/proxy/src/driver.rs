@@ -83,6 +83,9 @@ pub struct Config {
     pub me: NodeId,
     /// A random number of this run, never used before.
     pub boot: u128,
+    /// Tells this node's system from every other: with a node of another one nothing begins, also where no
+    /// keys say who is who.
+    pub system: u128,
     /// Where to listen; port 0 takes any, see [`Peers::address`]. It may be 0.0.0.0 or \[::\]: where the
     /// other nodes find this one is what *their* entries for it say, and never told by this address.
     pub listen: SocketAddr,
@@ -116,6 +119,7 @@ impl Config {
             timing: Timing::default(),
             versions: VERSIONS,
             knock_wait: Duration::from_nanos(KNOCK_WAIT_NS),
+            system: 0,
         }
     }
 }
@@ -506,7 +510,7 @@ fn new_node(
     life: u64,
 ) -> Arc<Node> {
     let peer = Peer::new(config.me, config.boot, n.id, config.timing, clock.now());
-    let peer = peer.with_versions(config.versions).with_life(life);
+    let peer = peer.with_versions(config.versions).with_life(life).with_system(config.system);
     Arc::new(Node::new(peer, n.id, n.address, n.fingerprint, Arc::clone(handler), clock))
 }
 

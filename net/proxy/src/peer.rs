@@ -43,6 +43,12 @@ impl Peer {
         self
     }
 
+    /// A node of this system: see [`Session::with_system`].
+    pub fn with_system(mut self, system: u128) -> Self {
+        self.session = self.session.with_system(system);
+        self
+    }
+
     /// Begins with this life: see [`Session::with_life`].
     pub fn with_life(mut self, life: u64) -> Self {
         self.session = self.session.with_life(life);

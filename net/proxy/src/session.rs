@@ -107,6 +107,7 @@ pub struct Session {
     links: [Link; 2],
     given_up: bool,
     over: bool,
+    system: u128,
 }
 
 impl Session {
@@ -123,12 +124,19 @@ impl Session {
             links: [link; 2],
             given_up: false,
             over: false,
+            system: 0,
         }
     }
 
     /// Speaks other versions (for tests of the negotiation).
     pub fn with_versions(mut self, versions: Versions) -> Self {
         self.versions = versions;
+        self
+    }
+
+    /// A node of this system: one of another is refused, whatever its number.
+    pub fn with_system(mut self, system: u128) -> Self {
+        self.system = system;
         self
     }
 
@@ -166,7 +174,8 @@ impl Session {
     }
 
     fn greeting(&self, class: StreamClass, received: u64, versions: Versions) -> Greeting {
-        Greeting { versions, node: self.node, class, from: self.me, to: self.peer, features: 0, received }
+        let (node, from, to, system) = (self.node, self.me, self.peer, self.system);
+        Greeting { versions, node, class, from, to, features: 0, received, system }
     }
 
     fn refuse(&self, reason: RefusalReason, text: String) -> Refusal {
@@ -182,6 +191,10 @@ impl Session {
         }
         let common = self.versions.common(g.versions);
         common.map_err(|e| self.refuse(RefusalReason::Version, e.to_string()))?;
+        if g.system != self.system {
+            let text = format!("this is {} of another system", self.node);
+            return Err(self.refuse(RefusalReason::Unknown, text));
+        }
         if g.node != self.peer_node {
             let text = format!("this is {}, {} was expected, {} came", self.node, self.peer_node, g.node);
             return Err(self.refuse(RefusalReason::Unknown, text));
@@ -213,7 +226,8 @@ impl Session {
 
     /// A WELCOME came. Returns whether the connection can be used; else it is to be closed.
     pub fn on_welcome(&mut self, g: &Greeting, now: u64, commands: &mut Vec<Command>) -> bool {
-        let fits = g.node == self.peer_node && g.to == self.me && self.versions.common(g.versions).is_ok();
+        let right = (g.system, g.node, g.to) == (self.system, self.peer_node, self.me);
+        let fits = right && self.versions.common(g.versions).is_ok();
         if self.over || !fits {
             self.closed(g.class, now);
             return false;

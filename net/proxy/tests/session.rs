@@ -8,7 +8,7 @@ use dvs_proxy::records::{Records, write_record};
 use dvs_proxy::session::{Command, DownReason, State, Timing};
 use dvs_proxy::stream::{Outgoing, Payload};
 use dvs_proxy::{Frame, StreamClass};
-use dvs_wire::{Frames, Greeting, RefusalReason, SessionFrame};
+use dvs_wire::{Frames, Greeting, Identity, RefusalReason, SessionFrame};
 use std::collections::VecDeque;
 
 const MS: u64 = 1_000_000;
@@ -465,6 +465,32 @@ fn an_answer_by_another_than_answered_the_other_dial_does_not_end_the_dialing() 
             assert!(dials.contains(&Command::Dial(class)), "{class:?} is never dialed again: {dials:?}");
         }
     }
+}
+
+/// Without keys a node is known by its number alone, and an address may come to lead to another system: their
+/// sessions, and with them their logs, must not mix.
+#[test]
+fn nodes_of_two_systems_refuse_each_other() {
+    let node = |me, system| Peer::new(NodeId(me), 100, NodeId(1 - me), timing(), 0).with_system(system);
+    let (mut low, mut high, mut other) = (node(0, 5), node(1, 5), node(1, 6));
+    low.tick(1);
+    for class in StreamClass::ALL {
+        let (welcome, _) = high.on_hello(&low.hello(class), 2).unwrap();
+        assert!(low.on_welcome(&welcome, 2).is_some());
+    }
+    low.commands();
+    high.commands();
+    // A node of the other system with the number of `low` does not end the session that stands.
+    let refused = high.on_hello(&node(0, 6).hello(StreamClass::Message), 3).unwrap_err();
+    assert_eq!(refused.reason, RefusalReason::Unknown);
+    assert!(refused.text.contains("another system"), "{}", refused.text);
+    assert!(high.commands().is_empty() && high.state() == State::Up);
+    // Nor does one that answers in the place of `high`.
+    let hello = low.hello(StreamClass::Message);
+    let (welcome, _) = other.on_hello(&Greeting { system: 6, to: Identity::NOBODY, ..hello }, 4).unwrap();
+    assert_eq!(low.on_welcome(&welcome, 4), None);
+    assert!(!low.commands().iter().any(|c| matches!(c, Command::Down(_))));
+    assert_ne!(low.state(), State::Dead);
 }
 
 #[test]

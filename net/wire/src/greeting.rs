@@ -78,6 +78,8 @@ pub struct Greeting {
     pub features: u64,
     /// Number of the last frame the speaker received on this stream of this session.
     pub received: u64,
+    /// Which system the speaker is a node of: numbers of nodes mean something in one system only.
+    pub system: u128,
 }
 
 /// Why a connection is refused.
@@ -86,7 +88,7 @@ pub struct Greeting {
 pub enum RefusalReason {
     /// No common version.
     Version = 1,
-    /// The dialer is not in the acceptor's node list, or is not who it says.
+    /// The dialer is not in the acceptor's node list, is not who it says, or is a node of another system.
     Unknown = 2,
     /// The wrong side dialed: the lower node id dials.
     Direction = 3,
@@ -239,7 +241,7 @@ fn put_greeting(out: &mut Vec<u8>, kind: u8, g: &Greeting) {
     }
     out.extend_from_slice(&g.features.to_le_bytes());
     out.extend_from_slice(&g.received.to_le_bytes());
-    out.extend_from_slice(&[0; 16]);
+    out.extend_from_slice(&g.system.to_le_bytes());
 }
 
 pub(crate) fn versions(cut: &mut Cut<'_>) -> Result<Versions, WireError> {
@@ -263,8 +265,8 @@ fn greeting(cut: &mut Cut<'_>) -> Result<Greeting, WireError> {
         return Err(WireError::BadValue { what: "boot", value: 0 });
     }
     let (features, received) = (cut.u64("features")?, cut.u64("received")?);
-    cut.take("reserved", 16)?;
-    Ok(Greeting { versions, node: NodeId(node), class, from, to, features, received })
+    let system = cut.u128("system")?;
+    Ok(Greeting { versions, node: NodeId(node), class, from, to, features, received, system })
 }
 
 fn refusal(reason: u8, cut: &mut Cut<'_>) -> Result<Refusal, WireError> {

@@ -119,7 +119,8 @@ fn identity() -> impl Strategy<Value = Identity> {
 }
 
 fn greeting() -> impl Strategy<Value = Greeting> {
-    (any::<(u16, u16, u64, u64, bool)>(), 0u16..32, identity(), identity()).prop_map(|(n, node, from, to)| {
+    let words = any::<(u16, u16, u64, u64, bool, u128)>();
+    (words, 0u16..32, identity(), identity()).prop_map(|(n, node, from, to)| {
         Greeting {
             versions: Versions { min: n.0, max: n.1 },
             node: NodeId(node),
@@ -128,6 +129,7 @@ fn greeting() -> impl Strategy<Value = Greeting> {
             to,
             features: n.2,
             received: n.3,
+            system: n.5,
         }
     })
 }
@@ -240,6 +242,7 @@ fn a_greeting_is_96_bytes_and_what_newer_versions_append_is_skipped() {
         to: Identity::NOBODY,
         features: 0,
         received: 12,
+        system: 5,
     };
     let mut bytes = Vec::new();
     SessionFrame::Hello(g).encode(&mut bytes);

@@ -43,6 +43,7 @@ pub fn start(config: &Config, identity: &Identity, listen: &str, waker: &Waker) 
     let (boot, first_call) = (random()?, random()? as u64);
     let mut net = dvs_proxy::Config::new(me, boot, resolve(listen)?, Vec::new(), security);
     net.timing = timing(config);
+    net.system = identity.system;
 
     let (bell, bell_file) = Mapping::create("dvs-bell", BELL_BYTES)?;
     let (status, status_file) = Mapping::create_status("dvs-status", BELL_BYTES)?;
