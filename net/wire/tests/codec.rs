@@ -120,17 +120,15 @@ fn identity() -> impl Strategy<Value = Identity> {
 
 fn greeting() -> impl Strategy<Value = Greeting> {
     let words = any::<(u16, u16, u64, u64, bool, u128)>();
-    (words, 0u16..32, identity(), identity()).prop_map(|(n, node, from, to)| {
-        Greeting {
-            versions: Versions { min: n.0, max: n.1 },
-            node: NodeId(node),
-            class: if n.4 { StreamClass::Bulk } else { StreamClass::Message },
-            from: Identity { boot: from.boot | 1, ..from },
-            to,
-            features: n.2,
-            received: n.3,
-            system: n.5,
-        }
+    (words, 0u16..32, identity(), identity()).prop_map(|(n, node, from, to)| Greeting {
+        versions: Versions { min: n.0, max: n.1 },
+        node: NodeId(node),
+        class: if n.4 { StreamClass::Bulk } else { StreamClass::Message },
+        from: Identity { boot: from.boot | 1, ..from },
+        to,
+        features: n.2,
+        received: n.3,
+        system: n.5,
     })
 }
 
