@@ -19,16 +19,7 @@ use dvs_abi::NodeId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// How many instances there are, and what they do.
-#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
-    /// One at a time.
-    Single,
-    /// One serves, others follow its state.
-    Passive,
-    /// All do what is asked in the same order; a node's callers keep to one of them.
-    Active,
-}
+pub use dvs_kern::node::service::Kind;
 
 /// What an instance does on the side of a partition that has no quorum.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]

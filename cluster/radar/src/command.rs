@@ -2,6 +2,7 @@
 
 use dvs_abi::{Code, DcId, NodeId};
 use dvs_control::epoch::Epoch;
+use dvs_kern::node::service::Action as Step;
 use std::fmt;
 
 /// One step. Doing it twice is the same as doing it once; one whose epoch is lower than that of a step
@@ -77,4 +78,21 @@ pub enum Action {
     ReadOnly,
     /// The instance here answers nobody. It lives on: it may follow another, be moved, or go on.
     Stop,
+}
+
+impl From<Action> for Step {
+    /// What the rules of a node make of it. Which requests change nothing is known to the instance alone:
+    /// for them one that may only answer those stops.
+    fn from(action: Action) -> Step {
+        match action {
+            Action::Freeze(_) => Step::Freeze,
+            Action::Point(node) => Step::Point(node),
+            Action::Thaw => Step::Thaw,
+            Action::End(code) => Step::End(code),
+            Action::Resend(node) => Step::Resend(node),
+            Action::Fail(node) => Step::Fail(node),
+            Action::Continue => Step::Continue,
+            Action::ReadOnly | Action::Stop => Step::Stop,
+        }
+    }
 }

@@ -6,7 +6,7 @@ mod world;
 use dvs_abi::{Code, Endpoint, NodeId};
 use dvs_kern::control::{BindKind, Request, WirePrivileges};
 use dvs_kern::node::event::Event;
-use dvs_kern::node::service::{Action, ServiceKind};
+use dvs_kern::node::service::{Action, Kind};
 use proptest::prelude::{Just, Strategy, any, prop, prop_oneof, proptest};
 use world::{Act, NODES, SESSIONS, World, init};
 
@@ -119,9 +119,9 @@ fn action() -> impl Strategy<Value = Action> {
 /// Nodes are told of services what no log would say: their tables hold together all the same.
 fn with_services() -> impl Strategy<Value = Act> {
     let kind = prop_oneof![
-        Just(Some(ServiceKind::Single)),
-        Just(Some(ServiceKind::Passive)),
-        Just(Some(ServiceKind::Active)),
+        Just(Some(Kind::Single)),
+        Just(Some(Kind::Passive)),
+        Just(Some(Kind::Active)),
         Just(None),
     ];
     let declare = (0..6i32, kind).prop_map(|(slot, kind)| {

@@ -6,7 +6,7 @@ use dvs_abi::{Code, Effect, Endpoint, NodeId};
 use dvs_kern::control::{Answer, BindKind, Event as Told, Request};
 use dvs_kern::node::event::{Event, PROXY, SessionId, Want};
 use dvs_kern::node::record::Record;
-use dvs_kern::node::service::{Action, Callers, ServiceKind};
+use dvs_kern::node::service::{Action, Callers, Kind};
 use hand::{USER, World, bind, dc, leased};
 
 const SLOT: i32 = 4;
@@ -17,7 +17,7 @@ const SERVER: SessionId = 1;
 const CLIENT: SessionId = 2;
 
 /// A container on both nodes with a service, and a client.
-fn world(kind: ServiceKind) -> World {
+fn world(kind: Kind) -> World {
     let mut w = World::new(0b11);
     w.feed(Event::Service { dc: 1, slot: SLOT, name: "kv".into(), kind: Some(kind) });
     w.feed(leased(1, &[USER]));
@@ -40,7 +40,7 @@ fn open(w: &mut World, remaining: u64) -> u64 {
 }
 
 /// An instance that is offered and serves, callers are sent to it.
-fn serving(kind: ServiceKind) -> World {
+fn serving(kind: Kind) -> World {
     let mut w = world(kind);
     let id = w.ask(SERVER, bind(SLOT));
     let (ticket, want) = w.want();
@@ -62,7 +62,7 @@ fn closed(w: &mut World, session: SessionId) -> Vec<Code> {
 
 #[test]
 fn callers_wait_while_nobody_serves_and_go_on_when_somebody_does() {
-    let mut w = world(ServiceKind::Passive);
+    let mut w = world(Kind::Passive);
     let (id, now) = (open(&mut w, u64::MAX), open(&mut w, 0));
     assert_eq!(w.answer(now), Some(Err((Code::AGAIN, Effect::No))));
     let bound = w.ask(3, Request::WaitBind { dc: 1, endpoint: SLOT, remaining: u64::MAX, board: 0 });
@@ -89,7 +89,7 @@ fn callers_wait_while_nobody_serves_and_go_on_when_somebody_does() {
 
 #[test]
 fn an_instance_is_bound_when_it_is_offered_and_gets_callers_when_it_serves() {
-    let mut w = world(ServiceKind::Passive);
+    let mut w = world(Kind::Passive);
     let id = w.ask(SERVER, bind(SLOT));
     let (ticket, _) = w.want();
     let waits = open(&mut w, u64::MAX);
@@ -109,7 +109,7 @@ fn an_instance_is_bound_when_it_is_offered_and_gets_callers_when_it_serves() {
 
 #[test]
 fn an_offer_that_is_refused_leaves_nothing() {
-    let mut w = world(ServiceKind::Single);
+    let mut w = world(Kind::Single);
     let id = w.ask(SERVER, bind(SLOT));
     let (ticket, _) = w.want();
     w.decided(ticket, Err(Code::SLOTUSED));
@@ -124,11 +124,9 @@ fn an_offer_that_is_refused_leaves_nothing() {
 
 #[test]
 fn calls_of_a_lost_instance_go_again_or_are_unknown() {
-    for (kind, code) in [
-        (ServiceKind::Passive, Code::STALE),
-        (ServiceKind::Active, Code::STALE),
-        (ServiceKind::Single, Code::MIGRATE),
-    ] {
+    for (kind, code) in
+        [(Kind::Passive, Code::STALE), (Kind::Active, Code::STALE), (Kind::Single, Code::MIGRATE)]
+    {
         let mut w = serving(kind);
         open(&mut w, 0);
         w.feed(Event::Died { session: SERVER, code: None });
@@ -150,7 +148,7 @@ fn calls_of_a_lost_instance_go_again_or_are_unknown() {
 #[test]
 fn steps_of_the_log_end_calls_on_other_nodes_as_they_say() {
     for (action, code) in [(Action::Resend(FAR), Code::STALE), (Action::Fail(FAR), Code::MIGRATE)] {
-        let mut w = world(ServiceKind::Passive);
+        let mut w = world(Kind::Passive);
         route(&mut w, 3, &[Action::Point(FAR), Action::Thaw]);
         open(&mut w, 0);
         route(&mut w, 4, &[Action::Freeze]);
@@ -166,9 +164,7 @@ fn steps_of_the_log_end_calls_on_other_nodes_as_they_say() {
 
 #[test]
 fn when_callers_go_elsewhere_an_active_instance_answers_what_it_has() {
-    for (kind, retires) in
-        [(ServiceKind::Active, true), (ServiceKind::Single, true), (ServiceKind::Passive, false)]
-    {
+    for (kind, retires) in [(Kind::Active, true), (Kind::Single, true), (Kind::Passive, false)] {
         let mut w = world(kind);
         route(&mut w, 3, &[Action::Point(FAR), Action::Thaw]);
         open(&mut w, 0);
@@ -177,7 +173,7 @@ fn when_callers_go_elsewhere_an_active_instance_answers_what_it_has() {
         let retired = w.told.iter().any(|(s, t)| *s == PROXY && matches!(t, Told::LaneRetired { .. }));
         assert_eq!(retired, retires, "{kind:?}");
         assert_eq!(closed(&mut w, CLIENT), if retires { vec![] } else { vec![Code::STALE] }, "{kind:?}");
-        if kind == ServiceKind::Active {
+        if kind == Kind::Active {
             route(&mut w, 5, &[Action::Resend(FAR)]);
             assert_eq!(closed(&mut w, CLIENT), [Code::STALE], "it is lost later");
         }
@@ -186,7 +182,7 @@ fn when_callers_go_elsewhere_an_active_instance_answers_what_it_has() {
 
 #[test]
 fn an_instance_that_is_stopped_answers_nobody_any_more() {
-    let mut w = serving(ServiceKind::Passive);
+    let mut w = serving(Kind::Passive);
     open(&mut w, 0);
     route(&mut w, 6, &[Action::Stop]);
     assert!(w.told.contains(&(SERVER, Told::Freeze { dc: 1, endpoint: SLOT })));
@@ -199,7 +195,7 @@ fn an_instance_that_is_stopped_answers_nobody_any_more() {
 
 #[test]
 fn a_primary_becomes_a_standby_and_a_single_instance_is_over_when_callers_go_elsewhere() {
-    let mut w = serving(ServiceKind::Passive);
+    let mut w = serving(Kind::Passive);
     route(&mut w, 6, &[Action::Stop, Action::Freeze, Action::Point(FAR), Action::Thaw]);
     let (_, c) = w.node.containers().next().unwrap();
     assert_eq!(c.bound(SLOT).map(|d| (d.kind, d.node)), Some((BindKind::Backup, FAR)));
@@ -211,7 +207,7 @@ fn a_primary_becomes_a_standby_and_a_single_instance_is_over_when_callers_go_els
     let id = open(&mut w, 0);
     assert!(matches!(w.answer(id), Some(Ok(Answer::Lane { remote: false, .. }))));
 
-    let mut w = serving(ServiceKind::Single);
+    let mut w = serving(Kind::Single);
     route(&mut w, 6, &[Action::Stop, Action::Freeze, Action::Point(FAR)]);
     assert!(w.told.contains(&(SERVER, Told::Moved { dc: 1, endpoint: SLOT })));
     assert!(w.wants.is_empty(), "the log knows");
@@ -220,7 +216,7 @@ fn a_primary_becomes_a_standby_and_a_single_instance_is_over_when_callers_go_els
 #[test]
 fn a_service_that_is_withdrawn_ends_for_its_callers_and_its_instance() {
     for last in [true, false] {
-        let mut w = serving(ServiceKind::Passive);
+        let mut w = serving(Kind::Passive);
         open(&mut w, 0);
         route(&mut w, 6, &[Action::Stop, Action::Freeze]);
         let waits = open(&mut w, u64::MAX);
@@ -242,12 +238,12 @@ fn a_service_that_is_withdrawn_ends_for_its_callers_and_its_instance() {
 
 #[test]
 fn a_container_that_leaves_the_node_or_ends_takes_its_instances_along() {
-    let mut w = serving(ServiceKind::Passive);
+    let mut w = serving(Kind::Passive);
     w.feed(Event::Container { dc: 1, value: Some(dc(0b10, 5)) });
     route(&mut w, 8, &[Action::End(Code::NODCNODE)]);
     assert!(w.signals.contains(&101));
     assert!(w.wants.iter().any(|(_, w)| *w == Want::Retire { dc: 1, slot: SLOT }));
-    let mut w = serving(ServiceKind::Passive);
+    let mut w = serving(Kind::Passive);
     w.feed(Event::Container { dc: 1, value: None });
     assert!(w.signals.contains(&101) && w.wants.is_empty());
     assert!(w.told.contains(&(SERVER, Told::DcEnded { dc: 1 })));
@@ -258,7 +254,7 @@ fn what_was_bound_before_the_service_was_declared_is_its_instance() {
     let mut w = World::new(0b11);
     w.bound(SERVER, SLOT);
     w.wants.clear();
-    w.feed(Event::Service { dc: 1, slot: SLOT, name: "kv".into(), kind: Some(ServiceKind::Single) });
+    w.feed(Event::Service { dc: 1, slot: SLOT, name: "kv".into(), kind: Some(Kind::Single) });
     assert_eq!(w.want().1, Want::Offer { dc: 1, slot: SLOT });
     route(&mut w, 5, &[Action::Freeze, Action::Point(HERE), Action::Thaw, Action::Continue]);
     let id = w.ask(SERVER, Request::MigrateStart { dc: 1, endpoint: SLOT });
@@ -270,7 +266,7 @@ fn what_was_bound_before_the_service_was_declared_is_its_instance() {
 /// went elsewhere, and ended although it was offered.
 #[test]
 fn the_next_instance_is_not_the_one_that_was_lost() {
-    let mut w = serving(ServiceKind::Single);
+    let mut w = serving(Kind::Single);
     w.feed(Event::Died { session: SERVER, code: None });
     let (retires, _) = w.want();
     let id = w.ask(3, bind(SLOT));
@@ -293,7 +289,7 @@ fn the_next_instance_is_not_the_one_that_was_lost() {
 /// Found by the simulator.
 #[test]
 fn an_offer_that_is_not_decided_yet_outlives_that_another_one_was_first() {
-    let mut w = world(ServiceKind::Single);
+    let mut w = world(Kind::Single);
     let id = w.ask(SERVER, bind(SLOT));
     let (ticket, _) = w.want();
     route(&mut w, 6, &[Action::Freeze, Action::Point(FAR), Action::Thaw]);
@@ -315,7 +311,7 @@ fn a_caller_of_another_node_that_has_ended_while_it_waited_is_not_registered_lat
         Event::ProxyOpen { id, node: 1, dc: 1, from, to: SLOT, remaining }
     };
     for down in [true, false] {
-        let mut w = world(ServiceKind::Passive);
+        let mut w = world(Kind::Passive);
         w.feed(Event::NodeDown { node: 1 });
         w.feed(call(901));
         assert_eq!(w.answer(901), Some(Err((Code::MIGRATE, Effect::No))), "it does not count yet");
@@ -343,7 +339,7 @@ fn a_caller_of_another_node_that_has_ended_while_it_waited_is_not_registered_lat
 #[test]
 fn a_bind_that_waits_for_the_last_instance_and_for_its_offer_waits_no_longer_in_all() {
     let second = 1_000_000_000;
-    let mut w = serving(ServiceKind::Single);
+    let mut w = serving(Kind::Single);
     w.feed(Event::Died { session: SERVER, code: None });
     let (retire, want) = w.want();
     assert_eq!(want, Want::Retire { dc: 1, slot: SLOT });

@@ -28,10 +28,12 @@ mod calls;
 mod clerk;
 pub mod daemon;
 pub mod invariants;
-pub mod node;
 mod people;
 mod rules;
 pub mod scenario;
 pub mod session;
 pub mod store;
 pub mod wire;
+
+/// A node of this world.
+pub type Node = crate::node::Node<daemon::Daemon>;

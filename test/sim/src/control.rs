@@ -12,7 +12,6 @@
 
 pub mod daemon;
 mod instances;
-pub mod node;
 pub mod order;
 mod programs;
 pub mod scenario;
@@ -105,3 +104,6 @@ pub(crate) fn brief(entry: &Entry) -> String {
     };
     format!("{from} {incarnation} #{number}: {what}")
 }
+
+/// A node of this world.
+pub type Node = crate::node::Node<daemon::Daemon>;

@@ -20,8 +20,8 @@ pub use one_place_an_epoch::OnePlaceAnEpoch;
 pub use same_decisions::SameDecisions;
 pub use state_agrees::StateAgrees;
 
+use crate::control::Node;
 use crate::control::daemon::Daemon;
-use crate::control::node::Node;
 use crate::control::order::TotalOrder;
 use crate::invariant::View;
 use dvs_abi::NodeId;
@@ -33,16 +33,6 @@ pub trait OverOrder {
 
     /// Until when the bind waits here that waits least.
     fn first_limit(&self) -> Option<u64>;
-}
-
-impl OverOrder for Node {
-    fn order(&self) -> Option<&TotalOrder> {
-        Node::order(self)
-    }
-
-    fn first_limit(&self) -> Option<u64> {
-        self.daemon().and_then(Daemon::first_limit)
-    }
 }
 
 /// The daemons that run programs, whether or not they may: they have power, do not stand still, and have not

@@ -27,6 +27,7 @@ pub mod invariants;
 mod linear;
 mod model;
 mod network;
+pub mod node;
 mod random;
 mod trace;
 mod world;

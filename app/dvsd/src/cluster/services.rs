@@ -13,11 +13,10 @@ use dvs_abi::{DcId, NodeId};
 use dvs_control::change::Change;
 use dvs_control::command::Command;
 use dvs_control::epoch::Epoch;
-use dvs_control::service::{Kind, ServiceSpec};
+use dvs_control::service::ServiceSpec;
 use dvs_kern::node::event::Event;
-use dvs_kern::node::service::{Action as Step, ServiceKind};
 use dvs_linux::clock;
-use dvs_radar::{Action, Event as News, Radar};
+use dvs_radar::{Event as News, Radar};
 
 impl Daemon {
     /// Tells RADAR, and has the rules do what it says.
@@ -30,7 +29,7 @@ impl Daemon {
         plane.radar.event(&plane.state, news, clock::now(), &mut commands);
         for command in commands {
             let (dc, slot, epoch) = (command.dc.0, command.slot, command.epoch.0);
-            self.feed(Event::Route { dc, slot, epoch, action: step(command.action) });
+            self.feed(Event::Route { dc, slot, epoch, action: command.action.into() });
         }
     }
 
@@ -97,11 +96,7 @@ impl Daemon {
         let service = self.plane.state.container(dc).and_then(|c| c.services.get(&slot));
         let service = service.filter(|s| !s.withdrawn);
         let name = service.map_or(String::new(), |s| s.spec.name.clone());
-        let kind = service.map(|s| match s.spec.kind {
-            Kind::Single => ServiceKind::Single,
-            Kind::Passive => ServiceKind::Passive,
-            Kind::Active => ServiceKind::Active,
-        });
+        let kind = service.map(|s| s.spec.kind);
         self.feed(Event::Service { dc: dc.0, slot, name, kind });
     }
 
@@ -113,19 +108,5 @@ impl Daemon {
             None => Command::Withdraw { dc, slot },
         };
         self.decide(command, by);
-    }
-}
-
-fn step(action: Action) -> Step {
-    match action {
-        Action::Freeze(_) => Step::Freeze,
-        Action::Point(node) => Step::Point(node),
-        Action::Thaw => Step::Thaw,
-        Action::End(code) => Step::End(code),
-        Action::Resend(node) => Step::Resend(node),
-        Action::Fail(node) => Step::Fail(node),
-        Action::Continue => Step::Continue,
-        // Which requests only read is known to the instance alone.
-        Action::ReadOnly | Action::Stop => Step::Stop,
     }
 }

@@ -4,7 +4,7 @@ use super::config::{DcConfig, NodeEntry};
 use super::deadlock::Waiting;
 use super::link::LinkKey;
 use super::record::Record;
-use super::service::{Action, ServiceKind};
+use super::service::{Action, Kind};
 use crate::control::{Answer, Event as Told, Request, WireError};
 use crate::slots::{SlotChange, SlotRequest};
 use dvs_abi::{Code, Endpoint};
@@ -54,7 +54,7 @@ pub enum Event {
     /// What became of a [`Command::Decide`]. All that it changed was told before.
     Decided { ticket: u64, result: Result<(), Code> },
     /// A service of a container was declared, or is no more (`None`). Before any step of it.
-    Service { dc: u16, slot: i32, name: String, kind: Option<ServiceKind> },
+    Service { dc: u16, slot: i32, name: String, kind: Option<Kind> },
     /// What is to be done with the callers or the instance of a service.
     Route { dc: u16, slot: i32, epoch: u64, action: Action },
     /// This node was taken for lost and begins anew: what is bound here ends, what it was leased is gone.

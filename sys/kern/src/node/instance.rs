@@ -14,7 +14,7 @@ use super::bind::{BindAsk, End};
 use super::descriptor::Descriptor;
 use super::dispatch::Outcome;
 use super::event::{Command, PROXY, SessionId, Want};
-use super::service::{Callers, Service, ServiceKind};
+use super::service::{Callers, Kind, Service};
 use super::wait::{WaitFor, WaitId};
 use crate::control::{BindKind, Event as Told};
 use dvs_abi::limits::BIND_WAIT_NS;
@@ -83,7 +83,7 @@ impl Node {
     pub(crate) fn place_instance(&mut self, dc: u16, slot: i32) {
         let me = self.config.me;
         let Some(s) = self.service_of(dc, slot) else { return };
-        let (here, active) = (s.node == Some(me), s.kind == ServiceKind::Active);
+        let (here, active) = (s.node == Some(me), s.kind == Kind::Active);
         let Some(d) = self.dcs.get_mut(&dc).and_then(|c| c.bound_mut(slot)) else { return };
         d.kind = match (here, active) {
             _ if d.pid == 0 => BindKind::Remote,
@@ -207,12 +207,12 @@ impl Node {
     }
 
     /// Callers go elsewhere: the instance here stands by; one of a single service is over, by the log too.
-    pub(crate) fn stand_back(&mut self, dc: u16, slot: i32, kind: ServiceKind) {
+    pub(crate) fn stand_back(&mut self, dc: u16, slot: i32, kind: Kind) {
         let bound = self.dcs.get(&dc).and_then(|c| c.bound(slot)).filter(|d| d.service && d.pid != 0);
         let Some(d) = bound.cloned() else { return };
         // One whose offer is not decided yet is not in the log: that may still take it, when the other is
         // gone.
-        if kind != ServiceKind::Single || self.tickets.offers(dc, slot) {
+        if kind != Kind::Single || self.tickets.offers(dc, slot) {
             return self.close_calls_of(&d);
         }
         if let Some(s) = d.session {

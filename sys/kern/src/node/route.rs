@@ -17,7 +17,7 @@ use super::bind::End;
 use super::descriptor::Descriptor;
 use super::event::Command;
 use super::link::LinkKey;
-use super::service::{Action, Callers, Service, ServiceKind};
+use super::service::{Action, Callers, Kind, Service};
 use crate::control::BindKind;
 use dvs_abi::{Code, Endpoint, NodeId};
 use std::collections::BTreeSet;
@@ -33,7 +33,7 @@ impl Node {
     }
 
     /// A service was declared, or is no more.
-    pub(crate) fn service(&mut self, dc: u16, slot: i32, name: String, kind: Option<ServiceKind>) {
+    pub(crate) fn service(&mut self, dc: u16, slot: i32, name: String, kind: Option<Kind>) {
         let Some(c) = self.dcs.get_mut(&dc) else { return };
         if slot < -c.config.tasks || slot >= c.config.first_user() {
             return;
@@ -150,8 +150,8 @@ impl Node {
         if let Some(old) = from.filter(|old| *old != node) {
             for (link, lane) in self.lanes_to(dc, slot, old) {
                 match kind {
-                    ServiceKind::Passive => self.close_lane(link, lane, Code::STALE),
-                    ServiceKind::Active if old == me => self.close_lane(link, lane, Code::STALE),
+                    Kind::Passive => self.close_lane(link, lane, Code::STALE),
+                    Kind::Active if old == me => self.close_lane(link, lane, Code::STALE),
                     _ => self.retire_lane(link, lane, Code::MIGRATE),
                 }
             }
@@ -163,7 +163,7 @@ impl Node {
         d.node = node;
         let has = d.pid != 0;
         d.kind = match (node == me && has, has) {
-            (true, _) if kind == ServiceKind::Active => BindKind::Replica,
+            (true, _) if kind == Kind::Active => BindKind::Replica,
             (true, _) => BindKind::Local,
             (false, true) => BindKind::Backup,
             (false, false) => BindKind::Remote,
@@ -192,7 +192,7 @@ impl Node {
     fn serve_here(&mut self, dc: u16, slot: i32, on: bool) {
         self.tell_instance(dc, slot);
         let me = self.config.me;
-        let again = self.service_of(dc, slot).is_some_and(|s| s.kind != ServiceKind::Single);
+        let again = self.service_of(dc, slot).is_some_and(|s| s.kind != Kind::Single);
         if on {
             self.reconsider(dc, slot);
             self.release_notices(dc, slot);

@@ -13,10 +13,11 @@
 //! calls is in `route`; what a program bound here has to do with it, in `instance`.
 
 use dvs_abi::{Code, NodeId};
+use serde::{Deserialize, Serialize};
 
 /// How many instances there are, and what they do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ServiceKind {
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
     /// One at a time, which remembers nothing of what it has answered.
     Single,
     /// One serves, others follow its state; a call that is sent again is answered once.
@@ -25,7 +26,7 @@ pub enum ServiceKind {
     Active,
 }
 
-/// One step. The same as those of `dvs-radar`.
+/// One step: what is left of a step of `dvs-radar` when its reasons do not matter any more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Action {
     /// Callers wait from here on, their deadlines running.
@@ -64,7 +65,7 @@ pub struct Service {
     /// Its name.
     pub name: String,
     /// Its kind.
-    pub kind: ServiceKind,
+    pub kind: Kind,
     /// What callers do.
     pub callers: Callers,
     /// Where they are pointed.
@@ -79,7 +80,7 @@ pub struct Service {
 
 impl Service {
     /// One of which nothing is known yet: callers wait.
-    pub fn new(name: String, kind: ServiceKind) -> Self {
+    pub fn new(name: String, kind: Kind) -> Self {
         Service { name, kind, callers: Callers::Wait, node: None, serving: false, epoch: 0, retiring: None }
     }
 
@@ -91,8 +92,8 @@ impl Service {
     ///
     /// ```
     /// use dvs_abi::{Code, NodeId};
-    /// use dvs_kern::node::service::{Action, Callers, Service, ServiceKind};
-    /// let mut s = Service::new("kv".into(), ServiceKind::Passive);
+    /// use dvs_kern::node::service::{Action, Callers, Service, Kind};
+    /// let mut s = Service::new("kv".into(), Kind::Passive);
     /// assert_eq!(s.step(4, Action::Thaw), Err(Code::PROCSTS), "it is nowhere");
     /// s.step(4, Action::Point(NodeId(1))).unwrap();
     /// assert_eq!(s.step(4, Action::Thaw), Ok(true));
@@ -130,6 +131,6 @@ impl Service {
     /// How a lane to an instance that is gone ends: calls it had taken up go again, or their effect is
     /// unknown. Calls that it had not, go again in any case.
     pub(crate) fn lost_code(&self) -> Code {
-        if self.kind == ServiceKind::Single { Code::MIGRATE } else { Code::STALE }
+        if self.kind == Kind::Single { Code::MIGRATE } else { Code::STALE }
     }
 }

@@ -5,7 +5,6 @@ use super::{DC, Done, Frame, Item, SERVICE};
 use dvs_abi::{Code, Effect, Endpoint, NodeId};
 use dvs_control::change::Change;
 use dvs_control::epoch::Epoch;
-use dvs_control::service::Kind;
 use dvs_control::state::State;
 use dvs_kern::control::{Answer, BindKind, Event as Told, Request, WireError};
 use dvs_kern::node::Node;
@@ -13,7 +12,7 @@ use dvs_kern::node::config::{NodeConfig, NodeEntry};
 use dvs_kern::node::event::{Command, Event, PROXY, SessionId, Want};
 use dvs_kern::node::link::LinkKey;
 use dvs_kern::node::record::Record;
-use dvs_kern::node::service::{Action, ServiceKind};
+use dvs_kern::node::service::Action;
 use dvs_radar::{Radar, Serving, Terms};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -157,11 +156,7 @@ impl Machine {
 
     fn declare(&mut self, now: u64) {
         let service = self.state.container(DC).and_then(|c| c.services.get(&SERVICE));
-        let kind = service.map(|s| match s.spec.kind {
-            Kind::Single => ServiceKind::Single,
-            Kind::Passive => ServiceKind::Passive,
-            Kind::Active => ServiceKind::Active,
-        });
+        let kind = service.map(|s| s.spec.kind);
         self.feed(Event::Service { dc: DC.0, slot: SERVICE, name: "s".into(), kind }, now);
     }
 
@@ -177,16 +172,7 @@ impl Machine {
         let mut out = Vec::new();
         self.radar.event(&self.state, event, now, &mut out);
         for c in out {
-            let action = match c.action {
-                dvs_radar::Action::Freeze(_) => Action::Freeze,
-                dvs_radar::Action::Point(node) => Action::Point(node),
-                dvs_radar::Action::Thaw => Action::Thaw,
-                dvs_radar::Action::End(code) => Action::End(code),
-                dvs_radar::Action::Resend(node) => Action::Resend(node),
-                dvs_radar::Action::Fail(node) => Action::Fail(node),
-                dvs_radar::Action::Continue => Action::Continue,
-                dvs_radar::Action::ReadOnly | dvs_radar::Action::Stop => Action::Stop,
-            };
+            let action = Action::from(c.action);
             self.trace.push(action);
             self.feed(Event::Route { dc: c.dc.0, slot: c.slot, epoch: c.epoch.0, action }, now);
         }

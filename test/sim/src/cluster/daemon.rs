@@ -10,18 +10,17 @@ use super::wire::Word;
 use crate::actor::Effects;
 use crate::control::wire::{Note, Packet, digest};
 use crate::control::{DAEMONS, LEASE_NS, MS, ORDER, card, terms};
+use crate::node::Follower;
 use dvs_abi::{Code, DcId, NodeId};
 use dvs_control::change::Change;
 use dvs_control::command::{Command, Entry, Refusal};
 use dvs_control::epoch::Epoch;
 use dvs_control::member::Member;
-use dvs_control::service::Kind;
 use dvs_control::state::{Answer, State};
 use dvs_kern::node::Node;
 use dvs_kern::node::config::{NodeConfig, NodeEntry};
 use dvs_kern::node::event::Event;
 use dvs_kern::node::record::Record;
-use dvs_kern::node::service::ServiceKind;
 use dvs_radar::links::{Links, Said};
 use dvs_radar::{Event as News, Radar};
 use std::collections::{BTreeMap, VecDeque};
@@ -60,6 +59,68 @@ pub struct Daemon {
     pub(super) quiet: bool,
 }
 
+impl Follower for Daemon {
+    fn start(&mut self, fx: &mut Effects<'_, Note>) {
+        // As a daemon that takes the seconds of its clock.
+        let nodes = (0..=DAEMONS).map(|n| entry(NodeId(n))).collect();
+        let first_generation = generation(fx.now());
+        self.kern = Node::new(NodeConfig { me: self.me, pid: 1, nodes, first_generation });
+        for node in (0..DAEMONS).map(NodeId).filter(|n| *n != self.me) {
+            self.sessions.insert(node, Session::new(fx.now(), DEAD_NS));
+        }
+        fx.send(ORDER, Packet::Fetch(0).encode());
+        fx.after(TICK_NS, 0);
+    }
+
+    fn message(&mut self, from: NodeId, packet: Packet, fx: &mut Effects<'_, Note>) {
+        self.pass_time(fx);
+        match packet {
+            Packet::Entries(first, entries, head) => self.entries(first, &entries, head, fx),
+            Packet::Renewed(incarnation, sent, upto) if self.incarnation == Some(incarnation) => {
+                self.steer(News::Granted { sent, upto }, fx);
+            }
+            Packet::Between(segment) => self.segment(from, segment, fx),
+            _ => {}
+        }
+        self.settle(fx);
+    }
+
+    fn timer(&mut self, fx: &mut Effects<'_, Note>) {
+        fx.after(TICK_NS, 0);
+        self.pass_time(fx);
+        let beats = fx.now() >= self.beat + BEAT_NS;
+        if beats {
+            self.beat = fx.now();
+            if let Some(incarnation) = self.incarnation {
+                fx.send(ORDER, Packet::Renew(incarnation, fx.now()).encode());
+                let word = Word::Applied(self.state.last());
+                self.links.all_up().into_iter().for_each(|node| self.say(node, word.clone(), fx));
+            }
+            if self.applied == 0 {
+                fx.send(ORDER, Packet::Fetch(0).encode());
+            }
+        }
+        for node in self.sessions.keys().copied().collect::<Vec<_>>() {
+            let Some(session) = self.sessions.get_mut(&node) else { continue };
+            let (again, became) = session.tick(fx.now(), beats);
+            if let Some(segment) = again {
+                fx.send(node, Packet::Between(segment).encode());
+            }
+            self.became(node, became, fx);
+        }
+        self.live(fx);
+        self.settle(fx);
+    }
+
+    fn quiet(&mut self) {
+        self.quiet = true;
+    }
+
+    fn first_limit(&self) -> Option<u64> {
+        self.people.first_limit()
+    }
+}
+
 fn entry(node: NodeId) -> NodeEntry {
     let card = card(node.0);
     NodeEntry { id: node, name: card.name, address: card.address }
@@ -95,11 +156,6 @@ impl Daemon {
         }
     }
 
-    /// People want nothing new of it any more.
-    pub fn quiet(&mut self) {
-        self.quiet = true;
-    }
-
     /// How many entries it has applied, and what follows from them.
     pub fn state(&self) -> (u64, &State) {
         (self.applied, &self.state)
@@ -125,11 +181,6 @@ impl Daemon {
         self.links.all_up()
     }
 
-    /// Until when the bind waits that waits least.
-    pub fn first_limit(&self) -> Option<u64> {
-        self.people.first_limit()
-    }
-
     /// Programs that want something and have it not, in words.
     pub fn unsettled(&self) -> Option<String> {
         if self.clerk.len() > 3 {
@@ -141,58 +192,6 @@ impl Daemon {
     /// The services whose instance here serves, each with the epoch of that.
     pub fn serving(&self) -> Vec<(i32, u64)> {
         self.people.serving(&self.kern)
-    }
-
-    pub(super) fn start(&mut self, fx: &mut Effects<'_, Note>) {
-        // As a daemon that takes the seconds of its clock.
-        let nodes = (0..=DAEMONS).map(|n| entry(NodeId(n))).collect();
-        let first_generation = generation(fx.now());
-        self.kern = Node::new(NodeConfig { me: self.me, pid: 1, nodes, first_generation });
-        for node in (0..DAEMONS).map(NodeId).filter(|n| *n != self.me) {
-            self.sessions.insert(node, Session::new(fx.now(), DEAD_NS));
-        }
-        fx.send(ORDER, Packet::Fetch(0).encode());
-        fx.after(TICK_NS, 0);
-    }
-
-    pub(super) fn message(&mut self, from: NodeId, packet: Packet, fx: &mut Effects<'_, Note>) {
-        self.pass_time(fx);
-        match packet {
-            Packet::Entries(first, entries, head) => self.entries(first, &entries, head, fx),
-            Packet::Renewed(incarnation, sent, upto) if self.incarnation == Some(incarnation) => {
-                self.steer(News::Granted { sent, upto }, fx);
-            }
-            Packet::Between(segment) => self.segment(from, segment, fx),
-            _ => {}
-        }
-        self.settle(fx);
-    }
-
-    pub(super) fn timer(&mut self, fx: &mut Effects<'_, Note>) {
-        fx.after(TICK_NS, 0);
-        self.pass_time(fx);
-        let beats = fx.now() >= self.beat + BEAT_NS;
-        if beats {
-            self.beat = fx.now();
-            if let Some(incarnation) = self.incarnation {
-                fx.send(ORDER, Packet::Renew(incarnation, fx.now()).encode());
-                let word = Word::Applied(self.state.last());
-                self.links.all_up().into_iter().for_each(|node| self.say(node, word.clone(), fx));
-            }
-            if self.applied == 0 {
-                fx.send(ORDER, Packet::Fetch(0).encode());
-            }
-        }
-        for node in self.sessions.keys().copied().collect::<Vec<_>>() {
-            let Some(session) = self.sessions.get_mut(&node) else { continue };
-            let (again, became) = session.tick(fx.now(), beats);
-            if let Some(segment) = again {
-                fx.send(node, Packet::Between(segment).encode());
-            }
-            self.became(node, became, fx);
-        }
-        self.live(fx);
-        self.settle(fx);
     }
 
     /// What is due by the clock, before anything else is heard: the daemon's loop looks at it each time.
@@ -306,11 +305,7 @@ impl Daemon {
         let service = self.state.container(dc).and_then(|c| c.services.get(&slot));
         let service = service.filter(|s| !s.withdrawn);
         let name = service.map_or(String::new(), |s| s.spec.name.clone());
-        let kind = service.map(|s| match s.spec.kind {
-            Kind::Single => ServiceKind::Single,
-            Kind::Passive => ServiceKind::Passive,
-            Kind::Active => ServiceKind::Active,
-        });
+        let kind = service.map(|s| s.spec.kind);
         self.feed(Event::Service { dc: dc.0, slot, name, kind }, fx);
     }
 

@@ -18,8 +18,9 @@ pub use one_server::OneServer;
 pub use rules_agree::RulesAgree;
 pub use serves_by_leave::ServesByLeave;
 
+use super::Node;
 use super::daemon::Daemon;
-use super::node::Node;
+
 use crate::invariant::View;
 use dvs_abi::NodeId;
 

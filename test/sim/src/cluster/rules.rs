@@ -8,7 +8,7 @@ use dvs_abi::{DcId, NodeId};
 use dvs_control::command::Command as Decision;
 use dvs_kern::node::event::{Command, Event, Want};
 use dvs_kern::node::service::Action as Step;
-use dvs_radar::{Action, Event as News};
+use dvs_radar::Event as News;
 
 impl Daemon {
     /// RADAR hears something; the rules do what it says.
@@ -20,7 +20,7 @@ impl Daemon {
         self.radar.event(&self.state, news, fx.now(), &mut commands);
         for command in commands {
             let (dc, slot, epoch) = (command.dc.0, command.slot, command.epoch.0);
-            let action = step(command.action);
+            let action = Step::from(command.action);
             if action == Step::Continue {
                 fx.note(Note::Serves(slot, command.epoch));
             }
@@ -63,18 +63,5 @@ fn decision(want: Want) -> Decision {
         Want::Offer { dc, slot } => Decision::Offer { dc: DcId(dc), slot, in_step: true },
         Want::Retire { dc, slot } => Decision::Retire { dc: DcId(dc), slot },
         Want::Slots { dc, request } => Decision::Slots { dc: DcId(dc), request },
-    }
-}
-
-fn step(action: Action) -> Step {
-    match action {
-        Action::Freeze(_) => Step::Freeze,
-        Action::Point(node) => Step::Point(node),
-        Action::Thaw => Step::Thaw,
-        Action::End(code) => Step::End(code),
-        Action::Resend(node) => Step::Resend(node),
-        Action::Fail(node) => Step::Fail(node),
-        Action::Continue => Step::Continue,
-        Action::ReadOnly | Action::Stop => Step::Stop,
     }
 }

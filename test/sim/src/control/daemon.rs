@@ -13,6 +13,7 @@ use super::programs::Programs;
 use super::wire::{Note, Packet, digest};
 use super::{LEASE_NS, MAIN, MS, ORDER, card, container, everywhere};
 use crate::actor::Effects;
+use crate::node::Follower;
 use dvs_abi::{Code, DcId, NodeId};
 use dvs_control::change::Change;
 use dvs_control::command::{Command, Entry};
@@ -75,11 +76,6 @@ impl Daemon {
         }
     }
 
-    /// People want nothing new of it any more.
-    pub fn quiet(&mut self) {
-        self.quiet = true;
-    }
-
     /// How many entries it has applied, and what follows from them.
     pub fn state(&self) -> (u64, &State) {
         (self.applied, &self.state)
@@ -111,11 +107,6 @@ impl Daemon {
         self.programs.waiting()
     }
 
-    /// Until when the bind waits that waits least.
-    pub fn first_limit(&self) -> Option<u64> {
-        self.programs.first_limit()
-    }
-
     /// The services it serves, since which epoch.
     pub fn serving(&self) -> &BTreeMap<i32, Epoch> {
         self.instances.serving()
@@ -124,33 +115,6 @@ impl Daemon {
     /// Commands that are not done.
     pub fn queued(&self) -> usize {
         self.queue.len()
-    }
-
-    pub(super) fn start(&mut self, fx: &mut Effects<'_, Note>) {
-        fx.send(ORDER, Packet::Fetch(0).encode());
-        fx.after(TICK_NS, 0);
-    }
-
-    pub(super) fn message(&mut self, packet: Packet, fx: &mut Effects<'_, Note>) {
-        self.look_at_clock(fx);
-        match packet {
-            Packet::Entries(first, entries, head) => self.entries(first, &entries, head, fx),
-            Packet::Renewed(incarnation, asked, _) if self.phase == Phase::Up(incarnation) => {
-                if self.lease.is_none() {
-                    fx.note(Note::Begins(incarnation));
-                }
-                self.lease = self.lease.max(Some(asked + LEASE_NS));
-                self.look_at_clock(fx);
-            }
-            Packet::HandOver(slot, number)
-                if self.serves(fx.now()).is_some() && !self.retiring().contains(&slot) =>
-            {
-                let arrival = self.instances.handed_over(self.me, slot, number, &self.state);
-                self.queue.extend(arrival.map(|c| (c, None)));
-                self.go_on(fx);
-            }
-            _ => {}
-        }
     }
 
     /// Before anything else: does it still hold its lease? Has somebody waited long enough?
@@ -307,39 +271,6 @@ impl Daemon {
         fx.send(ORDER, Packet::Propose(entry).encode());
     }
 
-    pub(super) fn timer(&mut self, fx: &mut Effects<'_, Note>) {
-        fx.after(TICK_NS, 0);
-        self.look_at_clock(fx);
-        let now = fx.now();
-        if now >= self.renewed + RENEW_NS {
-            self.renew(fx);
-        }
-        if self.sent.is_some_and(|at| now >= at + REPEAT_NS) {
-            self.propose(fx);
-        }
-        if self.applied == 0 {
-            fx.send(ORDER, Packet::Fetch(0).encode());
-        }
-        if self.serves(now).is_none() {
-            return;
-        }
-        let mut requests = Vec::new();
-        self.programs.tick(fx, &mut requests);
-        if !self.quiet && self.allowed() {
-            while fx.random().odds(350) {
-                self.programs.another(fx, &mut requests);
-            }
-            self.people(fx);
-        }
-        self.want_slots(requests);
-        let wanted = self.instances.tick((self.me, &self.retiring()), &self.state, fx);
-        self.want(wanted);
-        if self.quiet {
-            self.undo_people();
-        }
-        self.go_on(fx);
-    }
-
     fn allowed(&self) -> bool {
         self.state.container(MAIN).is_some_and(|c| c.spec.runs_on(self.me.0))
     }
@@ -384,6 +315,76 @@ impl Daemon {
             _ => None,
         };
         self.want(wish.into_iter().collect());
+    }
+}
+
+impl Follower for Daemon {
+    fn start(&mut self, fx: &mut Effects<'_, Note>) {
+        fx.send(ORDER, Packet::Fetch(0).encode());
+        fx.after(TICK_NS, 0);
+    }
+
+    fn message(&mut self, _: NodeId, packet: Packet, fx: &mut Effects<'_, Note>) {
+        self.look_at_clock(fx);
+        match packet {
+            Packet::Entries(first, entries, head) => self.entries(first, &entries, head, fx),
+            Packet::Renewed(incarnation, asked, _) if self.phase == Phase::Up(incarnation) => {
+                if self.lease.is_none() {
+                    fx.note(Note::Begins(incarnation));
+                }
+                self.lease = self.lease.max(Some(asked + LEASE_NS));
+                self.look_at_clock(fx);
+            }
+            Packet::HandOver(slot, number)
+                if self.serves(fx.now()).is_some() && !self.retiring().contains(&slot) =>
+            {
+                let arrival = self.instances.handed_over(self.me, slot, number, &self.state);
+                self.queue.extend(arrival.map(|c| (c, None)));
+                self.go_on(fx);
+            }
+            _ => {}
+        }
+    }
+
+    fn timer(&mut self, fx: &mut Effects<'_, Note>) {
+        fx.after(TICK_NS, 0);
+        self.look_at_clock(fx);
+        let now = fx.now();
+        if now >= self.renewed + RENEW_NS {
+            self.renew(fx);
+        }
+        if self.sent.is_some_and(|at| now >= at + REPEAT_NS) {
+            self.propose(fx);
+        }
+        if self.applied == 0 {
+            fx.send(ORDER, Packet::Fetch(0).encode());
+        }
+        if self.serves(now).is_none() {
+            return;
+        }
+        let mut requests = Vec::new();
+        self.programs.tick(fx, &mut requests);
+        if !self.quiet && self.allowed() {
+            while fx.random().odds(350) {
+                self.programs.another(fx, &mut requests);
+            }
+            self.people(fx);
+        }
+        self.want_slots(requests);
+        let wanted = self.instances.tick((self.me, &self.retiring()), &self.state, fx);
+        self.want(wanted);
+        if self.quiet {
+            self.undo_people();
+        }
+        self.go_on(fx);
+    }
+
+    fn quiet(&mut self) {
+        self.quiet = true;
+    }
+
+    fn first_limit(&self) -> Option<u64> {
+        self.programs.first_limit()
     }
 }
 

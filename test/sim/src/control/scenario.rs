@@ -1,20 +1,19 @@
 //! One run: a while with faults, then without; all invariants look after each event.
 
-use super::node::Node;
-use super::{DAEMONS, MS};
+use super::daemon::Daemon;
+use super::{MS, Node};
 use crate::faults::Faults;
 use crate::invariant::Violation;
 use crate::invariants::{
     BindsEnd, DoneOnce, Heals, NoneNeedlessly, OneInstance, OneOwner, OnePlaceAnEpoch, SameDecisions,
     StateAgrees,
 };
+use crate::node;
 use crate::random::Random;
 use crate::world::World;
 
 /// How long things go wrong.
 pub const ROUGH_NS: u64 = 20_000 * MS;
-/// How long they then have to come to rest.
-pub const CALM_NS: u64 = 25_000 * MS;
 
 /// The world of a seed, with the faults that it decides.
 pub fn world(seed: u64) -> World<Node> {
@@ -23,7 +22,7 @@ pub fn world(seed: u64) -> World<Node> {
 
 /// The world of a seed, with these faults.
 pub fn world_with(seed: u64, faults: Faults) -> World<Node> {
-    let mut world = World::new(seed, DAEMONS + 1, faults, Node::new);
+    let mut world = node::world(seed, faults, Daemon::new);
     world
         .expect(SameDecisions::default())
         .expect(StateAgrees)
@@ -42,14 +41,5 @@ pub fn world_with(seed: u64, faults: Faults) -> World<Node> {
 /// # Errors
 /// What was not so.
 pub fn run(world: &mut World<Node>) -> Result<(), Violation> {
-    world.run_for(ROUGH_NS)?;
-    world.heal();
-    world.run_for(MS)?;
-    for node in world.nodes() {
-        if let Some(Node::Daemon(daemon)) = world.actor_mut(node) {
-            daemon.quiet();
-        }
-    }
-    world.run_for(CALM_NS)?;
-    world.finish()
+    node::run(world, ROUGH_NS)
 }

@@ -1,7 +1,7 @@
 //! What people were told about containers can be explained by doing each of their commands once: none that
 //! was acknowledged is lost, none is done twice, and a command whose sender was lost is done at most once.
 
-use crate::control::node::Node;
+use crate::control::Node;
 use crate::control::wire::Note;
 use crate::history::History;
 use crate::invariant::{Invariant, View};

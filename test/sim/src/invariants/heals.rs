@@ -1,8 +1,8 @@
 //! When the faults have stopped and nobody wants anything new, the system comes to rest: all nodes serve and
 //! know the same, services are somewhere, nobody waits.
 
-use super::able;
-use crate::control::node::Node;
+use super::{OverOrder, able};
+use crate::control::Node;
 use crate::control::{MAIN, SERVICES};
 use crate::invariant::{Invariant, View};
 use dvs_control::service::Place;

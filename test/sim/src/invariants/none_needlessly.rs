@@ -2,9 +2,9 @@
 //! wait. Slots of a node that could not act meanwhile count as in use: nobody may know better before it is
 //! lost.
 
-use super::able;
+use super::{OverOrder, able};
 use crate::control::MAIN;
-use crate::control::node::Node;
+use crate::control::Node;
 use crate::control::wire::Note;
 use crate::invariant::{Invariant, View};
 use dvs_abi::NodeId;

@@ -1,8 +1,8 @@
 //! Callers of a service of which there is one find it on one node at most.
 
 use super::running;
+use crate::control::Node;
 use crate::control::SERVICES;
-use crate::control::node::Node;
 use crate::invariant::{Invariant, View};
 use dvs_control::service::Kind;
 

@@ -2,7 +2,7 @@
 
 use super::running;
 use crate::control::MAIN;
-use crate::control::node::Node;
+use crate::control::Node;
 use crate::invariant::{Invariant, View};
 
 /// Slots have one owner.

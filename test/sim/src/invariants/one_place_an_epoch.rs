@@ -1,6 +1,6 @@
 //! An epoch of a service has been on one node, ever: who names it means one place.
 
-use crate::control::node::Node;
+use crate::control::Node;
 use crate::control::wire::Note;
 use crate::invariant::{Invariant, View};
 use dvs_abi::NodeId;

@@ -1,7 +1,7 @@
 //! What clients were told can be explained by doing each call once: none that was answered is lost or done
 //! twice, one that was said not to be done never is.
 
-use crate::cluster::node::Node;
+use crate::cluster::Node;
 use crate::cluster::wire::Told;
 use crate::control::SERVICES;
 use crate::control::wire::Note;

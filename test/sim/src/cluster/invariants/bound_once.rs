@@ -2,8 +2,8 @@
 //! and has not heard of it keeps its programs until it hears, and is heard by nobody.
 
 use super::{acting, touched};
+use crate::cluster::Node;
 use crate::cluster::daemon::Daemon;
-use crate::cluster::node::Node;
 use crate::control::MAIN;
 use crate::invariant::{Invariant, View};
 use crate::invariants::OverOrder;

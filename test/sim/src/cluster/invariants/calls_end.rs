@@ -1,6 +1,6 @@
 //! Every call ends, once.
 
-use crate::cluster::node::Node;
+use crate::cluster::Node;
 use crate::cluster::wire::Told;
 use crate::control::wire::Note;
 use crate::invariant::{Invariant, View};

@@ -2,8 +2,8 @@
 //! know the same and each other's endpoints, services are somewhere, nobody waits.
 
 use super::acting;
+use crate::cluster::Node;
 use crate::cluster::daemon::Daemon;
-use crate::cluster::node::Node;
 use crate::control::{MAIN, SERVICES};
 use crate::invariant::{Invariant, View};
 use crate::invariants::OverOrder;

@@ -1,6 +1,6 @@
 //! An epoch of a service is on one node, ever, and an incarnation, too.
 
-use crate::cluster::node::Node;
+use crate::cluster::Node;
 use crate::control::SERVICES;
 use crate::control::wire::Note;
 use crate::invariant::{Invariant, View};

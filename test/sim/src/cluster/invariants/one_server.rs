@@ -1,7 +1,7 @@
 //! Of a service of which one instance serves, one serves at most.
 
 use super::{acting, touched};
-use crate::cluster::node::Node;
+use crate::cluster::Node;
 use crate::control::SERVICES;
 use crate::invariant::{Invariant, View};
 use dvs_control::service::Kind;

@@ -1,7 +1,7 @@
 //! The tables of each node's rules agree with each other after every event.
 
 use super::touched;
-use crate::cluster::node::Node;
+use crate::cluster::Node;
 use crate::invariant::{Invariant, View};
 
 /// [`dvs_kern::node::Node::validate`] finds nothing.

@@ -1,6 +1,6 @@
 //! A server answers only while RADAR lets its node serve, at that moment.
 
-use crate::cluster::node::Node;
+use crate::cluster::Node;
 use crate::cluster::wire::Told;
 use crate::control::wire::Note;
 use crate::invariant::{Invariant, View};
