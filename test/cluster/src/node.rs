@@ -107,7 +107,8 @@ impl Node {
                 shell
             }
         };
-        command.arg(self.file()).stdin(Stdio::null()).stderr(quiet());
+        // Its input is ours until we end or drop it: it ends with that.
+        command.arg(self.file()).stdin(Stdio::piped()).stderr(quiet());
         self.child = Some(command.spawn().expect("the daemon's program"));
     }
 
@@ -121,7 +122,7 @@ impl Node {
         child.wait().expect("a child can be waited for");
     }
 
-    /// Waits for one that has ended by itself.
+    /// Waits for one that has ended by itself; closes its input, with which one that runs ends too.
     ///
     /// # Panics
     /// When it cannot be waited for.

@@ -56,6 +56,20 @@ fn every_blocked_call_ends_at_once_when_the_daemon_is_killed() {
     assert_eq!(e.code, Code::DVSINIT);
 }
 
+#[test]
+fn a_daemon_of_a_test_ends_with_the_test() {
+    let mut node = Node::start(DAEMON);
+    node.make_dc();
+    let process = node.attach();
+    // As when the test's own process is killed: the pipe is closed, and nobody says anything.
+    node.reap();
+    assert!(!node.serves());
+    // In order: its folder is free.
+    node.revive();
+    assert!(node.attach().system().dc_info(DC).is_ok());
+    drop(process);
+}
+
 fn answer_one(port: &Port) {
     let mut m = Message::default();
     port.receive(Endpoint::ANY, &mut m, WATCHDOG).unwrap();

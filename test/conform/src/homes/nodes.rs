@@ -286,7 +286,7 @@ impl Home for Nodes {
 
 /// Starts a daemon that must end by itself; what it said.
 fn refused(daemon: &Path, config: &Path) -> Result<(), String> {
-    let child = Command::new(daemon).arg(config).stderr(Stdio::piped()).spawn();
+    let child = Command::new(daemon).arg(config).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = child.map_err(|e| e.to_string())?;
     let end = Instant::now() + WATCHDOG;
     while Instant::now() < end {
