@@ -46,7 +46,7 @@ impl Log {
         let event = self.event(subject.into(), text.into());
         if self.echo {
             // Nobody may be reading; the event is kept in memory all the same.
-            let _ = writeln!(std::io::stderr(), "dvsd: {}: {}", event.subject, event.text);
+            let _ = writeln!(std::io::stderr(), "dvsd {} {}: {}", event.time(), event.subject, event.text);
         }
         if self.events.len() == LOG_EVENTS_MAX {
             self.events.pop_front();
@@ -104,6 +104,12 @@ impl Log {
 }
 
 impl LogEvent {
+    /// The time of day it happened at, UTC.
+    fn time(&self) -> String {
+        let (ms, seconds) = (self.unix_ms % 1000, self.unix_ms / 1000 % 86_400);
+        format!("{:02}:{:02}:{:02}.{ms:03}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+    }
+
     /// What it costs to keep and to carry.
     fn bytes(&self) -> usize {
         size_of::<LogEvent>() + self.subject.len() + self.text.len()
@@ -129,6 +135,12 @@ mod tests {
         assert!(all.is_sorted_by_key(|e| e.number));
         (0..2 * LOG_EVENTS_MAX).for_each(|_| log.add("node", "x"));
         assert!(log.batches(0).concat().iter().any(|e| e.subject == "yes"));
+    }
+
+    #[test]
+    fn lines_say_when() {
+        let event = |unix_ms| LogEvent { number: 0, unix_ms, subject: String::new(), text: String::new() };
+        assert_eq!(event(86_400_000 * 3 + 3_600_000 * 23 + 59 * 61_000 + 7).time(), "23:59:59.007");
     }
 
     #[test]

@@ -123,6 +123,13 @@ impl<R> Links<R> {
         Said::Waits
     }
 
+    /// This node was taken for lost, and will be another one: none is up until it has begun anew and says so,
+    /// or what is bound here meanwhile would be said in the name of who it was, which counts nowhere. Those
+    /// that were up, as in [`Links::lost`]; what waits goes on waiting.
+    pub fn begins_anew(&mut self) -> Vec<NodeId> {
+        std::mem::take(&mut self.up).into_iter().collect()
+    }
+
     /// What was known of a node's endpoints is nothing any more; whether it was up, so that callers are to be
     /// told.
     pub fn lost(&mut self, node: NodeId) -> bool {
@@ -155,6 +162,18 @@ mod tests {
         assert_eq!(l.review(NODE, Some(Epoch(9))), Some(vec![]));
         assert!(l.unlinked(NODE) && !l.unlinked(NODE));
         assert_eq!((l.greeted(NODE), l.all_linked()), (None, vec![]));
+    }
+
+    #[test]
+    fn who_begins_anew_finds_all_others_anew() {
+        let mut l = Links::default();
+        l.linked(NODE);
+        l.greets(NODE, Epoch(5));
+        assert_eq!(l.review(NODE, Some(Epoch(5))), Some(vec![]));
+        assert_eq!((l.begins_anew(), l.begins_anew()), (vec![NODE], vec![]));
+        // What is said until then is not lost, and with the begin it is told all once more.
+        assert_eq!((l.says(NODE, 7), l.all_linked()), (Said::Waits, vec![NODE]));
+        assert_eq!(l.review(NODE, Some(Epoch(5))), Some(vec![7]));
     }
 
     #[test]

@@ -23,6 +23,7 @@ const WATCHDOG: Duration = Duration::from_secs(20);
 struct Lanes {
     opened: AtomicU8,
     withdrawn: AtomicBool,
+    stopped: AtomicBool,
 }
 
 impl Rules for Lanes {
@@ -33,6 +34,10 @@ impl Rules for Lanes {
         }
         let lane = self.opened.fetch_add(1, Ordering::SeqCst);
         daemon.answer(id, Ok(Answer::Lane { link: 0, lane, peer_pid: 2, remote: false, to }));
+    }
+
+    fn reads(&self) -> bool {
+        !self.stopped.load(Ordering::SeqCst)
     }
 }
 
@@ -132,4 +137,16 @@ fn when_there_is_nobody_to_send_it_to_any_more_its_effect_is_unknown() {
         let effect = if taken { Effect::Unknown } else { Effect::No };
         assert_eq!((error.code, error.effect), (Code::DSTDIED, effect));
     }
+}
+
+#[test]
+fn a_daemon_that_reads_nothing_holds_nobody_beyond_the_deadline() {
+    let (process, daemon, _) = played::session::<Lanes>();
+    let port = process.bind(DC, ME).unwrap();
+    daemon.rules.stopped.store(true, Ordering::SeqCst);
+    let timeout = Timeout::After(Duration::from_millis(50));
+    let error = port.sendrec(SERVICE, &mut Message::new(3), timeout).unwrap_err();
+    assert_eq!((error.code, error.effect), (Code::TIMEDOUT, Effect::No));
+    // Before the port says that it goes.
+    daemon.rules.stopped.store(false, Ordering::SeqCst);
 }

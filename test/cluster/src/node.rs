@@ -8,6 +8,9 @@ use dvsd::client::AdminClient;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+/// Lines of its log that a test that fails shows.
+const SHOWN: usize = 150;
+
 /// One node without others.
 pub struct Node {
     program: PathBuf,
@@ -79,7 +82,7 @@ impl Node {
         self.spawn();
         let end = clock::now() + WATCHDOG_NS;
         while !self.serves() {
-            assert!(clock::now() < end && self.runs(), "the daemon does not start; DVSD_LOUD=1 shows why");
+            assert!(clock::now() < end && self.runs(), "the daemon does not start");
             std::thread::yield_now();
         }
     }
@@ -108,7 +111,7 @@ impl Node {
             }
         };
         // Its input is ours until we end or drop it: it ends with that.
-        command.arg(self.file()).stdin(Stdio::piped()).stderr(quiet());
+        command.arg(self.file()).stdin(Stdio::piped()).stderr(self.ear());
         self.child = Some(command.spawn().expect("the daemon's program"));
     }
 
@@ -140,6 +143,16 @@ impl Node {
     /// A folder for what the tests write.
     pub fn scratch(&self) -> &Path {
         self.base.path()
+    }
+
+    /// Where all lives of its daemon log to; shown when the test fails.
+    fn said(&self) -> PathBuf {
+        self.base.path().join("said")
+    }
+
+    fn ear(&self) -> Stdio {
+        let file = std::fs::File::options().create(true).append(true).open(self.said());
+        file.map_or_else(|_| Stdio::inherit(), Stdio::from)
     }
 
     fn file(&self) -> PathBuf {
@@ -287,10 +300,11 @@ impl Drop for Node {
             let _ = child.kill();
             let _ = child.wait();
         }
+        if std::thread::panicking() {
+            let text = std::fs::read_to_string(self.said()).unwrap_or_default();
+            let from = text.lines().count().saturating_sub(SHOWN);
+            eprintln!("{} said last:", self.base.path().display());
+            text.lines().skip(from).for_each(|line| eprintln!("  {line}"));
+        }
     }
-}
-
-/// Where daemons log to: nowhere, unless `DVSD_LOUD` is set.
-fn quiet() -> Stdio {
-    if std::env::var_os("DVSD_LOUD").is_some() { Stdio::inherit() } else { Stdio::null() }
 }

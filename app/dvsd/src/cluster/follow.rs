@@ -270,6 +270,7 @@ impl Daemon {
         self.drop_tickets(dropped.into_iter().chain(held));
         let first_generation = first_generation(clock::now());
         self.feed(Event::Reborn { first_generation });
+        self.unlink_rules();
         self.begin();
     }
 

@@ -86,6 +86,13 @@ impl Daemon {
         }
     }
 
+    /// This node begins anew: until it has, it says nothing to others, and hears nothing of them.
+    pub(super) fn unlink_rules(&mut self) {
+        for node in self.plane.links.begins_anew() {
+            self.node_down(node.0);
+        }
+    }
+
     fn node_down(&mut self, node: u16) {
         self.radar_link(node, false);
         self.feed(Event::NodeDown { node });

@@ -76,7 +76,8 @@ pub(super) fn ask_for<W: Wait>(
     o.alive()?;
     let id = o.requests.fetch_add(1, Ordering::Relaxed) + 1;
     o.pending().insert(id, Pending::Waits(home.waker(), purpose));
-    let sent = control::encode(&Numbered { id, request }).and_then(|bytes| o.channel.send(&bytes));
+    let bytes = control::encode(&Numbered { id, request });
+    let sent = bytes.and_then(|bytes| send_until(process, home, o, &bytes, until));
     o.unsent.send(&*o.channel);
     let result = match sent {
         Err(e) => Err(e),
@@ -91,7 +92,7 @@ pub(super) fn ask_for<W: Wait>(
             let soon = Deadline::from_ns(shared.host().now().saturating_add(1_000_000_000));
             home.wait(shared, until.min(soon));
             if until.passed(shared.host().now()) && !o.answered(id) {
-                o.tell(Request::Withdraw { id });
+                o.tell_soon(Request::Withdraw { id });
                 if purpose != Purpose::Memory {
                     break Err(Error::early(Code::TIMEDOUT));
                 }
@@ -109,6 +110,28 @@ pub(super) fn ask_for<W: Wait>(
     }
 }
 
+/// Sends a request, if there is room for it before the deadline: a daemon that was stopped reads nothing, and
+/// nobody is to be held by it longer than they said.
+fn send_until<W: Wait>(
+    process: &Process,
+    home: &W,
+    o: &Outside,
+    bytes: &[u8],
+    until: Deadline,
+) -> Result<()> {
+    let shared = process.shared();
+    while !o.channel.try_send(bytes)? {
+        o.alive()?;
+        let now = shared.host().now();
+        if until.passed(now) {
+            return Err(Error::early(Code::TIMEDOUT));
+        }
+        // Nobody says when there is room.
+        home.wait(shared, until.min(Deadline::from_ns(now.saturating_add(ROOM_NS))));
+    }
+    Ok(())
+}
+
 impl Outside {
     fn pending(&self) -> std::sync::MutexGuard<'_, std::collections::HashMap<u64, Pending>> {
         self.pending.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -121,7 +144,7 @@ impl Outside {
     /// Asks whether the call an endpoint has been blocked in for long is part of a circle; the answer is an
     /// event.
     pub(crate) fn ask_circle(&self, dc: DcId, endpoint: Endpoint, call: u64) {
-        self.tell(Request::DeadlockCheck { dc: dc.0, endpoint: endpoint.raw(), call });
+        self.hint(Request::DeadlockCheck { dc: dc.0, endpoint: endpoint.raw(), call });
     }
 
     /// The control thread brings an answer; says what must follow.
@@ -288,3 +311,6 @@ pub(crate) fn watch<W: Wait>(port: &Port<W>, source: Endpoint) -> Result<()> {
 /// How long to wait for the daemon's news at most: it comes within microseconds, but the thread that reads it
 /// may have to wait for a processor.
 const CATCH_UP_NS: u64 = 200_000_000;
+
+/// So often is looked whether there is room in the socket again.
+const ROOM_NS: u64 = 1_000_000;

@@ -140,7 +140,7 @@ impl Outside {
         };
         if closed {
             let (link, lane) = super::lanes::parts(key);
-            self.tell(Request::FreeLane { link, lane });
+            self.tell_soon(Request::FreeLane { link, lane });
         }
         closed
     }

@@ -216,7 +216,21 @@ impl Outside {
         }
     }
 
-    /// Sends a record that has no answer.
+    /// As `tell`, from within a call, which is not held by a daemon that reads nothing: sent now, or with what
+    /// is sent next.
+    pub(crate) fn tell_soon(&self, request: Request) {
+        self.unsent.add(request);
+        self.unsent.send(&*self.channel);
+    }
+
+    /// The same, for what is said again if it was lost.
+    pub(crate) fn hint(&self, request: Request) {
+        if let Ok(bytes) = control::encode(&control::Numbered { id: 0, request }) {
+            let _ = self.channel.try_send(&bytes);
+        }
+    }
+
+    /// Sends a record that has no answer, when there is room for it.
     pub(crate) fn tell(&self, request: Request) {
         if let Ok(bytes) = control::encode(&control::Numbered { id: 0, request }) {
             // A daemon that is gone has nothing to be told; the control thread finds the end.

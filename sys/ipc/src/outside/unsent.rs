@@ -1,4 +1,5 @@
-//! What the control thread has to say to the daemon while there is no room in the socket.
+//! What is said to the daemon in passing, by the control thread above all, while there is no room in the
+//! socket.
 //!
 //! Why: a daemon does not read what a session asks as long as the session has not read what it was told. If
 //! the one thread that reads waited for room in the socket, neither would go on.
@@ -15,7 +16,7 @@ use crate::control::{self, Numbered, Request};
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-/// Records without an answer, in their order. As many as there are lanes, and one.
+/// Records without an answer, in their order. As many as there are lanes and requests under way, and one.
 #[derive(Default)]
 pub(super) struct Unsent {
     records: Mutex<VecDeque<Request>>,

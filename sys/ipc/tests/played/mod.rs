@@ -17,6 +17,11 @@ use std::sync::{Arc, Condvar, Mutex};
 pub trait Rules: Default + Send + Sync + 'static {
     /// A session asks; `id` of zero wants no answer.
     fn asked(&self, daemon: &Daemon<Self>, id: u64, request: Request);
+
+    /// Whether it reads what it is sent; if not, its socket is full.
+    fn reads(&self) -> bool {
+        true
+    }
 }
 
 /// The daemon.
@@ -67,6 +72,7 @@ impl<R: Rules> Channel for Wire<R> {
     }
 
     fn send(&self, record: &[u8]) -> Result<()> {
+        assert!(self.0.rules.reads(), "somebody is held by a daemon that reads nothing");
         let Numbered { id, request } = control::decode(record).unwrap();
         let Request::Bind { dc, endpoint, .. } = request else {
             self.0.rules.asked(&self.0, id, request);
@@ -80,7 +86,7 @@ impl<R: Rules> Channel for Wire<R> {
     }
 
     fn try_send(&self, record: &[u8]) -> Result<bool> {
-        self.send(record).map(|()| true)
+        if self.0.rules.reads() { self.send(record).map(|()| true) } else { Ok(false) }
     }
 
     fn receive(&self) -> Option<(Vec<u8>, Vec<Mapped>)> {

@@ -278,6 +278,7 @@ impl Daemon {
                 fx.note(Note::Fenced("it was taken for lost"));
                 self.incarnation = None;
                 self.feed(Event::Reborn { first_generation: generation(fx.now()) }, fx);
+                self.links.begins_anew().into_iter().for_each(|other| self.node_down(other, fx));
                 self.begin(fx);
             }
             Change::Down { node, .. } if *node == self.me => {}
