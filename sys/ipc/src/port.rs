@@ -252,8 +252,8 @@ impl<W: Wait> Port<W> {
         if s.binding() != self.binding || !s.is_bound() {
             return Err(Error::early(Code::NOTBIND));
         }
-        if s.ended {
-            return Err(Error::early(Code::DCNOTRUN));
+        if let Some(code) = s.ended {
+            return Err(Error::early(code));
         }
         // Said once to every port: nobody outside can be heard any more. After that it may still serve its
         // process.
@@ -396,12 +396,13 @@ impl<W: Wait> Drop for Port<W> {
         let mut core = self.shared().lock();
         let slot = core.table.slot(self.ix);
         let bound = slot.is_bound() && slot.binding() == self.binding;
+        let ended = slot.ended.is_some();
         if bound {
             let _ = self.shared().take_stop(&mut core, self.ix);
             let c = &mut *core;
             c.table.unbind(self.ix, false, &mut c.out);
         }
         core.release();
-        outside::unbind(self, bound);
+        outside::unbind(self, bound, ended);
     }
 }

@@ -321,6 +321,9 @@ pub enum Event {
     /// Say `Request::Heard` with this number when everything said before is carried in: somebody waits for
     /// that.
     Mark { mark: u64 },
+    /// The endpoint is over: its node was taken for lost. Its calls end with NOTBIND, and nobody is to be told
+    /// when its process lets go of it: its place may be another's by then.
+    Withdrawn { dc: u16, endpoint: i32 },
 }
 
 /// A slot as programs see it (facts §1.5).

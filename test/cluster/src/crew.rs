@@ -1,8 +1,8 @@
 //! Servers and clients on the nodes of a lab, and what the clients saw.
 //!
 //! Clients of all nodes call all servers, with every kind of call, and note how each call ended; servers note
-//! what they consumed ([`crate::roles`]). Whoever ends because its daemon did, or because its node was taken
-//! for lost, is started again. At the end the two are compared ([`crate::judge`]).
+//! what they consumed ([`crate::roles`]). Whoever ends because its daemon did is started again; who lives on
+//! where a node was taken for lost binds again. At the end the two are compared ([`crate::judge`]).
 
 use crate::WATCHDOG_NS;
 use crate::actor::Actor;
@@ -15,9 +15,6 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
-
-/// SIGTERM: a daemon asks a process to end whose endpoints were withdrawn.
-const ASKED: i32 = 15;
 
 struct Member {
     server: Option<u32>,
@@ -67,6 +64,11 @@ impl Crew {
             }
         };
         self.members.push(Member { server, node, actor, journal });
+    }
+
+    /// How many were started so far, those among them that were started again.
+    pub fn started(&self) -> u32 {
+        self.number
     }
 
     fn over(&mut self, at: usize) -> (Option<u32>, usize) {
@@ -168,7 +170,7 @@ impl Crew {
     }
 }
 
-/// Whether a helper may end so: for want of its daemon, killed with its node, or asked by its daemon.
+/// Whether a helper may end so: for want of its daemon, or killed with its node.
 fn may(status: ExitStatus) -> bool {
-    status.code() == Some(roles::NO_DAEMON) || [Some(ASKED), Some(9)].contains(&status.signal())
+    status.code() == Some(roles::NO_DAEMON) || status.signal() == Some(9)
 }

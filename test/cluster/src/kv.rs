@@ -25,24 +25,28 @@ pub fn serve(socket: &Path, count: usize, store: &Path) {
     let nodes: Vec<NodeId> = (0..count as u16).map(NodeId).collect();
     let seats = Seats::new(DC, SERVICE, &nodes).expect("a list of nodes");
     let plan = Plan { seats, store: store.to_owned(), timing: Default::default() };
-    let end = clock::now() + WATCHDOG_NS;
-    let replica = loop {
-        match Replica::start(&process, &plan, Active::new(Store::default())) {
-            Ok(replica) => break replica,
-            // The daemon has not seen its predecessor's death yet.
-            Err(ReplicaError::Endpoint { error, .. }) if error.code == Code::SLOTUSED => {
-                assert!(clock::now() < end, "the predecessor does not go");
-                std::thread::yield_now();
+    loop {
+        let end = clock::now() + WATCHDOG_NS;
+        let replica = loop {
+            match Replica::start(&process, &plan, Active::new(Store::default())) {
+                Ok(replica) => break replica,
+                // The daemon has not seen its predecessor's death yet.
+                Err(ReplicaError::Endpoint { error, .. }) if error.code == Code::SLOTUSED => {
+                    assert!(clock::now() < end, "the predecessor does not go");
+                    std::thread::yield_now();
+                }
+                Err(error) => return say(&format!("cannot: {error}")),
             }
-            Err(error) => return say(&format!("cannot: {error}")),
+        };
+        say("runs");
+        match replica.serve() {
+            Ok(()) => say("over"),
+            // Its node was taken for lost: it starts again.
+            Err(ReplicaError::Endpoint { error, .. }) if error.code == Code::NOTBIND => continue,
+            Err(error) => say(&format!("ended: {error}")),
         }
-    };
-    say("runs");
-    match replica.serve() {
-        Ok(()) => say("over"),
-        Err(error) => say(&format!("ended: {error}")),
+        std::process::exit(0);
     }
-    std::process::exit(0);
 }
 
 /// Replicas on the first nodes of a net.

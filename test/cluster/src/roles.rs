@@ -9,7 +9,8 @@
 //! | [`RELAY`] | calls | hands it to the next server, which notes it and answers |
 //!
 //! A helper ends with code 0 when its standard input ends, with [`NO_DAEMON`] when its daemon is gone, and
-//! with a panic when it sees something that must not be.
+//! with a panic when it sees something that must not be. One whose node was taken for lost lives on: it binds
+//! again.
 
 use crate::journal::{Entry, Journal, What};
 use crate::rng::Rng;
@@ -100,13 +101,15 @@ pub fn serve(socket: &Path, number: usize, count: usize, journal: &Path) {
     told_to_end(true);
     let mut journal = Journal::create(journal).expect("a new journal");
     let process = attach(socket, &format!("server{number}"));
-    let port = bind(&process, server(number));
+    let mut port = Some(bind(&process, server(number)));
     say("ready");
     let mut m = Message::default();
     let mut buffer = vec![0; COPY_BYTES];
     loop {
-        match port.receive(Endpoint::ANY, &mut m, Timeout::Forever) {
-            Ok(()) => one(&port, &mut m, number, count, &mut journal, &mut buffer),
+        let bound = port.get_or_insert_with(|| bind(&process, server(number)));
+        match bound.receive(Endpoint::ANY, &mut m, Timeout::Forever) {
+            Ok(()) => one(bound, &mut m, number, count, &mut journal, &mut buffer),
+            Err(e) if e.code == Code::NOTBIND => port = None,
             Err(e) => give_up("receive", &e),
         }
     }
@@ -229,10 +232,11 @@ pub fn call(socket: &Path, plan: &ClientPlan, journal: &Path) {
     let end = told_to_end(false);
     let mut journal = Journal::create(journal).expect("a new journal");
     let process = attach(socket, &format!("client{}", plan.incarnation));
-    let port = match plan.slot {
+    let bound = || match plan.slot {
         Some(slot) => bind(&process, Endpoint::new(0, slot)),
         None => process.bind(DC, Endpoint::NONE).unwrap_or_else(|e| give_up("bind", &e)),
     };
+    let mut port = Some(bound());
     say("ready");
     let mut rng = Rng::new(u64::from(plan.incarnation));
     let mut memory = (vec![0; COPY_BYTES], vec![0; COPY_BYTES]);
@@ -240,7 +244,10 @@ pub fn call(socket: &Path, plan: &ClientPlan, journal: &Path) {
         if end.load(Ordering::Acquire) {
             return;
         }
-        attempt(&port, plan, seq, &mut rng, &mut journal, &mut memory);
+        let through = port.get_or_insert_with(bound);
+        if attempt(through, plan, seq, &mut rng, &mut journal, &mut memory) == Some(Code::NOTBIND) {
+            port = None;
+        }
         if seq.is_multiple_of(plan.burst) {
             std::thread::sleep(plan.pause);
         }
@@ -254,7 +261,7 @@ fn attempt(
     rng: &mut Rng,
     journal: &mut Journal,
     memory: &mut (Vec<u8>, Vec<u8>),
-) {
+) -> Option<Code> {
     let call = match rng.below(16) {
         0 => COPY,
         1 | 2 => RELAY,
@@ -288,6 +295,7 @@ fn attempt(
     if entry.code == Code::DVSINIT as i32 {
         std::process::exit(NO_DAEMON);
     }
+    Code::from_i32(entry.code)
 }
 
 /// Makes one call; a refusal by the server counts as an error without effect.

@@ -38,7 +38,6 @@ fn weather_lasts(crew: &mut Crew, lab: &Lab, seconds: u64) {
 }
 
 #[test]
-#[ignore = "on a machine with far too much to do, as a_third_of_all_packets_lost_is_borne"]
 fn a_machine_cut_off_decides_nothing_and_comes_back() {
     let Some(mut lab) = Lab::start(PROGRAMS, NODES) else { return };
     let mut crew = Crew::start(ACTOR, &lab, &[1, 3]);
@@ -61,6 +60,8 @@ fn a_machine_cut_off_decides_nothing_and_comes_back() {
         lab.wait_whole();
     }
     crew.wait_served(&lab, &ALL);
+    // Two servers and five clients: their endpoints ended, and they bound others.
+    assert_eq!(crew.started(), 7, "nobody's program ends because its node was cut off");
     only(&crew.calm("cut off"), &NODE_LOST);
 }
 
@@ -140,7 +141,6 @@ fn packets_that_take_fifty_milliseconds_are_borne_without_elections() {
 }
 
 #[test]
-#[ignore = "one run in three ends with a node that has not heard of what is bound at another; see CAVEATS.md"]
 fn a_third_of_all_packets_lost_is_borne() {
     let Some(mut lab) = Lab::start(PROGRAMS, NODES) else { return };
     let mut crew = Crew::start(ACTOR, &lab, &[1, 3]);
@@ -157,7 +157,6 @@ fn a_third_of_all_packets_lost_is_borne() {
 }
 
 #[test]
-#[ignore = "on a machine with far too much to do, two calls outlived their deadlines by 19 s; not found yet"]
 fn a_daemon_that_stood_still_for_half_a_minute_does_no_harm() {
     let Some(lab) = Lab::start(PROGRAMS, NODES) else { return };
     let mut crew = Crew::start(ACTOR, &lab, &[1, 3]);

@@ -119,7 +119,10 @@ fn send_until<W: Wait>(
     bytes: &[u8],
     until: Deadline,
 ) -> Result<()> {
-    let shared = process.shared();
+    if until == Deadline::NEVER {
+        return o.channel.send(bytes);
+    }
+    let (shared, mut pause) = (process.shared(), ROOM_NS);
     while !o.channel.try_send(bytes)? {
         o.alive()?;
         let now = shared.host().now();
@@ -127,7 +130,8 @@ fn send_until<W: Wait>(
             return Err(Error::early(Code::TIMEDOUT));
         }
         // Nobody says when there is room.
-        home.wait(shared, until.min(Deadline::from_ns(now.saturating_add(ROOM_NS))));
+        home.wait(shared, until.min(Deadline::from_ns(now.saturating_add(pause))));
+        pause = (2 * pause).min(ROOM_MAX_NS);
     }
     Ok(())
 }
@@ -225,7 +229,10 @@ pub(crate) fn bind_by<W: Wait>(
         // The control thread entered it, unless the table had no place.
         let place = {
             let core = process.shared().lock();
-            core.table.find(slot.dc, slot.endpoint).map(|ix| (ix, core.table.slot(ix).binding()))
+            let ix = core.table.find(slot.dc, slot.endpoint);
+            // Not one that is over, and whose port is still held.
+            let ix = ix.filter(|ix| core.table.slot(*ix).ended.is_none());
+            ix.map(|ix| (ix, core.table.slot(ix).binding()))
         };
         match place {
             Some(place) => Ok(Port::new(process.clone(), place, slot.dc, slot.endpoint, home, board)),
@@ -260,8 +267,9 @@ pub(crate) fn catch_up<W: Wait>(process: &Process, home: &W) {
     o.caught_up(puzzled);
 }
 
-/// The port is dropped: if its binding was not over, the daemon forgets it and its lanes go out of use.
-pub(crate) fn unbind<W: Wait>(port: &Port<W>, bound: bool) {
+/// The port is dropped: if its binding was not over, its lanes go out of use and the daemon forgets it; unless
+/// it has `ended` for the daemon already, to which its name may mean another one by now.
+pub(crate) fn unbind<W: Wait>(port: &Port<W>, bound: bool, ended: bool) {
     let Some(o) = port.process().shared().outside() else { return };
     if !bound {
         // Moved away: its index, its lanes and its name may be another's by now.
@@ -276,7 +284,9 @@ pub(crate) fn unbind<W: Wait>(port: &Port<W>, bound: bool) {
             lanes.enter(key, super::lanes::Use::Dead);
         }
     }
-    o.tell(Request::Unbind { dc: port.dc().0, endpoint: port.endpoint().raw(), remaining: 0 });
+    if !ended {
+        o.tell(Request::Unbind { dc: port.dc().0, endpoint: port.endpoint().raw(), remaining: 0 });
+    }
     o.board.give(port.board());
 }
 
@@ -312,5 +322,7 @@ pub(crate) fn watch<W: Wait>(port: &Port<W>, source: Endpoint) -> Result<()> {
 /// may have to wait for a processor.
 const CATCH_UP_NS: u64 = 200_000_000;
 
-/// So often is looked whether there is room in the socket again.
+/// So soon is looked whether there is room in the socket again, and then at twice the time, for thousands may
+/// wait for it.
 const ROOM_NS: u64 = 1_000_000;
+const ROOM_MAX_NS: u64 = 100_000_000;

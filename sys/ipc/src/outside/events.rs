@@ -131,7 +131,7 @@ impl Outside {
                     core.table.iter().filter(|(_, s)| s.dc == DcId(dc)).map(|(ix, _)| ix).collect();
                 for ix in all {
                     shared.interrupt_held(&mut core, ix, Code::DCNOTRUN);
-                    core.table.slot_mut(ix).ended = true;
+                    core.table.slot_mut(ix).ended = Some(Code::DCNOTRUN);
                 }
             }
             Event::Closing => {}
@@ -228,6 +228,7 @@ impl Outside {
     fn endpoint_event(&self, shared: &Shared, core: &mut Held<'_>, event: Event) {
         let (dc, endpoint) = match &event {
             Event::Unbind { dc, endpoint }
+            | Event::Withdrawn { dc, endpoint }
             | Event::Wakeup { dc, endpoint }
             | Event::Freeze { dc, endpoint }
             | Event::Thaw { dc, endpoint }
@@ -242,6 +243,10 @@ impl Outside {
         match event {
             Event::Unbind { .. } => {
                 shared.stop_held(core, ix, Code::SHUTDOWN);
+            }
+            Event::Withdrawn { .. } => {
+                shared.interrupt_held(core, ix, Code::NOTBIND);
+                core.table.slot_mut(ix).ended = Some(Code::NOTBIND);
             }
             Event::Wakeup { .. } => {
                 let c = &mut **core;

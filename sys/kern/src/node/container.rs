@@ -135,20 +135,32 @@ impl Node {
 
     /// Ends endpoints because their container ends or leaves their node; their processes are asked to end.
     pub(crate) fn withdraw_places(&mut self, dc: u16, places: &[Endpoint], spared: &BTreeSet<u32>) {
+        let mut pids = self.end_places(dc, places, |endpoint| Told::Unbind { dc, endpoint });
+        pids.retain(|pid| !spared.contains(pid));
+        self.out.extend(pids.into_iter().map(|pid| Command::Signal { pid }));
+    }
+
+    /// Ends endpoints, and tells their processes so; which these are.
+    pub(crate) fn end_places(
+        &mut self,
+        dc: u16,
+        places: &[Endpoint],
+        told: impl Fn(i32) -> Told,
+    ) -> BTreeSet<u32> {
         let (mut pids, me) = (BTreeSet::new(), self.config.me);
         for endpoint in places {
             let Some(c) = self.dcs.get(&dc) else { continue };
             let Some(d) = c.bound(endpoint.slot()) else { continue };
             // Of a standby the primary goes on.
             let primary = d.kind == BindKind::Backup && d.node != me && c.config.runs_on(d.node.0);
-            if d.pid != 0 && !spared.contains(&d.pid) {
+            if d.pid != 0 {
                 pids.insert(d.pid);
             }
             if let Some(s) = d.session {
-                self.tell(s, Told::Unbind { dc, endpoint: endpoint.raw() });
+                self.tell(s, told(endpoint.raw()));
             }
             self.end_or_demote(dc, *endpoint, if primary { End::Unbound } else { End::Withdrawn });
         }
-        self.out.extend(pids.into_iter().map(|pid| Command::Signal { pid }));
+        pids
     }
 }

@@ -3,6 +3,7 @@
 use super::Node;
 use super::config::NodeEntry;
 use super::event::Command;
+use crate::control::Event as Told;
 use dvs_abi::Endpoint;
 use dvs_abi::limits::NODES_MAX;
 use std::collections::BTreeSet;
@@ -37,7 +38,8 @@ impl Node {
         }
     }
 
-    /// This node was taken for lost. What was bound here may be bound elsewhere by now: it ends here.
+    /// This node was taken for lost. What was bound here may be bound elsewhere by now: it ends here. Its
+    /// programs are told, and go on: they may have other things to do, or bind again.
     pub(crate) fn reborn(&mut self, first_generation: u32) {
         self.out.push(Command::Log("this node was taken for lost and begins anew".into()));
         self.config.first_generation = first_generation;
@@ -48,7 +50,8 @@ impl Node {
             let Some(c) = self.dcs.get(&dc) else { continue };
             let here = c.descriptors().filter(|d| d.pid != 0 || d.node == me);
             let places: Vec<Endpoint> = here.map(|d| d.endpoint).collect();
-            self.withdraw_places(dc, &places, &BTreeSet::new());
+            let told = |endpoint| Told::Withdrawn { dc, endpoint };
+            self.end_places(dc, &places, told);
             self.forget_instances(dc);
             self.lease_anew(dc);
         }

@@ -123,8 +123,9 @@ pub struct Slot {
     pub privileges: Privileges,
     /// While it is moved: it takes nothing and its calls wait.
     pub frozen: bool,
-    /// Its container ended: its calls say so.
-    pub ended: bool,
+    /// Outside this process it is bound no more, since its container ended or its node was taken for lost: its
+    /// calls say so.
+    pub ended: Option<Code>,
     /// Its next call that may wait ends with this instead.
     pub stopped: Option<Code>,
     /// The call of this number is part of this circle of waits.
@@ -165,7 +166,7 @@ impl Slot {
             shape,
             privileges,
             frozen: false,
-            ended: false,
+            ended: None,
             stopped: None,
             circle: None,
             bound: true,

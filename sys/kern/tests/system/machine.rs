@@ -324,8 +324,12 @@ impl Machine {
             }
             Told::Freeze { .. } if Some(session) == self.server => self.frozen = true,
             Told::Thaw { .. } if Some(session) == self.server => self.frozen = false,
-            Told::Moved { .. } | Told::Unbind { .. } if Some(session) == self.server => self.kill(now),
-            Told::Unbind { .. } if session == CLIENT => {
+            Told::Moved { .. } | Told::Unbind { .. } | Told::Withdrawn { .. }
+                if Some(session) == self.server =>
+            {
+                self.kill(now);
+            }
+            Told::Unbind { .. } | Told::Withdrawn { .. } if session == CLIENT => {
                 // It is started anew.
                 self.feed(Event::Died { session: CLIENT, code: None }, now);
                 self.calling = false;

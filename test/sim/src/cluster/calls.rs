@@ -287,7 +287,9 @@ impl Daemon {
                     p.frozen = matches!(event, Told::Freeze { .. });
                 }
             }
-            Told::Moved { .. } | Told::Unbind { .. } | Told::DcEnded { .. } => self.people.end(session),
+            Told::Moved { .. } | Told::Unbind { .. } | Told::Withdrawn { .. } | Told::DcEnded { .. } => {
+                self.people.end(session);
+            }
             _ => {}
         }
     }

@@ -42,8 +42,8 @@ impl Serve {
         }
         let process = dvs::attach_to(&context.node.session_socket(), "dvs-kv-server")?;
         let plan = Plan { seats, store: folder.join("kv.log"), timing: Default::default() };
-        let replica =
-            Replica::start(&process, &plan, Active::new(Store::default())).map_err(|e| self.failed(&e))?;
+        let start = || Replica::start(&process, &plan, Active::new(Store::default()));
+        let mut replica = start().map_err(|e| self.failed(&e))?;
         remember(&folder, &nodes)?;
         let place = self.place.endpoint;
         say(&format!(
@@ -52,7 +52,17 @@ impl Serve {
             dc.name,
             plan.store.display()
         ));
-        replica.serve().map_err(|e| self.failed(&e))
+        loop {
+            match replica.serve() {
+                Err(ReplicaError::Endpoint { error, .. }) if error.code == Code::NOTBIND => {
+                    say("this node was taken for lost; the replica starts again");
+                    // Before: its store is free then.
+                    drop(replica);
+                    replica = start().map_err(|e| self.failed(&e))?;
+                }
+                ended => return ended.map_err(|e| self.failed(&e)),
+            }
+        }
     }
 
     /// The list that was named, or that of the last time, or the container's nodes.
