@@ -2,13 +2,14 @@
 
 use dvs_abi::limits::SESSION_ENDPOINTS_MAX;
 use dvs_ipc::control::board;
-use dvs_ipc::host::View;
+use dvs_ipc::host::{Memory, View};
 use dvs_kern::node::Waiting;
-use dvs_linux::memory::{Mapping, Reading};
+use dvs_linux::memory::Mapping;
 use rustix::fs::fstat;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// Bytes of a record.
 const RECORD_BYTES: usize = board::RECORD_WORDS * 8;
@@ -16,7 +17,7 @@ const RECORD_BYTES: usize = board::RECORD_WORDS * 8;
 /// A session's board, mapped.
 #[derive(Clone)]
 pub(crate) struct Board {
-    view: Arc<dyn View + Send + Sync>,
+    memory: Arc<Mapping>,
     records: usize,
 }
 
@@ -36,22 +37,27 @@ impl Board {
     /// Maps a board that came from a session: whole records, sealed, within bounds.
     pub(crate) fn open(file: &OwnedFd) -> io::Result<Board> {
         let bytes = usize::try_from(fstat(file)?.st_size).unwrap_or(0);
-        let most = (SESSION_ENDPOINTS_MAX * RECORD_BYTES).next_multiple_of(4096);
-        if bytes < RECORD_BYTES || bytes > most || !bytes.is_multiple_of(8) {
+        let most = ((SESSION_ENDPOINTS_MAX + 1) * RECORD_BYTES).next_multiple_of(4096);
+        if bytes < 2 * RECORD_BYTES || bytes > most || !bytes.is_multiple_of(RECORD_BYTES) {
             let text = format!("a board of {bytes} bytes");
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
-        let view: Arc<dyn View + Send + Sync> = match Reading::open(file.as_fd(), bytes) {
-            Ok(reading) => Arc::new(reading),
-            Err(_) => Arc::new(Mapping::open(file.as_fd(), bytes)?),
-        };
-        Ok(Board { view, records: bytes / RECORD_BYTES })
+        let memory = Arc::new(Mapping::open(file.as_fd(), bytes)?);
+        Ok(Board { memory, records: bytes / RECORD_BYTES - 1 })
+    }
+
+    /// Until when the node's lease holds. Whoever writes over it deceives itself only.
+    pub(crate) fn set_lease(&self, until: u64) {
+        let words = self.memory.words();
+        if let Some(word) = words.len().checked_sub(board::LEASE_BACK).and_then(|at| words.get(at)) {
+            word.store(until, Ordering::Release);
+        }
     }
 
     /// The record with an index; `None` beyond the end.
     pub(crate) fn record(&self, index: u32) -> Option<BoardRecord> {
         let index = usize::try_from(index).ok().filter(|i| *i < self.records)?;
-        let word = |n: usize| self.view.load(index * board::RECORD_WORDS + n);
+        let word = |n: usize| self.memory.load(index * board::RECORD_WORDS + n);
         let state = word(board::STATE);
         Some(BoardRecord {
             endpoint: state as u32 as i32,

@@ -81,6 +81,13 @@ impl Conn {
         self.flush()
     }
 
+    /// Shows it until when the node's lease holds.
+    pub(crate) fn tell_lease(&self, until: u64) {
+        if let Some(memories) = &self.memories {
+            memories.board.set_lease(until);
+        }
+    }
+
     /// Whether so much waits to be read by it that it should not ask for more.
     pub(crate) fn is_behind(&self) -> bool {
         self.queue.len() > SESSION_BACKLOG_MAX

@@ -77,6 +77,10 @@ pub struct Daemon {
     stop: Arc<AtomicBool>,
     signals: Option<OwnedFd>,
     next_session: SessionId,
+    /// Drawn at its start: with the number of a session it names one in all lives of this node.
+    life: u64,
+    /// Until when the node's lease holds, as programs were told last.
+    pub(crate) lease_said: u64,
     later: VecDeque<Event>,
     doomed: Vec<(SessionId, String)>,
     /// Sessions that closed their sockets, and until when their process has time to end.
@@ -147,6 +151,8 @@ impl Daemon {
             stop: Arc::default(),
             signals: None,
             next_session: PROXY,
+            life: crate::proxy::random()? as u64,
+            lease_said: 0,
             later: VecDeque::new(),
             doomed: Vec::new(),
             leaving: VecDeque::new(),
@@ -431,12 +437,15 @@ impl Daemon {
         let (pid, uid) = (conn.peer.pid, conn.peer.uid);
         match (&request, &conn.memories) {
             (Request::Hello { version, name }, None) => {
-                if *version == 0 {
+                if *version < control::VERSION {
                     self.answer(s, id, Err(Error::early(Code::VERSION).into()));
                     return self.doomed.push((s, "it speaks no version of ours".into()));
                 }
                 match Memories::open(fds) {
-                    Ok(memories) => conn.memories = Some(memories),
+                    Ok(memories) => {
+                        conn.memories = Some(memories);
+                        conn.tell_lease(self.lease_said);
+                    }
                     Err(e) => {
                         self.answer(s, id, Err(Error::early(Code::INVAL).into()));
                         return self.doomed.push((s, format!("its memories are not as they must be: {e}")));
@@ -495,7 +504,16 @@ impl Daemon {
         }
     }
 
-    fn execute(&mut self, command: Command) {
+    fn execute(&mut self, mut command: Command) {
+        match &mut command {
+            Command::Tell { event: Told::LaneOpened { binding, .. }, .. } => {
+                *binding = binding.wrapping_add(self.life);
+            }
+            Command::Tell { event: Told::Instance { dc, endpoint, may, after }, .. } => {
+                *after = self.after_lease(*dc, Endpoint::from_raw(*endpoint).slot(), *may);
+            }
+            _ => {}
+        }
         match command {
             Command::Reply { session, id, result } => self.answer(session, id, result),
             Command::Tell { session: PROXY, event, attach } => self.tell_proxy(event, attach),
@@ -571,7 +589,7 @@ impl Daemon {
         }
     }
 
-    fn tell(&mut self, s: SessionId, event: Told, fds: Fds) {
+    pub(crate) fn tell(&mut self, s: SessionId, event: Told, fds: Fds) {
         if !self.desk.has(s) {
             self.write(s, &FromDaemon::Event(event), fds);
         }

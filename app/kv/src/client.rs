@@ -50,6 +50,11 @@ impl<W: Wait> Client<W> {
         Client { inner: dvs_replica::Client::new(port, service) }
     }
 
+    /// One whose every call is one message: see [`dvs_replica::Client::plain`].
+    pub fn plain(port: Port<W>, service: Endpoint) -> Self {
+        Client { inner: dvs_replica::Client::plain(port, service) }
+    }
+
     /// The same with another time for each call.
     pub fn with_timeout(self, timeout: Timeout) -> Self {
         Client { inner: self.inner.with_timeout(timeout) }

@@ -15,7 +15,7 @@
 //! # let folder = tempfile::tempdir()?;
 //! let process = dvs::alone(); // a group of one
 //! let seats = Seats::new(DcId(0), SERVICE, &[NodeId(0)])?;
-//! let plan = Plan { seats, store: folder.path().join("kv.log"), timing: Default::default() };
+//! let plan = Plan::new(seats, folder.path().join("kv.log"));
 //! let replica = Replica::start(&process, &plan, Active::new(Store::default()))?;
 //! let stopper = replica.stopper();
 //! let serving = std::thread::spawn(move || replica.serve());

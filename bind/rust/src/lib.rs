@@ -21,10 +21,10 @@ pub use dvs_abi::{
     Access, Call, CallSet, Code, DcId, Deadline, Effect, Endpoint, Error, Fault, Grant, Kind, Level, Message,
     NodeId, Privileges, Result, Timeout, limits,
 };
-pub use dvs_ipc::control::{BindKind, DcInfo, DvsInfo, NodeInfo, ProcInfo};
+pub use dvs_ipc::control::{BindKind, DcInfo, Duty, DvsInfo, NodeInfo, ProcInfo, Rule, ServiceKind};
 pub use dvs_ipc::coroutine::{Co, Scheduler};
 pub use dvs_ipc::wait::{ThreadWait, Wait};
-pub use dvs_ipc::{DcPlan, Lend, Port, Process, System};
+pub use dvs_ipc::{DcPlan, Lend, Port, Process, ServicePlan, System};
 pub use dvs_linux::LinuxHost;
 
 use dvs_linux::channel::LinuxChannel;

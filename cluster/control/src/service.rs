@@ -19,18 +19,8 @@ use dvs_abi::NodeId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+pub use dvs_kern::control::Rule as PartitionRule;
 pub use dvs_kern::node::service::Kind;
-
-/// What an instance does on the side of a partition that has no quorum.
-#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
-pub enum PartitionRule {
-    /// It stops.
-    Stop,
-    /// It answers what changes nothing.
-    Reads,
-    /// It goes on. For services without state only.
-    Continue,
-}
 
 /// As its owner declared it.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]

@@ -74,15 +74,14 @@ pub enum Action {
     /// ended offers the next one when it has itself applied the `Retire`, so that what is said of the one is
     /// not taken as said of the other.
     Continue,
-    /// The instance here answers what changes nothing; what would, waits.
+    /// The instance here answers what changes nothing; it knows what that is, and refuses the rest.
     ReadOnly,
     /// The instance here answers nobody. It lives on: it may follow another, be moved, or go on.
     Stop,
 }
 
 impl From<Action> for Step {
-    /// What the rules of a node make of it. Which requests change nothing is known to the instance alone:
-    /// for them one that may only answer those stops.
+    /// What the rules of a node make of it.
     fn from(action: Action) -> Step {
         match action {
             Action::Freeze(_) => Step::Freeze,
@@ -92,7 +91,8 @@ impl From<Action> for Step {
             Action::Resend(node) => Step::Resend(node),
             Action::Fail(node) => Step::Fail(node),
             Action::Continue => Step::Continue,
-            Action::ReadOnly | Action::Stop => Step::Stop,
+            Action::ReadOnly => Step::ReadOnly,
+            Action::Stop => Step::Stop,
         }
     }
 }

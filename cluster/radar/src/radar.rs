@@ -120,6 +120,12 @@ impl Radar {
         self.tracks.get(&name).map_or(Serving::Stopped, |t| t.serving(self.lease.holds(now)))
     }
 
+    /// Until when this node may go on as one of the system, ns of its clock: for whoever looks at the clock
+    /// himself.
+    pub fn lease_until(&self) -> u64 {
+        self.lease.until()
+    }
+
     /// Whether this node may go on as one of the system.
     pub fn holds_lease(&self, now: u64) -> bool {
         self.lease.holds(now)

@@ -5,6 +5,7 @@ use dvs_abi::{DcId, Endpoint, Error};
 use dvs_ipc::Process;
 use dvs_log::LogError;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// A call that has ended: whose, its number at this replica, what came of it.
 pub type Answered = (Endpoint, u64, Outcome);
@@ -83,6 +84,18 @@ impl Answers {
         let waits = |i: &mut Inner| !i.ready && i.ended.is_none();
         let inner = self.news.wait_while(self.inner(), waits).unwrap_or_else(PoisonError::into_inner);
         inner.ended.clone().map_or(Ok(()), Err)
+    }
+
+    /// Waits for the end of the replica, so long.
+    pub fn ended_within(&self, patience: Duration) -> Option<Ended> {
+        let lives = |i: &mut Inner| i.ended.is_none();
+        let waited = self.news.wait_timeout_while(self.inner(), patience, lives);
+        waited.unwrap_or_else(PoisonError::into_inner).0.ended.clone()
+    }
+
+    /// Whether the group is there.
+    pub fn is_ready(&self) -> bool {
+        self.inner().ready
     }
 
     /// What has come since the last look; the end, if that has come.

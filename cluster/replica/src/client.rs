@@ -88,6 +88,8 @@ pub struct Client<W: Wait> {
     binding: u64,
     number: Cell<u64>,
     room: RefCell<Vec<u8>>,
+    /// Each call is one message.
+    plain: bool,
 }
 
 /// Where a call that is repeated stands.
@@ -106,7 +108,15 @@ impl<W: Wait> Client<W> {
         // Another process may have had this endpoint before, and the service may remember it.
         let binding = RandomState::new().hash_one((port.endpoint().raw(), port.now(), std::process::id()));
         let timeout = Timeout::After(Duration::from_secs(10));
-        Client { port, service, timeout, binding, number: Cell::new(0), room: RefCell::default() }
+        let (number, room) = (Cell::new(0), RefCell::default());
+        Client { port, service, timeout, binding, number, room, plain: false }
+    }
+
+    /// One whose every call is one message, as of a program that knows nothing of replicas: what a lost instance
+    /// had taken up is sent again below it. It repeats nothing of itself: an answer that finds no room ends as
+    /// [`CallError::AnswerTooLarge`].
+    pub fn plain(port: Port<W>, service: Endpoint) -> Self {
+        Client { plain: true, ..Client::new(port, service) }
     }
 
     /// The same with another time for each call.
@@ -124,7 +134,9 @@ impl<W: Wait> Client<W> {
     /// # Errors
     /// [`CallError::effect`] says whether it was done.
     pub fn call(&self, request: &[u8]) -> Result<Vec<u8>, CallError> {
-        self.number.set(self.number.get() + 1);
+        if !self.plain {
+            self.number.set(self.number.get() + 1);
+        }
         self.repeat(false, request)
     }
 
@@ -163,7 +175,7 @@ impl<W: Wait> Client<W> {
                 }
                 Err(e) => self.lost(e, &mut attempts)?,
             }
-            if until.passed(self.port.now()) {
+            if self.plain || until.passed(self.port.now()) {
                 return Err(if attempts.maybe && !query { CallError::Unknown } else { attempts.last });
             }
         }
@@ -202,6 +214,7 @@ impl<W: Wait> Client<W> {
                 let answer = self.room.borrow().get(..n).map(<[u8]>::to_vec);
                 return Some(answer.ok_or(CallError::BadAnswer));
             }
+            Some(Told::NoRoom(_)) if self.plain => return Some(Err(CallError::AnswerTooLarge)),
             Some(Told::NoRoom(n)) if n > self.room.borrow().len() && n <= REPLICA_ANSWER_BYTES_MAX => {
                 // Of a call, its repetition gets the same answer.
                 self.room.borrow_mut().resize(n, 0);
@@ -243,6 +256,7 @@ impl<W: Wait> Client<W> {
                 | Code::BUSY
                 | Code::NODCNODE
                 | Code::AGAIN
+                | Code::STALE
         );
         if !repeatable {
             return Err(if attempts.maybe { CallError::Unknown } else { CallError::Call(e) });
@@ -255,6 +269,9 @@ impl<W: Wait> Client<W> {
 
     /// Waits until a replica is bound; if one is that cannot be called, a little.
     fn pause(&self, attempts: &mut Attempts) {
+        if self.plain {
+            return;
+        }
         attempts.vain += 1;
         if attempts.vain > 1 {
             // tidy: what is bound and cannot be called is tried again; nobody tells when it can be

@@ -133,7 +133,10 @@ impl<M: Service> Inner<M> {
     async fn look_after(&self, status: &Status) -> Result<(), LogError> {
         self.enrolment.part.store(true, Ordering::Release);
         // A group that is being founded acknowledges nothing before a majority of the seats is in it.
-        if status.voters().filter(|n| self.seats.of(*n).is_some()).count() * 2 > self.seats.count() {
+        let founded =
+            status.voters().filter(|n| self.seats.of(*n).is_some()).count() * 2 > self.seats.count();
+        // In step is who has done what was acknowledged before it says so.
+        if founded && !self.answers.is_ready() && self.node.read_barrier(HEARD).await.is_ok() {
             self.answers.ready();
         }
         if status.leader != Some(self.me) {

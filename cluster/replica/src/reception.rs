@@ -92,17 +92,25 @@ impl<'a> Reception<'a> {
         let ask = self.ask(m, &call, request);
         self.bytes += waiting.bytes;
         self.waiting.insert(client, waiting);
-        if self.orders.try_send(Order::Ask(ask)).is_err() {
-            self.forget(client);
-            return self.tell(client, Outcome::Full);
+        match self.orders.try_send(Order::Ask(ask)) {
+            // The member has ended: with this instance its callers go to another one.
+            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {}
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                self.forget(client);
+                return self.tell(client, Outcome::Full);
+            }
         }
         self.counted();
     }
 
     fn ask(&self, m: &Message, call: &Call, request: Vec<u8>) -> Ask {
         let (client, dc) = (m.source(), self.port.dc());
-        let caller = Caller { dc, endpoint: client, binding: call.binding };
-        let name = CallName { caller, number: call.number, again: call.again };
+        // A caller that gives no name of its own has that of its message.
+        let (binding, number) =
+            if call.number == 0 { (m.binding(), m.call()) } else { (call.binding, call.number) };
+        let caller = Caller { dc, endpoint: client, binding };
+        // Sent again by its caller, or below it.
+        let name = CallName { caller, number, again: call.again || m.again() };
         let remaining = Duration::from_nanos(m.deadline().remaining(self.port.now()));
         let within = remaining.min(WAIT_MAX);
         Ask { client, seq: self.seq, name: (!call.query).then_some(name), request, within }
@@ -125,6 +133,10 @@ impl<'a> Reception<'a> {
             // It gave up, and perhaps has asked something else meanwhile.
             _ => return,
         };
+        if matches!(outcome, Outcome::Ended | Outcome::EndedUnknown) {
+            // It is sent again when this instance ends, which is about to happen.
+            return;
+        }
         self.forget(client);
         let Outcome::Answer(bytes) = &outcome else { return self.tell(client, outcome) };
         if bytes.len() <= wire::INLINE_MAX {

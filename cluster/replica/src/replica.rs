@@ -15,15 +15,18 @@ use crate::reception::Reception;
 use crate::seats::Seats;
 use crate::service::Service;
 use crate::wire::{Report, STATUS, encode_report};
-use dvs_abi::{Code, DcId, Endpoint, Error, Message, NodeId};
-use dvs_ipc::control::BindKind;
-use dvs_ipc::wait::ThreadWait;
-use dvs_ipc::{Port, Process};
+use dvs_abi::{Code, Endpoint, Error, Message, NodeId};
+use dvs_ipc::control::{Rule, ServiceKind};
+use dvs_ipc::{Port, Process, ServicePlan};
 use dvs_log::{GroupId, LogError, Node, Role, Store, StoreError, Timing};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Between two attempts to become an instance of the service while nothing can be decided.
+const DECIDED_AGAIN: Duration = Duration::from_millis(200);
 
 /// What makes a replica.
 #[derive(Clone, Debug)]
@@ -34,6 +37,19 @@ pub struct Plan {
     pub store: PathBuf,
     /// The times of the group; the same for all.
     pub timing: Timing,
+    /// The name of the service, if nobody has declared it yet; at most 15 bytes, one of its container.
+    pub name: String,
+    /// What a replica does that is cut off, likewise. With [`Rule::Continue`] it takes calls, and answers what
+    /// the log lets it: nothing, without a majority of the replicas. So that is the default.
+    pub rule: Rule,
+}
+
+impl Plan {
+    /// A plan with the usual times, and a name after the slot.
+    pub fn new(seats: Seats, store: impl Into<PathBuf>) -> Plan {
+        let name = format!("replicated{}", seats.service.slot());
+        Plan { seats, store: store.into(), timing: Timing::default(), name, rule: Rule::Continue }
+    }
 }
 
 /// Why a replica does not run.
@@ -106,7 +122,7 @@ fn endpoint(what: impl Into<String>) -> impl FnOnce(Error) -> ReplicaError {
 /// let process = dvs::alone(); // a group of one; with a daemon: of up to five nodes
 /// let (dc, service) = (DcId(0), Endpoint::new(0, 5));
 /// let seats = Seats::new(dc, service, &[NodeId(0)])?;
-/// let plan = Plan { seats, store: folder.path().join("count.log"), timing: Default::default() };
+/// let plan = Plan::new(seats, folder.path().join("count.log"));
 /// let replica = Replica::start(&process, &plan, Active::new(Count(0)))?;
 /// let stopper = replica.stopper();
 /// let serving = std::thread::spawn(move || replica.serve());
@@ -120,6 +136,7 @@ fn endpoint(what: impl Into<String>) -> impl FnOnce(Error) -> ReplicaError {
 /// ```
 pub struct Replica<M: Service> {
     process: Process,
+    plan: Plan,
     seats: Seats,
     carrier: Arc<Carrier>,
     answers: Arc<Answers>,
@@ -158,6 +175,7 @@ impl<M: Service> Replica<M> {
         let (timing, waiting) = (plan.timing, Arc::<AtomicU32>::default());
         let mut replica = Replica {
             process: process.clone(),
+            plan: plan.clone(),
             seats: seats.clone(),
             carrier: carrier.clone(),
             answers: answers.clone(),
@@ -224,7 +242,8 @@ impl<M: Service> Replica<M> {
         self.member.as_ref().map(|m| &m.node)
     }
 
-    /// Waits until the group is there and serves callers until the replica ends.
+    /// Waits until the group is there and this replica has what was acknowledged, declares the service if nobody
+    /// has, and serves callers as an instance of it until the replica ends.
     ///
     /// # Errors
     /// Why it ended, unless it was asked to.
@@ -233,18 +252,32 @@ impl<M: Service> Replica<M> {
         if let Err(ended) = self.answers.await_ready() {
             return over(ended);
         }
-        let (dc, service) = (self.seats.dc, self.seats.service);
-        let port =
-            self.bind_service(dc, service).map_err(endpoint(format!("the service's endpoint {service}")))?;
-        over(Reception::new(&port, &member.orders, &self.answers, &self.waiting).serve())
+        let service = self.seats.service;
+        loop {
+            match self.become_instance() {
+                Ok(port) => {
+                    return over(Reception::new(&port, &member.orders, &self.answers, &self.waiting).serve());
+                }
+                // Nothing is decided at the moment; the replica is there for the others meanwhile.
+                Err(e) if matches!(e.code, Code::TIMEDOUT | Code::STALE | Code::AGAIN | Code::NOSPC) => {
+                    if let Some(ended) = self.answers.ended_within(DECIDED_AGAIN) {
+                        return over(ended);
+                    }
+                }
+                Err(e) => return Err(endpoint(format!("the service's endpoint {service}"))(e)),
+            }
+        }
     }
 
-    fn bind_service(&self, dc: DcId, service: Endpoint) -> dvs_abi::Result<Port> {
-        if self.process.is_alone() {
-            return self.process.bind(dc, service);
+    /// Binds the service's endpoint: that offers this replica as one that is in step.
+    fn become_instance(&self) -> dvs_abi::Result<Port> {
+        let (dc, service) = (self.seats.dc, self.seats.service);
+        if !self.process.is_alone() {
+            let (name, kind, rule) = (self.plan.name.clone(), ServiceKind::Active, self.plan.rule);
+            let declared = ServicePlan { name, kind, rule, nodes: Vec::new() };
+            self.process.system().declare(dc, service.slot(), &declared)?;
         }
-        let home = ThreadWait::new(self.process.shared().host());
-        self.process.bind_as(home, BindKind::Replica, dc, service, self.process.node())
+        self.process.bind(dc, service)
     }
 }
 

@@ -56,7 +56,7 @@ impl Server for Sum {
 /// Serves while `work` runs; gives how many entries the log has then.
 fn serving<M: Service>(process: &Process, store: &Path, machine: M, work: impl FnOnce()) -> u64 {
     let seats = Seats::new(DC, SERVICE, &[NodeId(0)]).unwrap();
-    let plan = Plan { seats, store: store.to_owned(), timing: Default::default() };
+    let plan = Plan::new(seats, store.to_owned());
     let replica = Replica::start(process, &plan, machine).unwrap();
     let stopper = replica.stopper();
     std::thread::scope(|s| {

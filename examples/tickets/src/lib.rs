@@ -47,6 +47,6 @@ pub fn replica(
     folder: &Path,
 ) -> Result<Replica<Active<Tickets>>, Box<dyn std::error::Error>> {
     let seats = Seats::new(dc, SERVICE, nodes)?;
-    let plan = Plan { seats, store: folder.join("tickets.log"), timing: Default::default() };
+    let plan = Plan::new(seats, folder.join("tickets.log"));
     Ok(Replica::start(process, &plan, Active::new(Tickets::default()))?)
 }

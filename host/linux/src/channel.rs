@@ -13,8 +13,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Bytes of a session's board.
-pub const BOARD_BYTES: usize = SESSION_ENDPOINTS_MAX * RECORD_WORDS * 8;
+/// Bytes of a session's board: a record for each endpoint, and the daemon's.
+pub const BOARD_BYTES: usize = (SESSION_ENDPOINTS_MAX + 1) * RECORD_WORDS * 8;
 
 /// A connection to the daemon.
 pub struct LinuxChannel {

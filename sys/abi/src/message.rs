@@ -11,7 +11,7 @@
 //! word 4   deadline: ns on the node's clock in memory, ns remaining on the wire, all ones = never
 //! word 5   container (16) | node of the source (16) | 0
 //! word 6   value: bits of a notification, result of an answer
-//! word 7   timestamp of a notification, ns
+//! word 7   timestamp of a notification, ns; of a call: which binding of the source it is
 //! 8..32    the program's 192 bytes
 //! ```
 //!
@@ -269,6 +269,18 @@ impl Message {
     /// Sets the value.
     pub const fn set_value(&mut self, value: u64) {
         self.words[6] = value;
+    }
+
+    /// Which binding of the source endpoint sent this call: two processes that had the endpoint one after the
+    /// other have different ones. Written by the system, cannot be forged. With source and call number it names
+    /// a call for a table of duplicates: numbers rise within a binding.
+    pub const fn binding(&self) -> u64 {
+        self.words[7]
+    }
+
+    /// Sets which binding of the source it is (the system does this, not the program).
+    pub const fn set_binding(&mut self, binding: u64) {
+        self.words[7] = binding;
     }
 
     /// When a notification was raised, ns on the raising node's clock.

@@ -45,6 +45,6 @@ pub use port::{Lend, Port};
 #[cfg(not(loom))]
 pub use process::Process;
 #[cfg(not(loom))]
-pub use system::{DcPlan, System};
+pub use system::{DcPlan, ServicePlan, System};
 
 pub use dvs_kern::control;

@@ -14,6 +14,7 @@ mod call;
 mod receive;
 mod wait;
 
+use crate::control::Duty;
 use crate::outside;
 use crate::process::{Held, Process, Shared};
 use crate::wait::{ThreadWait, Wait, Why};
@@ -169,6 +170,14 @@ impl<W: Wait> Port<W> {
 
     pub(crate) fn board(&self) -> u32 {
         self.board
+    }
+
+    /// What this endpoint may answer at this moment: everything, unless it is an instance of a service that
+    /// its node may not serve now. Answers that may not go out wait inside; an instance of rule *reads* asks
+    /// before it changes anything.
+    pub fn duty(&self) -> Duty {
+        let core = self.shared().lock();
+        self.shared().outside().map_or(Duty::Full, |o| o.duty(&core, self.ix))
     }
 
     fn shared(&self) -> &Shared {

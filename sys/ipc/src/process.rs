@@ -12,6 +12,8 @@ use crate::wait::{Kick, Place, ThreadWait, Wait, Wake};
 use dvs_abi::limits::{PROCS_DEFAULT, SYSPROCS_DEFAULT, TASKS_MAX};
 use dvs_abi::{DcId, Endpoint, Error, NodeId, Privileges, Result};
 use dvs_kern::rendezvous::{Cmd, Ix, Rendezvous, Shape, Slot};
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -25,6 +27,8 @@ pub struct Shared {
     outside: Option<Outside>,
     /// How many endpoints have a stop before them; changes under the lock only.
     stops: AtomicUsize,
+    /// Tells this process from others that had its endpoints before.
+    life: u64,
 }
 
 /// The part under the lock.
@@ -188,6 +192,12 @@ impl Shared {
         &self.host
     }
 
+    /// What its calls within itself say of who calls: [`Message::binding`](dvs_abi::Message::binding).
+    #[inline]
+    pub(crate) fn life(&self) -> u64 {
+        self.life
+    }
+
     /// The session with the node's daemon, if the process has one.
     pub(crate) fn outside(&self) -> Option<&Outside> {
         self.outside.as_ref()
@@ -211,9 +221,9 @@ impl Process {
     pub(crate) fn new(host: Arc<dyn Host>, outside: Option<Outside>) -> Self {
         let core =
             Core { table: Rendezvous::new(), out: Vec::with_capacity(16), calls: 0, homes: Vec::new() };
-        Process {
-            shared: Arc::new(Shared { host, core: Lock::new(core), outside, stops: AtomicUsize::new(0) }),
-        }
+        let life = RandomState::new().hash_one(std::process::id());
+        let stops = AtomicUsize::new(0);
+        Process { shared: Arc::new(Shared { host, core: Lock::new(core), outside, stops, life }) }
     }
 
     /// What its endpoints share.

@@ -1,7 +1,9 @@
 //! Calls about the system rather than to an endpoint: binding others, waiting for bindings, rights,
 //! containers, moves. Each is one question to the node's daemon; see `docs/reference/calls` for every call.
 
-use crate::control::{Answer, BindKind, DcInfo, DvsInfo, NodeInfo, ProcInfo, Request, WirePrivileges};
+use crate::control::{
+    Answer, BindKind, DcInfo, DvsInfo, NodeInfo, ProcInfo, Request, Rule, ServiceKind, WirePrivileges,
+};
 use crate::outside::{ask, bind_by};
 use crate::port::Port;
 use crate::process::Process;
@@ -32,6 +34,19 @@ pub struct DcPlan {
     /// Type of that message.
     pub warn_type: i32,
     /// Nodes it may run on besides this one.
+    pub nodes: Vec<NodeId>,
+}
+
+/// A service to be declared.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ServicePlan {
+    /// Its name, at most 15 bytes, one of its container.
+    pub name: String,
+    /// How many instances it has.
+    pub kind: ServiceKind,
+    /// What an instance does that is cut off.
+    pub rule: Rule,
+    /// Where its instances may be; nobody for all nodes of the container.
     pub nodes: Vec<NodeId>,
 }
 
@@ -212,6 +227,19 @@ impl<W: Wait> System<'_, W> {
             }
             _ => Ok(endpoint),
         }
+    }
+
+    /// Declares a slot a service, unless somebody has: then nothing changes. From then on whoever binds the
+    /// slot is an instance. `nodes`: where its instances may be; none: on all of the container.
+    ///
+    /// # Errors
+    /// `SLOTUSED`: it is a service of another kind. `BADRANGE`: no slot of the servers, or a bad name.
+    /// `RSCBUSY`: another service has that name. `NODCNODE`, `PRIVILEGES`, `BADCALL`; without a majority of
+    /// the nodes `TIMEDOUT`.
+    pub fn declare(&self, dc: DcId, slot: i32, service: &ServicePlan) -> Result<()> {
+        let nodes = service.nodes.iter().fold(0, |all, n| all | 1u32.checked_shl(n.0.into()).unwrap_or(0));
+        let ServicePlan { name, kind, rule, .. } = service.clone();
+        self.done(Request::Declare { dc: dc.0, slot, name, kind, rule, nodes })
     }
 
     /// Waits until `endpoint` is free or another generation's.

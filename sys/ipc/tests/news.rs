@@ -60,7 +60,7 @@ fn session() -> (Process, Arc<Daemon<News>>, impl Fn(u64)) {
 
 fn lane_opened() -> Event {
     let (from, to, may) = (PEER.raw(), ME.raw(), CallSet::ALL.0);
-    Event::LaneOpened { link: 0, lane: 0, dc: DC.0, from, to, remote: false, may, peer_pid: 2 }
+    Event::LaneOpened { link: 0, lane: 0, dc: DC.0, from, to, remote: false, may, peer_pid: 2, binding: 20 }
 }
 
 /// A call between the ring and the receive took the bell's word, and with it the hint that the daemon's word

@@ -16,11 +16,12 @@
 //! In the session one thread reads the socket and does nothing else, so that it also learns at once when the
 //! daemon ends. A lane may ring before its `LaneOpened` was read: whoever reads it then looks at the lane.
 
+pub use crate::node::service::Kind as ServiceKind;
 use dvs_abi::{Code, DcId, Effect, Endpoint, Error, Fault, NodeId, Privileges};
 use serde::{Deserialize, Serialize};
 
 /// Versions of this protocol a build speaks.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// A request with its number; the reply carries the same number.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
@@ -127,6 +128,9 @@ pub enum Request {
     Exit { code: i32 },
     /// Everything that was said before `Event::Mark` with this number was carried in. Not answered.
     Heard { mark: u64 },
+    /// This slot is a service, unless somebody has declared it already: then nothing changes. `nodes` = one bit
+    /// a node where its instances may be, zero for all of the container.
+    Declare { dc: u16, slot: i32, name: String, kind: ServiceKind, rule: Rule, nodes: u32 },
 }
 
 /// One side of a copy.
@@ -278,8 +282,20 @@ pub enum Event {
     /// New shared memory with another session; descriptors `[memory, peer bell, peer status]`. `bell_link` is
     /// the number to ring the peer with.
     Link { link: u16, side: u8, bell_link: u16, peer_pid: u32 },
-    /// `from` may now call `to` (bound here) through this lane. `may` = call set bits of the caller.
-    LaneOpened { link: u16, lane: u8, dc: u16, from: i32, to: i32, remote: bool, may: u64, peer_pid: u32 },
+    /// `from` may now call `to` (bound here) through this lane. `may` = call set bits of the caller. `binding`
+    /// tells the caller's process from others that had its endpoint before; through the proxy each message says
+    /// it.
+    LaneOpened {
+        link: u16,
+        lane: u8,
+        dc: u16,
+        from: i32,
+        to: i32,
+        remote: bool,
+        may: u64,
+        peer_pid: u32,
+        binding: u64,
+    },
     /// The lane is dead, both directions: the peer endpoint ended (`DSTDIED`/`SRCDIED` is chosen by the
     /// library from what was outstanding), its node was lost (`NOTCONN`), it moved (`MIGRATE`: open a new
     /// lane and repeat what was not consumed), the instance of a service is over and others know of what it
@@ -324,6 +340,33 @@ pub enum Event {
     /// The endpoint is over: its node was taken for lost. Its calls end with NOTBIND, and nobody is to be told
     /// when its process lets go of it: its place may be another's by then.
     Withdrawn { dc: u16, endpoint: i32 },
+    /// What the instance of a service at `endpoint` (bound here) may answer: `may` as long as the node's lease
+    /// holds (the word `board::LEASE_BACK`), `after` when it is over.
+    Instance { dc: u16, endpoint: i32, may: Duty, after: Duty },
+    /// The node's lease was over for a moment that nobody was told of, and holds again.
+    LeasedAgain,
+}
+
+/// What an instance does that is cut off from the majority of the nodes.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rule {
+    /// It stops.
+    Stop,
+    /// It answers what changes nothing.
+    Reads,
+    /// It goes on: for services without state, and for those whose own log decides.
+    Continue,
+}
+
+/// What an instance of a service may answer.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Duty {
+    /// Nothing.
+    Stopped,
+    /// What changes nothing.
+    Reads,
+    /// Everything.
+    Full,
 }
 
 /// A slot as programs see it (facts §1.5).
@@ -412,6 +455,9 @@ pub mod board {
     pub const RECEIVING: u8 = 4;
     /// Words of a record.
     pub const RECORD_WORDS: usize = 8;
+    /// The last record of a board is the daemon's. In its first word, so many words before the end: until when
+    /// the node's lease holds, ns on the node's clock.
+    pub const LEASE_BACK: usize = RECORD_WORDS;
     /// `endpoint (32) | state (8)`, from the low end.
     pub const STATE: usize = 0;
     /// Endpoint waited for (ANY when none in particular).

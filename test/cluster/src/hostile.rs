@@ -6,7 +6,7 @@ use crate::rng::Rng;
 use crate::roles::say;
 use crate::server;
 use dvs::{Endpoint, Kind, Message};
-use dvs_ipc::control::Request;
+use dvs_ipc::control::{self as words, Request};
 use dvs_ipc::host::Memory;
 use dvs_ipc::lane::{GrantList, Lane, Phase, State};
 use dvs_ipc::link::Link;
@@ -273,7 +273,8 @@ fn records(path: &Path, rng: &mut Rng) {
             1 => drop(throw(&socket, &bytes, &[])),
             2 => drop(throw(&socket, &bytes[..100], &many[..1 + rng.below(63) as usize])),
             3 => {
-                let hello = Request::Hello { version: 1, name: "x".repeat(rng.below(60_000) as usize) };
+                let (version, long) = (words::VERSION, rng.below(60_000) as usize);
+                let hello = Request::Hello { version, name: "x".repeat(long) };
                 throw(&socket, &encode(1, hello), &many[..3]);
             }
             _ => {

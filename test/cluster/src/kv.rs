@@ -24,7 +24,7 @@ pub fn serve(socket: &Path, count: usize, store: &Path) {
     let process = attach(socket, "kv");
     let nodes: Vec<NodeId> = (0..count as u16).map(NodeId).collect();
     let seats = Seats::new(DC, SERVICE, &nodes).expect("a list of nodes");
-    let plan = Plan { seats, store: store.to_owned(), timing: Default::default() };
+    let plan = Plan::new(seats, store.to_owned());
     loop {
         let end = clock::now() + WATCHDOG_NS;
         let replica = loop {
@@ -99,6 +99,15 @@ pub fn client(process: &Process) -> Client<dvs::ThreadWait> {
     Client::new(port, SERVICE).with_timeout(WATCHDOG)
 }
 
+/// One that repeats nothing of itself.
+///
+/// # Panics
+/// As [`client`].
+pub fn plain_client(process: &Process) -> Client<dvs::ThreadWait> {
+    let port = process.bind(DC, Endpoint::NONE).expect("a free slot");
+    Client::plain(port, SERVICE).with_timeout(WATCHDOG)
+}
+
 /// Waits until the service answers at a node.
 ///
 /// # Panics
@@ -151,6 +160,8 @@ pub struct Counts {
     pub unknown: u64,
     /// That were refused for certain.
     pub refused: u64,
+    /// Reads without an answer.
+    pub unread: u64,
 }
 
 impl Seen {
@@ -178,7 +189,7 @@ impl Seen {
             let key = KEYS[(me + n) as usize % KEYS.len()];
             let value = me * 1_000_000 + n;
             match n % 3 {
-                0 => self.read(client, key),
+                0 => counts.unread += u64::from(!self.read(client, key)),
                 _ => self.write(client, key, value, &mut counts),
             }
         }
@@ -196,18 +207,26 @@ impl Seen {
                 counts.refused += 1;
                 self.history().nothing(call);
             }
-            Err(_) => counts.unknown += 1,
+            Err(e) => {
+                println!("a write: {e}");
+                counts.unknown += 1;
+            }
         }
     }
 
-    fn read(&self, client: &Client<dvs::ThreadWait>, key: &'static str) {
+    fn read(&self, client: &Client<dvs::ThreadWait>, key: &'static str) -> bool {
         let call = self.history().begin(clock::now(), Register::Read(key));
         let is = match client.get(key.as_bytes()) {
             Ok(Some((_, value))) => i64::from_le_bytes(value.try_into().expect("eight bytes were put")),
             Ok(None) => 0,
-            Err(e) => return assert!(!matches!(e, KvError::BadAnswer), "{e}"),
+            Err(e) => {
+                assert!(!matches!(e, KvError::BadAnswer), "{e}");
+                println!("a read: {e}");
+                return false;
+            }
         };
         self.history().reply(call, Number::Is(is), clock::now());
+        true
     }
 
     /// Checks that one store that does one thing at a time explains all that was seen.

@@ -77,6 +77,9 @@ impl Daemon {
             Want::Create { dc, config } => Command::Create { dc: Some(DcId(dc)), spec: config },
             Want::End { dc } => Command::End { dc: DcId(dc) },
             Want::Allow { dc, node, on } => Command::Allow { dc: DcId(dc), node: NodeId(node), on },
+            Want::Declare { dc, slot, name, kind, rule, nodes } => {
+                self.declaration(DcId(dc), slot, name, kind, rule, nodes)
+            }
             Want::Offer { dc, slot } => Command::Offer { dc: DcId(dc), slot, in_step: true },
             Want::Retire { dc, slot } => Command::Retire { dc: DcId(dc), slot },
             Want::Slots { dc, request } => Command::Slots { dc: DcId(dc), request },

@@ -13,8 +13,9 @@ use dvs_abi::{DcId, NodeId};
 use dvs_control::change::Change;
 use dvs_control::command::Command;
 use dvs_control::epoch::Epoch;
-use dvs_control::service::ServiceSpec;
-use dvs_kern::node::event::Event;
+use dvs_control::service::{Kind, PartitionRule, ServiceSpec};
+use dvs_ipc::control::{Duty, Event as Told};
+use dvs_kern::node::event::{Event, SessionId};
 use dvs_linux::clock;
 use dvs_radar::{Event as News, Radar};
 
@@ -27,6 +28,8 @@ impl Daemon {
         }
         let mut commands = Vec::new();
         plane.radar.event(&plane.state, news, clock::now(), &mut commands);
+        // Before any instance is told that it may go on.
+        self.publish_lease();
         for command in commands {
             let (dc, slot, epoch) = (command.dc.0, command.slot, command.epoch.0);
             self.feed(Event::Route { dc, slot, epoch, action: command.action.into() });
@@ -98,6 +101,49 @@ impl Daemon {
         let name = service.map_or(String::new(), |s| s.spec.name.clone());
         let kind = service.map(|s| s.spec.kind);
         self.feed(Event::Service { dc: dc.0, slot, name, kind });
+    }
+
+    /// The command for what a program wants to be a service.
+    pub(super) fn declaration(
+        &self,
+        dc: DcId,
+        slot: i32,
+        name: String,
+        kind: Kind,
+        rule: PartitionRule,
+        nodes: u32,
+    ) -> Command {
+        let of_dc = self.plane.state.container(dc).map_or(0, |c| c.spec.nodes);
+        let nodes = if nodes == 0 { of_dc } else { nodes };
+        let spec = ServiceSpec { name, kind, nodes, rule };
+        Command::Declare { dc, slot, spec }
+    }
+
+    /// What an instance that may do this now may do when the node's lease is over.
+    pub(crate) fn after_lease(&self, dc: u16, slot: i32, may: Duty) -> Duty {
+        let service = self.plane.state.container(DcId(dc)).and_then(|c| c.services.get(&slot));
+        match service.map(|s| s.spec.rule) {
+            Some(PartitionRule::Continue) => may,
+            Some(PartitionRule::Reads) => may.min(Duty::Reads),
+            Some(PartitionRule::Stop) | None => Duty::Stopped,
+        }
+    }
+
+    /// Has all programs know until when this node's lease holds.
+    pub(super) fn publish_lease(&mut self) {
+        let (until, now) = (self.plane.radar.lease_until(), clock::now());
+        let before = std::mem::replace(&mut self.lease_said, until);
+        if before == until {
+            return;
+        }
+        self.conns.values().for_each(|c| c.tell_lease(until));
+        // Answers may wait that were ready meanwhile.
+        if before != 0 && before <= now && now < until {
+            let all: Vec<SessionId> = self.conns.keys().copied().collect();
+            for s in all {
+                self.tell(s, Told::LeasedAgain, Vec::new());
+            }
+        }
     }
 
     /// Declares a service, or says that it is no more.

@@ -134,7 +134,7 @@ impl Session {
         let socket = Socket::connect(&paths::session_socket(dir)).unwrap();
         let bell = Mapping::create("bell", BELL_BYTES).unwrap();
         let status = Mapping::create_status("status", BELL_BYTES).unwrap();
-        let board = Mapping::create_status("board", 64 * 64).unwrap();
+        let board = Mapping::create("board", 64 * 64).unwrap();
         let hello = Request::Hello { version: control::VERSION, name: name.into() };
         let fds = [bell.1.as_fd(), status.1.as_fd(), board.1.as_fd()];
         let bytes = control::encode(&Numbered { id: 1, request: hello }).unwrap();

@@ -45,7 +45,7 @@ pub use shore::{Shore, Shores};
 
 use copies::Copies;
 use dvs_abi::limits::COPY_BYTES_MAX;
-use dvs_abi::{Access, Code, DcId, Endpoint, Error, NodeId};
+use dvs_abi::{Access, CallSet, Code, DcId, Endpoint, Error, NodeId};
 use dvs_ipc::bell::bits;
 use dvs_ipc::control::{Answer, Event, WireError};
 use dvs_ipc::link::Link;
@@ -53,7 +53,7 @@ use dvs_kern::rendezvous::LaneKey;
 use dvs_wire::Frame;
 use incoming::Incoming;
 use nodes::{Held, Peers};
-use outgoing::Outgoing;
+use outgoing::{OutLane, Outgoing};
 use std::sync::Arc;
 
 /// Something to be carried out.
@@ -188,10 +188,11 @@ impl Route {
     /// What the daemon tells; `node` = where the callee of a [`Event::LaneOpened`] is.
     pub fn told(&mut self, event: &Event, node: Option<NodeId>, step: &mut Step<'_>) {
         match *event {
-            Event::LaneOpened { link, lane, dc, from, to, may, peer_pid, .. } => {
+            Event::LaneOpened { link, lane, dc, from, to, may, peer_pid, binding, .. } => {
                 let key = shore::key(link, lane);
                 let (from, to) = (Endpoint::from_raw(from), Endpoint::from_raw(to));
-                self.outgoing.open(key, DcId(dc), from, to, node, may, peer_pid);
+                let (dc, may, pid) = (DcId(dc), CallSet(may), peer_pid);
+                self.outgoing.open(key, OutLane::new(dc, (from, binding), to, node, may, pid));
                 self.lane_news(key, step);
             }
             Event::LaneClosed { link, lane, code } => {

@@ -51,6 +51,8 @@ const END_TRIES: u32 = 100_000;
 pub(super) struct OutLane {
     pub dc: DcId,
     pub from: Endpoint,
+    /// Which binding of `from` it is.
+    pub binding: u64,
     pub to: Endpoint,
     /// Where `to` is; `None` when the daemon did not know any more.
     pub node: Option<NodeId>,
@@ -59,6 +61,20 @@ pub(super) struct OutLane {
     pub call: Option<OutCall>,
     /// `to` has moved: nothing more is sent, and the lane is given back when the call in it has ended.
     pub retired: bool,
+}
+
+impl OutLane {
+    /// One without a call; `from` with its binding.
+    pub fn new(
+        dc: DcId,
+        (from, binding): (Endpoint, u64),
+        to: Endpoint,
+        node: Option<NodeId>,
+        may: CallSet,
+        pid: u32,
+    ) -> Self {
+        OutLane { dc, from, binding, to, node, may, pid, call: None, retired: false }
+    }
 }
 
 /// All of them.
@@ -78,19 +94,8 @@ impl Outgoing {
         self.lanes.keys().copied().collect()
     }
 
-    #[allow(clippy::too_many_arguments)] // the fields of the daemon's record
-    pub fn open(
-        &mut self,
-        key: LaneKey,
-        dc: DcId,
-        from: Endpoint,
-        to: Endpoint,
-        node: Option<NodeId>,
-        may: u64,
-        pid: u32,
-    ) {
-        self.lanes
-            .insert(key, OutLane { dc, from, to, node, may: CallSet(may), pid, call: None, retired: false });
+    pub fn open(&mut self, key: LaneKey, lane: OutLane) {
+        self.lanes.insert(key, lane);
     }
 
     /// Whether this is a lane of this kind.
@@ -275,6 +280,7 @@ impl Route {
 fn address(msg: &mut Message, used: &OutLane, me: NodeId) {
     msg.set_route(used.from, used.to);
     msg.set_place(used.dc, me);
+    msg.set_binding(used.binding);
     msg.set_len(msg.len());
 }
 

@@ -43,10 +43,11 @@ fn caller() -> (Route, u64) {
     lane.post(Kind::Request, &Message::new(1), &[grant]).unwrap();
     let (from, to) = (Endpoint::new(0, 5).raw(), Endpoint::new(0, 6).raw());
     let may = CallSet::ALL.0;
-    let opened =
-        Event::LaneOpened { link: 0, lane: 0, dc: DcId(0).0, from, to, remote: true, may, peer_pid: 7 };
+    let (dc, peer_pid, binding) = (DcId(0).0, 7, 70);
+    let opened = Event::LaneOpened { link: 0, lane: 0, dc, from, to, remote: true, may, peer_pid, binding };
     let sent = frames(stepped(|step| route.told(&opened, Some(SERVER), step)));
-    let [(SERVER, Frame::Call { call, .. })] = &sent[..] else { panic!("{sent:?}") };
+    let [(SERVER, Frame::Call { call, msg, .. })] = &sent[..] else { panic!("{sent:?}") };
+    assert_eq!(msg.binding(), binding, "the daemon's word, whatever the caller wrote");
     let call = *call;
     (route, call)
 }

@@ -2,7 +2,7 @@
 //! somebody asks (`dvs ps`, the search for deadlocks).
 
 use crate::control::board::{
-    CALL, COPIES_LOCAL, COPIES_REMOTE, PEER, RECORD_WORDS, SENT_LOCAL, SENT_REMOTE, SINCE, STATE,
+    CALL, COPIES_LOCAL, COPIES_REMOTE, LEASE_BACK, PEER, RECORD_WORDS, SENT_LOCAL, SENT_REMOTE, SINCE, STATE,
 };
 use crate::host::Memory;
 use dvs_abi::Endpoint;
@@ -28,7 +28,8 @@ impl Board {
             return Some(n);
         }
         let n = free.1;
-        if (n as usize + 1) * RECORD_WORDS > self.memory.words().len() {
+        // The last record is the daemon's.
+        if (n as usize + 2) * RECORD_WORDS > self.memory.words().len() {
             return None;
         }
         free.1 += 1;
@@ -57,6 +58,13 @@ impl Board {
         if let Some(w) = self.word(record, word) {
             w.store(w.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         }
+    }
+
+    /// Until when the node's lease holds, by the daemon's last word; ns on the node's clock.
+    pub fn lease(&self) -> u64 {
+        let words = self.memory.words();
+        let word = words.len().checked_sub(LEASE_BACK).and_then(|at| words.get(at));
+        word.map_or(0, |w| w.load(Ordering::Acquire))
     }
 
     /// The endpoint is about to wait.

@@ -1,8 +1,8 @@
 //! Calls through lanes.
 
-use super::lanes::{Lanes, Use};
+use super::lanes::{Lanes, Use, Withheld};
 use super::{Attempt, Cancelled, Outside, ask};
-use crate::control::{Answer, Request};
+use crate::control::{Answer, Duty, Request};
 use crate::lane::{Cancel, GrantList, Outcome, Refused, Taken};
 use crate::port::Port;
 use crate::process::{Core, Held};
@@ -297,7 +297,7 @@ pub(crate) fn take<W: Wait>(port: &Port<W>, key: LaneKey, seq: u64, m: &mut Mess
     let mut list = GrantList::default();
     let source = {
         let mut lanes = o.lanes();
-        let Some(&Use::In { from, ix, .. }) = lanes.get(key) else { return false };
+        let Some(&Use::In { from, ix, peer, .. }) = lanes.get(key) else { return false };
         if ix != port.ix() {
             return false;
         }
@@ -315,6 +315,10 @@ pub(crate) fn take<W: Wait>(port: &Port<W>, key: LaneKey, seq: u64, m: &mut Mess
             }
         } else {
             lanes.tell_peer(&*o.host, key);
+        }
+        // What comes from another node has it from that node's daemon.
+        if !peer.remote {
+            m.set_binding(peer.binding);
         }
         from
     };
@@ -340,6 +344,9 @@ pub(crate) fn reply<W: Wait>(
     let Some(Client::Lane(key, seq)) = core.table.slot(port.ix()).client(dst) else { return Err(none) };
     m.set_place(port.dc(), o.node);
     core.table.settle(port.ix(), dst);
+    if !o.may_answer(&core, port.ix()) {
+        return withhold(o, core, Withheld { ix: port.ix(), key, seq, on: None, message: *m });
+    }
     core.release();
     let lanes = o.lanes();
     match lanes.with_lane(key, |l| l.reply(seq, m)) {
@@ -348,6 +355,59 @@ pub(crate) fn reply<W: Wait>(
             Ok(())
         }
         _ => Err(none),
+    }
+}
+
+/// Keeps an answer of an instance whose node's lease is over: nobody knows whether another one serves by now.
+/// It goes out if the lease comes back before the daemon has closed the lane. Under the lock of the table, as
+/// that is told so under it.
+#[cold]
+fn withhold(o: &Outside, core: Held<'_>, answer: Withheld) -> Result<()> {
+    o.lanes().withhold(answer);
+    core.release();
+    Ok(())
+}
+
+impl Outside {
+    /// What an endpoint of ours may answer at this moment; everything, unless it is an instance of a service.
+    #[inline]
+    pub(crate) fn duty(&self, core: &Core, ix: Ix) -> Duty {
+        match core.table.slot(ix).instance {
+            None | Some((Duty::Full, Duty::Full)) => Duty::Full,
+            // The clock is looked at by instances only.
+            Some((may, after)) => {
+                if self.host.now() < self.board.lease() {
+                    may
+                } else {
+                    after
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn may_answer(&self, core: &Core, ix: Ix) -> bool {
+        self.duty(core, ix) != Duty::Stopped
+    }
+
+    /// Lets out what was withheld, as far as it may go now.
+    pub(super) fn release_withheld(&self, core: &Core, of: Option<Ix>) {
+        let mut lanes = self.lanes();
+        for answer in lanes.take_withheld(of) {
+            if !self.may_answer(core, answer.ix) {
+                lanes.withhold(answer);
+                continue;
+            }
+            let Withheld { key, seq, on, message, .. } = answer;
+            let sent = lanes.with_lane(key, |l| match on {
+                None => l.reply(seq, &message),
+                Some(to) => l.redirect(seq, to, &message),
+            });
+            // A caller that went away waits for nothing.
+            if let Some(Ok(())) = sent {
+                lanes.tell_peer(&*self.host, key);
+            }
+        }
     }
 }
 
@@ -364,6 +424,9 @@ pub(crate) fn redirect<W: Wait>(
     let none = Error::early(Code::PROCSTS).at(client);
     let Some(o) = port.process().shared().outside() else { return Err(none) };
     core.table.settle(port.ix(), client);
+    if !o.may_answer(&core, port.ix()) {
+        return withhold(o, core, Withheld { ix: port.ix(), key, seq, on: Some(dst), message: *m });
+    }
     core.release();
     let lanes = o.lanes();
     match lanes.with_lane(key, |l| l.redirect(seq, dst, m)) {

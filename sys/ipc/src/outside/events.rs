@@ -1,7 +1,7 @@
 //! The control thread: reads what the daemon says and carries it in.
 
 use super::ask::slot_of;
-use super::lanes::{Shore, Use, key};
+use super::lanes::{Peer, Shore, Use, key};
 use super::{Channel, Mapped, Outside};
 use crate::bell::Ringer;
 use crate::control::{self, Answer, Event, FromDaemon, Request};
@@ -107,15 +107,16 @@ impl Outside {
         let mut core = shared.lock();
         match event {
             Event::Link { link, side, bell_link, .. } => self.link(link, side, bell_link, memories),
-            Event::LaneOpened { link, lane, dc, from, to, remote, may, peer_pid } => {
+            Event::LaneOpened { link, lane, dc, from, to, remote, may, peer_pid, binding } => {
                 let (k, to, from) = (key(link, lane), Endpoint::from_raw(to), Endpoint::from_raw(from));
-                let (dc, pid, may) = (DcId(dc), peer_pid, CallSet(may));
+                let dc = DcId(dc);
+                let peer = Peer { remote, pid: peer_pid, may: CallSet(may), binding };
                 let mut lanes = self.lanes();
                 if let Some(ix) = core.table.find(dc, to) {
-                    lanes.enter(k, Use::incoming(ix, from, remote, pid, may));
+                    lanes.enter(k, Use::incoming(ix, from, peer));
                     self.lane_news(&mut core, &mut lanes, k);
                 } else {
-                    lanes.enter(k, Use::Early { dc, to, from, remote, pid, may });
+                    lanes.enter(k, Use::Early { dc, to, from, peer });
                 }
             }
             Event::LaneClosed { link, lane, code } => self.lane_closed(&mut core, link, lane, code),
@@ -134,6 +135,7 @@ impl Outside {
                     core.table.slot_mut(ix).ended = Some(Code::DCNOTRUN);
                 }
             }
+            Event::LeasedAgain => self.release_withheld(&core, None),
             Event::Closing => {}
             other => self.endpoint_event(shared, &mut core, other),
         }
@@ -176,7 +178,7 @@ impl Outside {
                     return;
                 }
             }
-            Some(&Use::In { ix, from, may, .. }) => {
+            Some(&Use::In { ix, from, peer: Peer { may, .. }, .. }) => {
                 // Dekker with a notifier that finds the lane closed after it wrote.
                 fence(Ordering::SeqCst);
                 let late =
@@ -208,8 +210,8 @@ impl Outside {
         let mut all: Vec<_> = pending.collect();
         let (lanes, now) = (self.lanes(), self.host.now());
         for k in lanes.of(ix) {
-            if let Some(&Use::In { from, may, .. }) = lanes.get(k)
-                && may.has(Call::Notify)
+            if let Some(&Use::In { from, peer, .. }) = lanes.get(k)
+                && peer.may.has(Call::Notify)
                 && let Some(value) = lanes.with_lane(k, |l| l.take_notice()).flatten()
             {
                 all.push((from.raw(), value, now));
@@ -233,6 +235,7 @@ impl Outside {
             | Event::Freeze { dc, endpoint }
             | Event::Thaw { dc, endpoint }
             | Event::Moved { dc, endpoint }
+            | Event::Instance { dc, endpoint, .. }
             | Event::Privileges { dc, endpoint, .. }
             | Event::Deadlock { dc, endpoint, .. }
             | Event::Ended { dc, to: endpoint, .. }
@@ -258,6 +261,10 @@ impl Outside {
                 core.table.slot_mut(ix).frozen = false;
                 let c = &mut **core;
                 c.table.look_again(ix, &mut c.out);
+            }
+            Event::Instance { may, after, .. } => {
+                core.table.slot_mut(ix).instance = Some((may, after));
+                self.release_withheld(core, Some(ix));
             }
             Event::Moved { .. } => {
                 shared.interrupt_held(core, ix, Code::RMTPROC);

@@ -5,7 +5,7 @@ use crate::host::{Host, Memory};
 use crate::lane::{GrantList, Lane};
 use crate::link::{Link, Side};
 use dvs_abi::limits::{LINK_LANES_MAX, SESSION_LINKS_MAX};
-use dvs_abi::{CallSet, Code, DcId, Endpoint, Error, Grant};
+use dvs_abi::{CallSet, Code, DcId, Endpoint, Error, Grant, Message};
 use dvs_kern::rendezvous::{Ix, LaneKey};
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -27,27 +27,29 @@ pub(super) enum Use {
     /// allowed to hand our requests on.
     Out { ix: Ix, to: Endpoint, remote: bool, seq: u64, closed: Option<Code>, relays: bool },
     /// `from` calls `ix` of ours.
-    In {
-        ix: Ix,
-        from: Endpoint,
-        remote: bool,
-        pid: u32,
-        may: CallSet,
-        seen: u64,
-        taken: u64,
-        grants: GrantList,
-    },
+    In { ix: Ix, from: Endpoint, peer: Peer, seen: u64, taken: u64, grants: GrantList },
     /// `from` calls `to`, which is bound here for the daemon but not entered into our table yet (or not any
     /// more).
-    Early { dc: DcId, to: Endpoint, from: Endpoint, remote: bool, pid: u32, may: CallSet },
+    Early { dc: DcId, to: Endpoint, from: Endpoint, peer: Peer },
     /// Our endpoint is gone; the daemon has not closed the lane yet.
     Dead,
 }
 
+/// What the daemon says of who calls through a lane.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer {
+    /// It is on another node: the daemon itself writes into the lane.
+    pub remote: bool,
+    pub pid: u32,
+    pub may: CallSet,
+    /// Which binding of its endpoint it is.
+    pub binding: u64,
+}
+
 impl Use {
     /// A lane of which nothing was seen yet.
-    pub fn incoming(ix: Ix, from: Endpoint, remote: bool, pid: u32, may: CallSet) -> Use {
-        Use::In { ix, from, remote, pid, may, seen: 0, taken: 0, grants: GrantList::default() }
+    pub fn incoming(ix: Ix, from: Endpoint, peer: Peer) -> Use {
+        Use::In { ix, from, peer, seen: 0, taken: 0, grants: GrantList::default() }
     }
 }
 
@@ -64,6 +66,19 @@ pub(super) struct Lanes {
     last_link: Option<u16>,
     /// Lanes that rang before they were known.
     puzzles: HashSet<LaneKey>,
+    /// Answers that wait until their instance may answer again; at most one a lane.
+    withheld: Vec<Withheld>,
+}
+
+/// An answer of an instance that may not answer at the moment.
+pub(super) struct Withheld {
+    pub ix: Ix,
+    pub key: LaneKey,
+    /// The call.
+    pub seq: u64,
+    /// Where it is sent on to, if it is not answered.
+    pub on: Option<Endpoint>,
+    pub message: Message,
 }
 
 /// Hashes small numbers the system gave out, not an attacker, so one multiplication each is hash enough.
@@ -172,9 +187,21 @@ impl Lanes {
                 *c = None;
             }
         }
+        self.withheld.retain(|w| w.key != key);
         if let Some(u) = self.uses.get_mut(key as usize) {
             *u = None;
         }
+    }
+
+    /// Keeps an answer. One to an earlier call of its lane has nobody who waits for it.
+    pub fn withhold(&mut self, answer: Withheld) {
+        self.withheld.retain(|w| w.key != answer.key);
+        self.withheld.push(answer);
+    }
+
+    /// Takes the answers that wait, of this endpoint of ours or of all.
+    pub fn take_withheld(&mut self, of: Option<Ix>) -> Vec<Withheld> {
+        self.withheld.extract_if(.., |w| of.is_none_or(|ix| ix == w.ix)).collect()
     }
 
     /// The lane from `ix` to `to`.
@@ -270,10 +297,10 @@ impl Lanes {
     pub fn adopt(&mut self, mine: DcId, endpoint: Endpoint, ix: Ix) -> Vec<LaneKey> {
         let mut keys = Vec::new();
         for (key, used) in self.uses.iter_mut().enumerate() {
-            if let Some(Use::Early { dc, to, from, remote, pid, may }) = *used
+            if let Some(Use::Early { dc, to, from, peer }) = *used
                 && (dc, to) == (mine, endpoint)
             {
-                *used = Some(Use::incoming(ix, from, remote, pid, may));
+                *used = Some(Use::incoming(ix, from, peer));
                 keys.push(key as LaneKey);
             }
         }

@@ -171,7 +171,7 @@ impl Outside {
     /// Process of the other side of an incoming lane, and whether it is on another node.
     pub(crate) fn peer(&self, lane: u32) -> Option<(u32, bool)> {
         match self.lanes().get(lane)? {
-            lanes::Use::In { pid, remote, .. } => Some((*pid, *remote)),
+            lanes::Use::In { peer, .. } => Some((peer.pid, peer.remote)),
             _ => None,
         }
     }

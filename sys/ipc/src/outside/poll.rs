@@ -261,8 +261,8 @@ impl Outside {
 
     fn incoming(&self, core: &mut Core, lanes: &mut Lanes, key: LaneKey) {
         let (notice, call) = lanes.with_lane(key, |l| (l.take_notice(), l.peek())).unwrap_or((None, None));
-        let Some(Use::In { ix, from, may, seen, .. }) = lanes.get_mut(key) else { return };
-        let (ix, from, may) = (*ix, *from, *may);
+        let Some(Use::In { ix, from, peer, seen, .. }) = lanes.get_mut(key) else { return };
+        let (ix, from, may) = (*ix, *from, peer.may);
         let call = call.filter(|(seq, _)| *seq != *seen);
         if let Some((seq, _)) = call {
             *seen = seq;

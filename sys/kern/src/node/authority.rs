@@ -51,6 +51,7 @@ impl Node {
             Request::MigrateStart { .. }
             | Request::MigrateRollback { .. }
             | Request::MigrateCommit { .. } => Some(Call::Migrate),
+            Request::Declare { .. } => Some(Call::Bind),
             Request::Wakeup { .. } => Some(Call::Wakeup),
             Request::HardwareNotify { .. } => Some(Call::Notify),
             Request::Notice { source, from, .. } if source != from => Some(Call::Notify),

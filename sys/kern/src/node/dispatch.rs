@@ -1,6 +1,6 @@
 //! From a request to the rule that answers it.
 
-use super::event::{Command, SessionId};
+use super::event::{Command, SessionId, Want};
 use super::session::Session;
 use super::{Node, bind::BindAsk, wait::WaitFor};
 use crate::control::{Answer, Request};
@@ -153,6 +153,9 @@ impl Node {
                 self.dc_init(s, id, dc, config, &nodes)
             }
             Request::DcEnd { dc } => self.dc_end(s, id, dc),
+            Request::Declare { dc, slot, name, kind, rule, nodes } => {
+                self.declare(s, id, Want::Declare { dc, slot, name, kind, rule, nodes })
+            }
             Request::AddNode { dc, node } => self.add_node(s, id, dc, node),
             Request::DelNode { dc, node } => self.del_node(s, id, dc, node),
             Request::GetEp { dc, pid } => self.get_ep(dc, pid),

@@ -5,7 +5,7 @@ use super::deadlock::Waiting;
 use super::link::LinkKey;
 use super::record::Record;
 use super::service::{Action, Kind};
-use crate::control::{Answer, Event as Told, Request, WireError};
+use crate::control::{Answer, Event as Told, Request, Rule, WireError};
 use crate::slots::{SlotChange, SlotRequest};
 use dvs_abi::{Code, Endpoint};
 
@@ -96,6 +96,8 @@ pub enum Want {
     /// Slots of a container. These reach the log in the order in which they were wanted; one that is lost is
     /// repeated, one that is refused is not.
     Slots { dc: u16, request: SlotRequest },
+    /// A slot is a service; `nodes` = one bit a node, zero for all of the container.
+    Declare { dc: u16, slot: i32, name: String, kind: Kind, rule: Rule, nodes: u32 },
     /// This node has an instance of a service.
     Offer { dc: u16, slot: i32 },
     /// It has ended, with all it had taken up. After its offer, and not repeated when it is refused.

@@ -12,15 +12,29 @@
 use super::Node;
 use super::bind::{BindAsk, End};
 use super::descriptor::Descriptor;
-use super::dispatch::Outcome;
+use super::dispatch::{DONE, Outcome};
 use super::event::{Command, PROXY, SessionId, Want};
 use super::service::{Callers, Kind, Service};
 use super::wait::{WaitFor, WaitId};
-use crate::control::{BindKind, Event as Told};
+use crate::control::{BindKind, Duty, Event as Told};
 use dvs_abi::limits::BIND_WAIT_NS;
 use dvs_abi::{Code, Endpoint, Error, Privileges};
 
 impl Node {
+    /// Declares a service, unless somebody has.
+    pub(crate) fn declare(&mut self, s: SessionId, id: u64, want: Want) -> Result<Outcome, Error> {
+        let Want::Declare { dc, slot, kind, .. } = want else { return Err(Code::BADREQUEST.into()) };
+        let c = self.dc(dc)?;
+        if !(-c.config.tasks..c.config.first_user()).contains(&slot) {
+            return Err(Code::BADRANGE.into());
+        }
+        match self.service_of(dc, slot) {
+            Some(known) if known.kind == kind => Ok(DONE),
+            Some(_) => Err(Error::early(Code::SLOTUSED).at(Endpoint::new(0, slot))),
+            None => self.decide_for(s, id, want),
+        }
+    }
+
     /// Binds an instance: it is offered, and bound when that is decided.
     pub(crate) fn bind_instance(&mut self, s: SessionId, id: u64, ask: BindAsk) -> Result<Outcome, Error> {
         let (dc, endpoint) = (ask.dc, ask.endpoint);
@@ -101,7 +115,10 @@ impl Node {
         let Some((session, endpoint)) = bound.and_then(|d| Some((d.session?, d.endpoint.raw()))) else {
             return;
         };
-        let event = if serving { Told::Thaw { dc, endpoint } } else { Told::Freeze { dc, endpoint } };
+        let takes = serving != Duty::Stopped;
+        let event = if takes { Told::Thaw { dc, endpoint } } else { Told::Freeze { dc, endpoint } };
+        // What holds when the lease is over follows from the service's rule, which the driver knows.
+        self.tell(session, Told::Instance { dc, endpoint, may: serving, after: serving });
         self.tell(session, event);
     }
 
@@ -238,7 +255,7 @@ impl Node {
         Some(match s.callers {
             Callers::End(code) => Err(code),
             Callers::Wait => Ok(false),
-            Callers::Go if d.is_local() => Ok(s.serving && d.receiver().is_some()),
+            Callers::Go if d.is_local() => Ok(s.serving != Duty::Stopped && d.receiver().is_some()),
             Callers::Go => Ok(d.node != self.config.me && self.peers.get(&d.node.0).is_some_and(|p| p.up)),
         })
     }

@@ -174,9 +174,11 @@ impl Node {
                 session.lanes += 1;
             }
         }
+        // The driver makes it one that no other life of this node has.
+        let binding = u64::from(caller);
         self.tell(
             callee,
-            Told::LaneOpened { link: theirs, lane: number, dc, from, to, remote, may, peer_pid },
+            Told::LaneOpened { link: theirs, lane: number, dc, from, to, remote, may, peer_pid, binding },
         );
         Ok((key, number))
     }

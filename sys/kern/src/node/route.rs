@@ -96,7 +96,7 @@ impl Node {
             (Ok(true), Action::Point(node)) => self.repoint(dc, slot, from, node),
             (Ok(true), Action::Thaw) => self.hold_callers(dc, slot, false),
             (Ok(true), Action::End(code)) => self.end_callers(dc, slot, code),
-            (Ok(true), Action::Continue) => self.serve_here(dc, slot, true),
+            (Ok(true), Action::Continue | Action::ReadOnly) => self.serve_here(dc, slot, true),
             (Ok(true), Action::Stop) => self.serve_here(dc, slot, false),
         }
     }

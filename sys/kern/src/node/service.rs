@@ -12,6 +12,7 @@
 //! of an epoch that is over is refused, one that comes twice is done once. What a step means for lanes and
 //! calls is in `route`; what a program bound here has to do with it, in `instance`.
 
+use crate::control::Duty;
 use dvs_abi::{Code, NodeId};
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +45,8 @@ pub enum Action {
     Fail(NodeId),
     /// The instance here serves.
     Continue,
+    /// The instance here answers what changes nothing. It knows what that is.
+    ReadOnly,
     /// The instance here answers nobody.
     Stop,
 }
@@ -70,8 +73,8 @@ pub struct Service {
     pub callers: Callers,
     /// Where they are pointed.
     pub node: Option<NodeId>,
-    /// The instance here serves.
-    pub serving: bool,
+    /// What the instance here may answer.
+    pub serving: Duty,
     /// Of the last step.
     pub epoch: u64,
     /// The end of the last instance here, while it is not in the log: the ticket of that.
@@ -81,7 +84,15 @@ pub struct Service {
 impl Service {
     /// One of which nothing is known yet: callers wait.
     pub fn new(name: String, kind: Kind) -> Self {
-        Service { name, kind, callers: Callers::Wait, node: None, serving: false, epoch: 0, retiring: None }
+        Service {
+            name,
+            kind,
+            callers: Callers::Wait,
+            node: None,
+            serving: Duty::Stopped,
+            epoch: 0,
+            retiring: None,
+        }
     }
 
     /// Takes a step; whether it changed anything. (`Resend` and `Fail` do if callers are pointed there: then
@@ -120,8 +131,9 @@ impl Service {
                 }
             }
             Action::Resend(_) | Action::Fail(_) => {}
-            Action::Continue => self.serving = true,
-            Action::Stop => self.serving = false,
+            Action::Continue => self.serving = Duty::Full,
+            Action::ReadOnly => self.serving = Duty::Reads,
+            Action::Stop => self.serving = Duty::Stopped,
             Action::Point(_) | Action::Thaw => return Err(Code::PROCSTS),
         }
         self.epoch = epoch;

@@ -2,6 +2,7 @@
 
 use super::clients::Clients;
 use super::{Ix, LaneKey, Outcome, Party, Shape};
+use crate::control::Duty;
 use dvs_abi::{Code, DcId, Endpoint, Error, Grant, Kind, Message, Privileges};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -123,6 +124,8 @@ pub struct Slot {
     pub privileges: Privileges,
     /// While it is moved: it takes nothing and its calls wait.
     pub frozen: bool,
+    /// What it may answer while the node's lease holds, and after: it is an instance of a service.
+    pub instance: Option<(Duty, Duty)>,
     /// Outside this process it is bound no more, since its container ended or its node was taken for lost: its
     /// calls say so.
     pub ended: Option<Code>,
@@ -166,6 +169,7 @@ impl Slot {
             shape,
             privileges,
             frozen: false,
+            instance: None,
             ended: None,
             stopped: None,
             circle: None,

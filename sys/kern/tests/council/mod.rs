@@ -7,6 +7,7 @@ use dvs_control::change::Change;
 use dvs_control::command::{Command as Entered, Entry};
 use dvs_control::epoch::Epoch;
 use dvs_control::member::{Member, NodeCard};
+use dvs_control::service::ServiceSpec;
 use dvs_control::state::{Answer, State};
 use dvs_kern::node::Node;
 use dvs_kern::node::config::NodeEntry;
@@ -132,6 +133,10 @@ impl Council {
             Want::End { dc } => Entered::End { dc: DcId(dc) },
             Want::Allow { dc, node, on } => Entered::Allow { dc: DcId(dc), node: NodeId(node), on },
             Want::Slots { dc, request } => Entered::Slots { dc: DcId(dc), request },
+            Want::Declare { dc, slot, name, kind, rule, nodes } => {
+                let spec = ServiceSpec { name, kind, nodes, rule };
+                Entered::Declare { dc: DcId(dc), slot, spec }
+            }
             Want::Offer { dc, slot } => Entered::Offer { dc: DcId(dc), slot, in_step: true },
             Want::Retire { dc, slot } => Entered::Retire { dc: DcId(dc), slot },
         };

@@ -252,6 +252,10 @@ impl World {
                 Want::End { dc } => Entered::End { dc: DcId(dc) },
                 Want::Allow { dc, node, on } => Entered::Allow { dc: DcId(dc), node: NodeId(node), on },
                 Want::Slots { dc, request } => Entered::Slots { dc: DcId(dc), request },
+                Want::Declare { dc, slot, name, kind, rule, nodes } => {
+                    let spec = ServiceSpec { name, kind, nodes, rule };
+                    Entered::Declare { dc: DcId(dc), slot, spec }
+                }
                 Want::Offer { dc, slot } => Entered::Offer { dc: DcId(dc), slot, in_step },
                 Want::Retire { dc, slot } => Entered::Retire { dc: DcId(dc), slot },
             };

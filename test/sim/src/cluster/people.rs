@@ -10,7 +10,7 @@ use dvs_abi::limits::BIND_WAIT_NS;
 use dvs_abi::{Code, Endpoint};
 use dvs_control::command::Command as Decision;
 use dvs_control::service::{Kind, Place, Service};
-use dvs_kern::control::{BindKind, Request};
+use dvs_kern::control::{BindKind, Duty, Request};
 use dvs_kern::node::Node;
 use dvs_kern::node::event::{Event, SessionId};
 use std::collections::BTreeMap;
@@ -83,7 +83,7 @@ impl People {
 
     pub(super) fn serving(&self, kern: &Node) -> Vec<(i32, u64)> {
         let Some((_, dc)) = kern.containers().find(|(dc, _)| *dc == MAIN.0) else { return Vec::new() };
-        let epoch = |slot: i32| dc.service(slot).filter(|s| s.serving).map(|s| (slot, s.epoch));
+        let epoch = |slot: i32| dc.service(slot).filter(|s| s.serving == Duty::Full).map(|s| (slot, s.epoch));
         SERVICES.iter().filter(|(s, _)| self.server(*s).is_some()).filter_map(|(s, _)| epoch(*s)).collect()
     }
 

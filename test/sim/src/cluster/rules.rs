@@ -6,6 +6,7 @@ use crate::actor::Effects;
 use crate::control::wire::Note;
 use dvs_abi::{DcId, NodeId};
 use dvs_control::command::Command as Decision;
+use dvs_control::service::ServiceSpec;
 use dvs_kern::node::event::{Command, Event, Want};
 use dvs_kern::node::service::Action as Step;
 use dvs_radar::Event as News;
@@ -60,6 +61,10 @@ fn decision(want: Want) -> Decision {
         Want::Create { dc, config } => Decision::Create { dc: Some(DcId(dc)), spec: config },
         Want::End { dc } => Decision::End { dc: DcId(dc) },
         Want::Allow { dc, node, on } => Decision::Allow { dc: DcId(dc), node: NodeId(node), on },
+        Want::Declare { dc, slot, name, kind, rule, nodes } => {
+            let spec = ServiceSpec { name, kind, nodes, rule };
+            Decision::Declare { dc: DcId(dc), slot, spec }
+        }
         Want::Offer { dc, slot } => Decision::Offer { dc: DcId(dc), slot, in_step: true },
         Want::Retire { dc, slot } => Decision::Retire { dc: DcId(dc), slot },
         Want::Slots { dc, request } => Decision::Slots { dc: DcId(dc), request },

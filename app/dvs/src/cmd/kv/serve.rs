@@ -41,7 +41,7 @@ impl Serve {
             return Err(Fail::usage(what).next("run it on one of these, or change --members"));
         }
         let process = dvs::attach_to(&context.node.session_socket(), "dvs-kv-server")?;
-        let plan = Plan { seats, store: folder.join("kv.log"), timing: Default::default() };
+        let plan = Plan::new(seats, folder.join("kv.log"));
         let start = || Replica::start(&process, &plan, Active::new(Store::default()));
         let mut replica = start().map_err(|e| self.failed(&e))?;
         remember(&folder, &nodes)?;

@@ -1,0 +1,95 @@
+//! Replicas as instances of a declared service: callers that know nothing of replicas, and repeat nothing, see no
+//! error when the one that had their call is lost.
+
+use dvs_cluster::kv::{Counts, Replicas, Seen, answers, client, plain_client, wait_whole};
+use dvs_cluster::net::Net;
+use dvs_cluster::rng::{Rng, setting};
+use dvs_linux::clock;
+use std::time::Duration;
+
+const ACTOR: &str = env!("CARGO_BIN_EXE_cluster-actor");
+const DAEMON: &str = env!("CARGO_BIN_EXE_cluster-daemon");
+
+fn seed() -> u64 {
+    let seed = setting("DVS_STORM_SEED", clock::now() % 1_000_000);
+    println!("DVS_STORM_SEED={seed}");
+    seed
+}
+
+/// Four nodes, replicas on three.
+fn start(lease_ms: u64) -> (Net, Replicas) {
+    let net = Net::start(DAEMON, 4, lease_ms);
+    let replicas = Replicas::start(ACTOR, &net.nodes[..3]);
+    (0..3).for_each(|n| wait_whole(&net, n, 3));
+    (net, replicas)
+}
+
+/// Plain callers write and read while `trouble` happens. Each of their calls is answered, and done once.
+fn while_plain_callers_call(net: &mut Net, at: &[usize], trouble: impl FnOnce(&mut Net)) {
+    let seen = Seen::default();
+    let clients: Vec<_> = at.iter().map(|n| plain_client(&net.nodes[*n].attach())).collect();
+    let counts: Vec<Counts> = std::thread::scope(|s| {
+        let seen = &seen;
+        let numbered = clients.into_iter().zip(1..);
+        let threads: Vec<_> = numbered.map(|(c, me)| s.spawn(move || seen.call(me, &c))).collect();
+        trouble(net);
+        seen.stop();
+        threads.into_iter().map(|t| t.join().unwrap()).collect()
+    });
+    seen.check();
+    let done: u64 = counts.iter().map(|c| c.done).sum();
+    println!("{} calls, {done} changes", seen.calls());
+    assert!(done > 50, "{counts:?}");
+    assert!(counts.iter().all(|c| c.unknown + c.refused + c.unread == 0), "{counts:?}");
+    assert_eq!(client(&net.nodes[at[0]].attach()).info().unwrap().revision, done);
+}
+
+#[test]
+fn a_killed_replica_is_not_seen() {
+    let mut rng = Rng::new(seed());
+    let (mut net, mut replicas) = start(20_000);
+    while_plain_callers_call(&mut net, &[0, 1, 2, 3, 0, 1, 2, 3], |net| {
+        for _ in 0..6 {
+            std::thread::sleep(Duration::from_millis(200 + rng.below(300)));
+            let victim = rng.below(3) as usize;
+            replicas.kill(victim);
+            std::thread::sleep(Duration::from_millis(rng.below(800)));
+            replicas.revive(&net.nodes[..3], victim);
+            wait_whole(net, victim, 3);
+        }
+    });
+}
+
+/// Node 2 is gone for a while, three times, with its replica or so that this ends by itself.
+fn without_node_2(net: &mut Net, replicas: &mut Replicas, rng: &mut Rng, with_its_replica: bool) {
+    for _ in 0..3 {
+        std::thread::sleep(Duration::from_millis(300 + rng.below(300)));
+        if with_its_replica {
+            replicas.kill(2);
+        }
+        net.nodes[2].kill();
+        std::thread::sleep(Duration::from_millis(500 + rng.below(2000)));
+        drop(replicas.actors[2].take());
+        net.nodes[2].revive();
+        net.join();
+        net.wait_dc();
+        replicas.revive(&net.nodes[..3], 2);
+        answers(net, 2);
+    }
+}
+
+#[test]
+fn a_killed_node_is_not_seen() {
+    let (mut net, mut replicas) = start(1000);
+    while_plain_callers_call(&mut net, &[0, 1, 3, 0, 1, 3, 3], |net| {
+        without_node_2(net, &mut replicas, &mut Rng::new(seed()), true);
+    });
+}
+
+#[test]
+fn a_killed_daemon_is_not_seen_on_other_nodes() {
+    let (mut net, mut replicas) = start(1000);
+    while_plain_callers_call(&mut net, &[0, 1, 3, 0, 1, 3, 3], |net| {
+        without_node_2(net, &mut replicas, &mut Rng::new(seed()), false);
+    });
+}
