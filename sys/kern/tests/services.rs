@@ -3,7 +3,7 @@
 mod hand;
 
 use dvs_abi::{Code, Effect, Endpoint, NodeId};
-use dvs_kern::control::{Answer, BindKind, Event as Told, Request};
+use dvs_kern::control::{Answer, BindKind, Duty, Event as Told, Request, Rule};
 use dvs_kern::node::event::{Event, PROXY, SessionId, Want};
 use dvs_kern::node::record::Record;
 use dvs_kern::node::service::{Action, Callers, Kind};
@@ -350,4 +350,50 @@ fn a_bind_that_waits_for_the_last_instance_and_for_its_offer_waits_no_longer_in_
     assert_eq!(w.answer(id), None);
     w.tick(3 * second);
     assert_eq!(w.answer(id), Some(Err((Code::TIMEDOUT, Effect::No))));
+}
+
+#[test]
+fn a_program_declares_a_service_unless_somebody_has() {
+    let mut w = World::new(0b11);
+    w.wants.clear();
+    let declare =
+        |slot, kind| Request::Declare { dc: 1, slot, name: "kv".into(), kind, rule: Rule::Reads, nodes: 0 };
+    let id = w.ask(SERVER, declare(SLOT, ServiceKind::Active));
+    let (ticket, want) = w.want();
+    assert!(matches!(want, Want::Declare { dc: 1, slot: SLOT, rule: Rule::Reads, nodes: 0, .. }));
+    assert_eq!(w.answer(id), None);
+    w.feed(Event::Service { dc: 1, slot: SLOT, name: "kv".into(), kind: Some(ServiceKind::Active) });
+    w.decided(ticket, Ok(()));
+    assert!(matches!(w.answer(id), Some(Ok(Answer::Done))));
+    // The second one finds it, and nothing is decided; as another kind it cannot be had.
+    let id = w.ask(3, declare(SLOT, ServiceKind::Active));
+    assert!(matches!(w.answer(id), Some(Ok(Answer::Done))));
+    let id = w.ask(3, declare(SLOT, ServiceKind::Single));
+    assert_eq!(w.answer(id), Some(Err((Code::SLOTUSED, Effect::No))));
+    let id = w.ask(3, declare(USER, ServiceKind::Single));
+    assert_eq!(w.answer(id), Some(Err((Code::BADRANGE, Effect::No))));
+    assert!(w.wants.is_empty());
+}
+
+#[test]
+fn an_instance_is_told_what_it_may_answer_and_reads_are_taken_where_nothing_may_be_changed() {
+    let mut w = serving(ServiceKind::Active);
+    let told = |w: &mut World| {
+        let duty = |(s, t): (SessionId, Told)| match t {
+            Told::Instance { may, .. } if s == SERVER => Some(may),
+            _ => None,
+        };
+        std::mem::take(&mut w.told).into_iter().filter_map(duty).collect::<Vec<_>>()
+    };
+    let id = open(&mut w, u64::MAX);
+    assert!(matches!(w.answer(id), Some(Ok(Answer::Lane { .. }))));
+    w.told.clear();
+    route(&mut w, 5, &[Action::ReadOnly]);
+    assert!(w.told.contains(&(SERVER, Told::Thaw { dc: 1, endpoint: SLOT })), "it takes requests");
+    assert!(!w.told.iter().any(|(_, t)| matches!(t, Told::LaneClosed { .. })), "what it has, it may read");
+    assert_eq!(told(&mut w), [Duty::Reads]);
+    route(&mut w, 5, &[Action::Stop]);
+    assert_eq!(told(&mut w), [Duty::Stopped]);
+    route(&mut w, 5, &[Action::Continue]);
+    assert_eq!(told(&mut w), [Duty::Full]);
 }

@@ -28,6 +28,7 @@ pub mod journal;
 pub mod judge;
 pub mod kv;
 pub mod lab;
+pub mod lease;
 pub mod measure;
 pub mod net;
 pub mod node;

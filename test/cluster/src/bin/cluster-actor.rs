@@ -4,6 +4,7 @@
 
 use dvs_cluster::hostile::{self, Harm};
 use dvs_cluster::kv;
+use dvs_cluster::lease;
 use dvs_cluster::roles::{self, ClientPlan};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -38,6 +39,8 @@ fn run(words: &[&str]) -> Option<()> {
             roles::call(socket, &plan, &PathBuf::from(word(3)?));
         }
         "kv" => kv::serve(socket, number(0)?, &PathBuf::from(word(1)?)),
+        "instance" => lease::serve(socket, word(0)?),
+        "asker" => lease::ask(socket),
         "idle" => roles::idle(socket, number(0)?),
         "hostile" => {
             let harm = Harm::ALL.into_iter().find(|h| Some(h.name().as_str()) == word(0))?;
