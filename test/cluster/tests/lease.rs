@@ -29,13 +29,23 @@ fn instance(net: &Net, node: usize, kind: &str) -> Actor {
     actor
 }
 
+/// Waits until any one of the nodes can be missed.
+fn wait_votes(net: &Net) {
+    let end = clock::now() + dvs_cluster::WATCHDOG_NS;
+    while net.nodes[0].rows().iter().any(|r| !matches!(r.role.as_str(), "leader" | "voter")) {
+        assert!(clock::now() < end, "not all nodes have a vote");
+        std::thread::yield_now();
+    }
+}
+
 /// Node 1 serves and is stopped until node 2 serves; then it goes on.
 fn the_stopped_one_answers_nothing_old(what: What) {
     let net = Net::start(DAEMON, 3, LEASE_MS);
+    wait_votes(&net);
     let first = instance(&net, 1, "passive");
     let _second = instance(&net, 2, "passive");
     let askers: Vec<Asker> = net.nodes.iter().map(|n| Asker::start(ACTOR, n)).collect();
-    askers.iter().for_each(|a| drop(a.wait_answered(1, 0)));
+    askers.iter().for_each(|a| assert!(a.wait_answered(1, 0) > 0));
     let pids: Vec<u32> = match what {
         What::Daemon => vec![net.nodes[1].pid()],
         What::Both => vec![net.nodes[1].pid(), first.pid()],
@@ -69,10 +79,10 @@ fn a_stopped_instance_whose_node_is_there_goes_on() {
     let net = Net::start(DAEMON, 2, LEASE_MS);
     let server = instance(&net, 1, "single");
     let askers: Vec<Asker> = net.nodes.iter().map(|n| Asker::start(ACTOR, n)).collect();
-    askers.iter().for_each(|a| drop(a.wait_answered(1, 0)));
+    askers.iter().for_each(|a| assert!(a.wait_answered(1, 0) > 0));
     signal(server.pid(), Signal::STOP);
     std::thread::sleep(Duration::from_millis(2 * LEASE_MS));
     signal(server.pid(), Signal::CONT);
     let on = clock::now();
-    askers.iter().for_each(|a| drop(a.wait_answered(1, on)));
+    askers.iter().for_each(|a| assert!(a.wait_answered(1, on) > on));
 }
