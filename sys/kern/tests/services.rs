@@ -358,26 +358,26 @@ fn a_program_declares_a_service_unless_somebody_has() {
     w.wants.clear();
     let declare =
         |slot, kind| Request::Declare { dc: 1, slot, name: "kv".into(), kind, rule: Rule::Reads, nodes: 0 };
-    let id = w.ask(SERVER, declare(SLOT, ServiceKind::Active));
+    let id = w.ask(SERVER, declare(SLOT, Kind::Active));
     let (ticket, want) = w.want();
     assert!(matches!(want, Want::Declare { dc: 1, slot: SLOT, rule: Rule::Reads, nodes: 0, .. }));
     assert_eq!(w.answer(id), None);
-    w.feed(Event::Service { dc: 1, slot: SLOT, name: "kv".into(), kind: Some(ServiceKind::Active) });
+    w.feed(Event::Service { dc: 1, slot: SLOT, name: "kv".into(), kind: Some(Kind::Active) });
     w.decided(ticket, Ok(()));
     assert!(matches!(w.answer(id), Some(Ok(Answer::Done))));
     // The second one finds it, and nothing is decided; as another kind it cannot be had.
-    let id = w.ask(3, declare(SLOT, ServiceKind::Active));
+    let id = w.ask(3, declare(SLOT, Kind::Active));
     assert!(matches!(w.answer(id), Some(Ok(Answer::Done))));
-    let id = w.ask(3, declare(SLOT, ServiceKind::Single));
+    let id = w.ask(3, declare(SLOT, Kind::Single));
     assert_eq!(w.answer(id), Some(Err((Code::SLOTUSED, Effect::No))));
-    let id = w.ask(3, declare(USER, ServiceKind::Single));
+    let id = w.ask(3, declare(USER, Kind::Single));
     assert_eq!(w.answer(id), Some(Err((Code::BADRANGE, Effect::No))));
     assert!(w.wants.is_empty());
 }
 
 #[test]
 fn an_instance_is_told_what_it_may_answer_and_reads_are_taken_where_nothing_may_be_changed() {
-    let mut w = serving(ServiceKind::Active);
+    let mut w = serving(Kind::Active);
     let told = |w: &mut World| {
         let duty = |(s, t): (SessionId, Told)| match t {
             Told::Instance { may, .. } if s == SERVER => Some(may),
