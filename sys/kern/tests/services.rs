@@ -397,3 +397,30 @@ fn an_instance_is_told_what_it_may_answer_and_reads_are_taken_where_nothing_may_
     route(&mut w, 5, &[Action::Continue]);
     assert_eq!(told(&mut w), [Duty::Full]);
 }
+
+#[test]
+fn what_an_instance_that_is_over_asks_of_others_is_not_done() {
+    const OTHER: i32 = 6;
+    for kind in [Kind::Single, Kind::Passive, Kind::Active] {
+        let mut w = world(kind);
+        w.bound(SERVER, OTHER);
+        let call = |w: &mut World, id| {
+            w.feed(Event::ProxyOpen { id, node: 1, dc: 1, from: SLOT, to: OTHER, remaining: u64::MAX });
+            w.answer(id).map(|a| a.map(|_| ()))
+        };
+        let refused = match kind {
+            Kind::Active => Some(Ok(())),
+            _ => Some(Err((Code::MIGRATE, Effect::No))),
+        };
+        assert_eq!(call(&mut w, 901), refused, "nobody serves, as far as this node knows");
+        route(&mut w, 5, &[Action::Point(FAR), Action::Thaw]);
+        assert_eq!(call(&mut w, 902), Some(Ok(())));
+        w.told.clear();
+        route(&mut w, 6, &[Action::Freeze, Action::Resend(FAR)]);
+        let over = if kind == Kind::Active { vec![] } else { vec![Code::MIGRATE] };
+        assert_eq!(closed(&mut w, SERVER), over);
+        assert_eq!(call(&mut w, 903), refused);
+        route(&mut w, 7, &[Action::Point(FAR), Action::Thaw]);
+        assert_eq!(call(&mut w, 904), Some(Ok(())), "it is another one");
+    }
+}

@@ -49,7 +49,7 @@ impl Node {
     ) -> Result<Outcome, Error> {
         match self.target(s, dc, from, to).map_err(|code| Error::early(code).at(to))? {
             Target::Wait => Ok(Outcome::Later),
-            Target::Session(callee, to) => self.lane(s, callee, dc, from, to),
+            Target::Session(callee, to) => self.lane(s, callee, dc, (from, self.config.me), to),
         }
     }
 
@@ -108,21 +108,23 @@ impl Node {
         s: SessionId,
         callee: SessionId,
         dc: u16,
-        from: Endpoint,
+        (from, source): (Endpoint, NodeId),
         to: Endpoint,
     ) -> Result<Outcome, Error> {
         let remote = callee == PROXY || s == PROXY;
         let key = (dc, from.raw(), to.raw());
         let (link, lane) = match self.open.get(&key) {
-            // A replica here and one elsewhere bear one name; each has lanes of its own node only.
-            Some(place) if !self.links.get(&place.0).is_some_and(|l| l.sides.contains(&s)) => {
+            // Replicas bear one name; each has lanes of its own node only.
+            Some((link, n))
+                if self.links.get(link).and_then(|l| l.lane(*n)).map(|l| l.source) != Some(source) =>
+            {
                 return Err(Error::early(Code::LCLPROC).at(from));
             }
             Some(place) => *place,
             None => {
                 let me = self.config.me;
                 let place = if callee == PROXY { self.dc(dc)?.find(to)?.node } else { me };
-                let lane = Lane::new(dc, from.raw(), to.raw(), place);
+                let lane = Lane::new(dc, (from.raw(), source), (to.raw(), place));
                 let place = self.place_lane(s, callee, lane, remote)?;
                 self.open.insert(key, place);
                 self.note_lane(dc, from, place);
@@ -396,6 +398,11 @@ impl Node {
             Some(d) if d.is_local() && d.kind != BindKind::Replica => {
                 return Err(Error::early(Code::LCLPROC).at(from));
             }
+            // In the name of a service speaks who serves it, by the log as this node knows it. Another one is
+            // over, or this node does not know yet: it may try again.
+            Some(d) if d.service && !self.speaks_for(dc, from.slot(), NodeId(node)) => {
+                return Err(Error::early(Code::MIGRATE).at(from));
+            }
             Some(d) if d.endpoint == from => {}
             _ if !user => return Err(Error::early(Code::SRCDIED).at(from)),
             _ => {
@@ -405,7 +412,7 @@ impl Node {
             }
         }
         match receiver {
-            Some(callee) if !moving => self.lane(PROXY, callee, dc, from, to),
+            Some(callee) if !moving => self.lane(PROXY, callee, dc, (from, NodeId(node)), to),
             _ => Ok(Outcome::Later),
         }
     }

@@ -17,6 +17,8 @@ pub struct Lane {
     pub to: i32,
     /// Where `to` was when it was opened.
     pub node: NodeId,
+    /// Where `from` was.
+    pub source: NodeId,
     /// Which side of the link calls.
     pub caller: u8,
     /// Both sides may use it.
@@ -28,8 +30,8 @@ pub struct Lane {
 }
 
 impl Lane {
-    pub(crate) const fn new(dc: u16, from: i32, to: i32, node: NodeId) -> Lane {
-        Lane { dc, from, to, node, caller: 0, open: true, retired: None, freed: [false; 2] }
+    pub(crate) const fn new(dc: u16, (from, source): (i32, NodeId), (to, node): (i32, NodeId)) -> Lane {
+        Lane { dc, from, to, node, source, caller: 0, open: true, retired: None, freed: [false; 2] }
     }
 }
 

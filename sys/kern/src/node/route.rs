@@ -16,7 +16,7 @@ use super::Node;
 use super::bind::End;
 use super::descriptor::Descriptor;
 use super::event::Command;
-use super::link::LinkKey;
+use super::link::{Lane, Link, LinkKey};
 use super::service::{Action, Callers, Kind, Service};
 use crate::control::BindKind;
 use dvs_abi::{Code, Endpoint, NodeId};
@@ -117,12 +117,15 @@ impl Node {
     /// The lanes that lead to the instance of a service on a node.
     fn lanes_to(&self, dc: u16, slot: i32, node: NodeId) -> Vec<(LinkKey, u8)> {
         let to = Endpoint::new(0, slot).raw();
-        let leads = |l: &super::link::Lane| l.open && (l.dc, l.to, l.node) == (dc, to, node);
-        let of = |key: &LinkKey, link: &super::link::Link| {
-            let those = link.lanes().filter(|(_, l)| leads(l));
+        self.lanes_where(|l| (l.dc, l.to, l.node) == (dc, to, node))
+    }
+
+    fn lanes_where(&self, is: impl Fn(&Lane) -> bool) -> Vec<(LinkKey, u8)> {
+        let of = |(key, link): (&LinkKey, &Link)| {
+            let those = link.lanes().filter(|(_, l)| l.open && is(l));
             those.map(|(n, _)| (*key, n)).collect::<Vec<_>>()
         };
-        self.links.iter().flat_map(|(key, link)| of(key, link)).collect()
+        self.links.iter().flat_map(of).collect()
     }
 
     /// By the log an instance is lost. Callers that were pointed to it wait; another one on that node is not
@@ -130,8 +133,26 @@ impl Node {
     fn lose_instance(&mut self, dc: u16, slot: i32, node: NodeId, code: Code, from: Option<NodeId>) {
         self.lose_calls(dc, slot, node, code);
         if from == Some(node) {
+            self.silence(dc, slot, node);
             self.hold_callers(dc, slot, true);
             self.place_instance(dc, slot);
+        }
+    }
+
+    /// Whether a node may speak in the name of a service: of one that all callers go to together, who serves it.
+    pub(crate) fn speaks_for(&self, dc: u16, slot: i32, node: NodeId) -> bool {
+        self.service_of(dc, slot).is_none_or(|s| s.kind == Kind::Active || s.node == Some(node))
+    }
+
+    /// The instance on a node serves no more, whether it knows or not: nothing that it asks of programs of this
+    /// node is done any more.
+    fn silence(&mut self, dc: u16, slot: i32, node: NodeId) {
+        let from = Endpoint::new(0, slot).raw();
+        if node == self.config.me || self.speaks_for(dc, slot, node) {
+            return;
+        }
+        for (link, lane) in self.lanes_where(|l| (l.dc, l.from, l.source) == (dc, from, node)) {
+            self.close_lane(link, lane, Code::MIGRATE);
         }
     }
 
@@ -155,6 +176,7 @@ impl Node {
                     _ => self.retire_lane(link, lane, Code::MIGRATE),
                 }
             }
+            self.silence(dc, slot, old);
             if old == me {
                 self.stand_back(dc, slot, kind);
             }
