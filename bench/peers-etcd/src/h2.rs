@@ -1,7 +1,7 @@
 //! As much of HTTP/2 as one call after the other needs.
 
 use std::io::{Error, Read, Result, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -43,9 +43,9 @@ fn literal(out: &mut Vec<u8>, name: &str, value: &str) {
 }
 
 impl Connection {
-    /// Connects to an etcd of this machine.
-    pub fn open(port: u16) -> Result<Connection> {
-        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    /// Connects to an etcd.
+    pub fn open(address: SocketAddr) -> Result<Connection> {
+        let mut stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         let mut out = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
         frame(&mut out, SETTINGS, 0, 0, &[]);

@@ -1,5 +1,6 @@
-//! `peers-etcd PORT,PORT,… CLIENTS BYTES SECONDS`: puts to etcd in a closed loop, the same load as `dvs kv
-//! bench` makes; client `n` calls the `n`th port, round and round. Prints one line of JSON.
+//! `peers-etcd ADDRESS,ADDRESS,… CLIENTS BYTES SECONDS`: puts to etcd in a closed loop, the same load as
+//! `cluster-bench` makes for ours; client `n` calls the `n`th address, round and round. Prints one line of
+//! JSON.
 //!
 //! The client speaks gRPC over HTTP/2 by hand, with one stream at a time on a connection of its own, so that
 //! it costs the two cores it shares with three servers as little as ours.
@@ -13,18 +14,20 @@
 mod h2;
 
 use h2::Connection;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 fn main() -> std::io::Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let [ports, clients, bytes, seconds] = &words[..] else {
-        eprintln!("usage: peers-etcd PORT,PORT,… CLIENTS BYTES SECONDS");
+    let [addresses, clients, bytes, seconds] = &words[..] else {
+        eprintln!("usage: peers-etcd ADDRESS,ADDRESS,… CLIENTS BYTES SECONDS");
         std::process::exit(2);
     };
     let number = |word: &str| word.parse::<u64>().map_err(std::io::Error::other);
-    let ports: Vec<u16> = ports.split(',').map(|p| number(p).map(|n| n as u16)).collect::<Result<_, _>>()?;
+    let addresses = addresses.split(',').map(|a| a.parse().map_err(std::io::Error::other));
+    let addresses: Vec<SocketAddr> = addresses.collect::<Result<_, _>>()?;
     let (clients, bytes, seconds) = (number(clients)? as usize, number(bytes)? as usize, number(seconds)?);
-    let open = |n: usize| Connection::open(ports[n % ports.len()]);
+    let open = |n: usize| Connection::open(addresses[n % addresses.len()]);
     let connections: Vec<Connection> = (0..clients).map(open).collect::<Result<_, _>>()?;
     let began = Instant::now();
     let end = began + Duration::from_secs(seconds);

@@ -59,8 +59,13 @@ pub struct Replicas {
 impl Replicas {
     /// Starts one on each node.
     pub fn start(program: &'static str, nodes: &[Node]) -> Replicas {
-        let mut replicas = Replicas::none(program, nodes.len());
-        (0..nodes.len()).for_each(|n| replicas.revive(nodes, n));
+        Replicas::on_first(program, nodes, nodes.len())
+    }
+
+    /// Starts one on each of the first `count` nodes.
+    pub fn on_first(program: &'static str, nodes: &[Node], count: usize) -> Replicas {
+        let mut replicas = Replicas::none(program, count);
+        (0..count).for_each(|n| replicas.revive(nodes, n));
         replicas
     }
 
@@ -79,6 +84,16 @@ impl Replicas {
     pub fn revive_on(&mut self, nodes: &[Node], n: usize, store: &Path) {
         let arguments = [self.actors.len().to_string(), store.display().to_string()];
         self.actors[n] = Some(Actor::start(self.program, "kv", &nodes[n].socket(), &arguments));
+    }
+
+    /// Starts those again that have ended, on nodes that serve.
+    pub fn look_after(&mut self, nodes: &[Node]) {
+        for n in 0..self.actors.len() {
+            let over = self.actors[n].as_mut().is_none_or(|a| a.ended().is_some());
+            if over && nodes[n].serves() {
+                self.revive(nodes, n);
+            }
+        }
     }
 
     /// Kills that of node `n` with -9.
@@ -122,7 +137,15 @@ pub fn answers(net: &Net, n: usize) {
 /// # Panics
 /// When they do not.
 pub fn wait_whole(net: &Net, n: usize, seats: usize) {
-    let process = net.nodes[n].attach();
+    wait_votes(&net.nodes, n, seats);
+}
+
+/// The same of any nodes.
+///
+/// # Panics
+/// When they do not.
+pub fn wait_votes(nodes: &[Node], n: usize, seats: usize) {
+    let process = nodes[n].attach();
     let client = client(&process);
     let end = clock::now() + WATCHDOG_NS;
     let serves = || process.system().proc_info(DC, SERVICE.slot()).is_ok_and(|p| p.node == n as i32);
@@ -138,7 +161,12 @@ pub fn wait_whole(net: &Net, n: usize, seats: usize) {
 
 /// Who leads, by the word of the replica of node `n`; nobody if it does not know or answer.
 pub fn leader(net: &Net, n: usize) -> Option<usize> {
-    let client = client(&net.nodes[n].attach());
+    leader_of(&net.nodes[n], n)
+}
+
+/// The same of any node, the `n`th.
+pub fn leader_of(node: &Node, n: usize) -> Option<usize> {
+    let client = client(&node.attach());
     client.replicas().report(n).ok().and_then(|r| r.leader).map(usize::from)
 }
 
@@ -179,29 +207,46 @@ impl Seen {
         self.history().calls().len()
     }
 
+    /// Whether the clients were to end.
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
     /// Client number `me` writes and reads until it is stopped.
     pub fn call(&self, me: i64, client: &Client<dvs::ThreadWait>) -> Counts {
-        let mut counts = Counts::default();
-        for n in 1.. {
-            if self.over.load(Ordering::Acquire) {
-                break;
-            }
-            let key = KEYS[(me + n) as usize % KEYS.len()];
-            let value = me * 1_000_000 + n;
-            match n % 3 {
-                0 => counts.unread += u64::from(!self.read(client, key)),
-                _ => self.write(client, key, value, &mut counts),
-            }
+        let (mut counts, mut n) = (Counts::default(), 0);
+        while !self.is_over() {
+            n += 1;
+            self.one(me, n, client, &mut counts);
         }
         counts
     }
 
-    fn write(&self, client: &Client<dvs::ThreadWait>, key: &'static str, value: i64, counts: &mut Counts) {
+    /// One write or read: the `n`th of client number `me`. Whether it was answered.
+    pub fn one(&self, me: i64, n: i64, client: &Client<dvs::ThreadWait>, counts: &mut Counts) -> bool {
+        let key = KEYS[(me + n) as usize % KEYS.len()];
+        let value = me * 1_000_000 + n;
+        if n % 3 > 0 {
+            return self.write(client, key, value, counts);
+        }
+        let good = self.read(client, key);
+        counts.unread += u64::from(!good);
+        good
+    }
+
+    fn write(
+        &self,
+        client: &Client<dvs::ThreadWait>,
+        key: &'static str,
+        value: i64,
+        counts: &mut Counts,
+    ) -> bool {
         let call = self.history().begin(clock::now(), Register::Write(key, value));
         match client.put(key.as_bytes(), &value.to_le_bytes(), None) {
             Ok(_) => {
                 counts.done += 1;
                 self.history().reply(call, Number::Done, clock::now());
+                return true;
             }
             Err(e) if e.effect() == Effect::No => {
                 counts.refused += 1;
@@ -212,6 +257,7 @@ impl Seen {
                 counts.unknown += 1;
             }
         }
+        false
     }
 
     fn read(&self, client: &Client<dvs::ThreadWait>, key: &'static str) -> bool {

@@ -15,6 +15,7 @@
 //! | [`raw`] | a session by hand, record by record |
 //! | [`hostile`] | the dishonest ones |
 //! | [`kv`] | replicas of the key/value service, and clients that note what they saw |
+//! | [`witness`] | such clients on all machines of a lab, while something happens to these |
 //! | [`rng`] | seeded chance |
 //!
 //! The helper processes are the program `cluster-actor`, the daemon is `cluster-daemon` (the same code `dvsd`
@@ -35,6 +36,7 @@ pub mod node;
 pub mod raw;
 pub mod rng;
 pub mod roles;
+pub mod witness;
 
 use dvs::{DcId, Endpoint, Timeout};
 use std::time::Duration;
