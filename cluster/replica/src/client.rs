@@ -112,8 +112,9 @@ impl<W: Wait> Client<W> {
         Client { port, service, timeout, binding, number, room, plain: false }
     }
 
-    /// One whose every call is one message, as of a program that knows nothing of replicas: what a lost instance
-    /// had taken up is sent again below it. It repeats nothing of itself: an answer that finds no room ends as
+    /// One whose every call is one message, as of a program that knows nothing of replicas: what a lost
+    /// instance had taken up is sent again below it. It repeats nothing of itself: an answer that finds no
+    /// room ends as
     /// [`CallError::AnswerTooLarge`].
     pub fn plain(port: Port<W>, service: Endpoint) -> Self {
         Client { plain: true, ..Client::new(port, service) }

@@ -39,8 +39,8 @@ pub struct Plan {
     pub timing: Timing,
     /// The name of the service, if nobody has declared it yet; at most 15 bytes, one of its container.
     pub name: String,
-    /// What a replica does that is cut off, likewise. With [`Rule::Continue`] it takes calls, and answers what
-    /// the log lets it: nothing, without a majority of the replicas. So that is the default.
+    /// What a replica does that is cut off, likewise. With [`Rule::Continue`] it takes calls, and answers
+    /// what the log lets it: nothing, without a majority of the replicas. So that is the default.
     pub rule: Rule,
 }
 
@@ -242,8 +242,8 @@ impl<M: Service> Replica<M> {
         self.member.as_ref().map(|m| &m.node)
     }
 
-    /// Waits until the group is there and this replica has what was acknowledged, declares the service if nobody
-    /// has, and serves callers as an instance of it until the replica ends.
+    /// Waits until the group is there and this replica has what was acknowledged, declares the service if
+    /// nobody has, and serves callers as an instance of it until the replica ends.
     ///
     /// # Errors
     /// Why it ended, unless it was asked to.

@@ -45,8 +45,8 @@ pub struct Call {
     pub again: bool,
     /// The request is in the message.
     pub inline: bool,
-    /// Rises with each call of its caller that is no query; zero: it is named by its message (source, binding,
-    /// number), and sent again by nobody but the lanes.
+    /// Rises with each call of its caller that is no query; zero: it is named by its message (source,
+    /// binding, number), and sent again by nobody but the lanes.
     pub number: u64,
     /// Drawn by the caller's library at its start; of no use if the number is zero.
     pub binding: u64,

@@ -272,8 +272,8 @@ impl Message {
     }
 
     /// Which binding of the source endpoint sent this call: two processes that had the endpoint one after the
-    /// other have different ones. Written by the system, cannot be forged. With source and call number it names
-    /// a call for a table of duplicates: numbers rise within a binding.
+    /// other have different ones. Written by the system, cannot be forged. With source and call number it
+    /// names a call for a table of duplicates: numbers rise within a binding.
     pub const fn binding(&self) -> u64 {
         self.words[7]
     }

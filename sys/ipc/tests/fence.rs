@@ -1,5 +1,5 @@
-//! An instance of a service answers while its node's lease holds; after that its answers wait, and go out when it
-//! may answer again. The daemon and the caller are played by the test.
+//! An instance of a service answers while its node's lease holds; after that its answers wait, and go out
+//! when it may answer again. The daemon and the caller are played by the test.
 #![cfg(not(loom))]
 
 use dvs_abi::limits::TASKS_MAX;

@@ -128,8 +128,8 @@ pub enum Request {
     Exit { code: i32 },
     /// Everything that was said before `Event::Mark` with this number was carried in. Not answered.
     Heard { mark: u64 },
-    /// This slot is a service, unless somebody has declared it already: then nothing changes. `nodes` = one bit
-    /// a node where its instances may be, zero for all of the container.
+    /// This slot is a service, unless somebody has declared it already: then nothing changes. `nodes` = one
+    /// bit a node where its instances may be, zero for all of the container.
     Declare { dc: u16, slot: i32, name: String, kind: ServiceKind, rule: Rule, nodes: u32 },
 }
 
@@ -282,9 +282,9 @@ pub enum Event {
     /// New shared memory with another session; descriptors `[memory, peer bell, peer status]`. `bell_link` is
     /// the number to ring the peer with.
     Link { link: u16, side: u8, bell_link: u16, peer_pid: u32 },
-    /// `from` may now call `to` (bound here) through this lane. `may` = call set bits of the caller. `binding`
-    /// tells the caller's process from others that had its endpoint before; through the proxy each message says
-    /// it.
+    /// `from` may now call `to` (bound here) through this lane. `may` = call set bits of the caller.
+    /// `binding` tells the caller's process from others that had its endpoint before; through the proxy each
+    /// message says it.
     LaneOpened {
         link: u16,
         lane: u8,
@@ -337,11 +337,11 @@ pub enum Event {
     /// Say `Request::Heard` with this number when everything said before is carried in: somebody waits for
     /// that.
     Mark { mark: u64 },
-    /// The endpoint is over: its node was taken for lost. Its calls end with NOTBIND, and nobody is to be told
-    /// when its process lets go of it: its place may be another's by then.
+    /// The endpoint is over: its node was taken for lost. Its calls end with NOTBIND, and nobody is to be
+    /// told when its process lets go of it: its place may be another's by then.
     Withdrawn { dc: u16, endpoint: i32 },
-    /// What the instance of a service at `endpoint` (bound here) may answer: `may` as long as the node's lease
-    /// holds (the word `board::LEASE_BACK`), `after` when it is over.
+    /// What the instance of a service at `endpoint` (bound here) may answer: `may` as long as the node's
+    /// lease holds (the word `board::LEASE_BACK`), `after` when it is over.
     Instance { dc: u16, endpoint: i32, may: Duty, after: Duty },
     /// The node's lease was over for a moment that nobody was told of, and holds again.
     LeasedAgain,
@@ -455,8 +455,8 @@ pub mod board {
     pub const RECEIVING: u8 = 4;
     /// Words of a record.
     pub const RECORD_WORDS: usize = 8;
-    /// The last record of a board is the daemon's. In its first word, so many words before the end: until when
-    /// the node's lease holds, ns on the node's clock.
+    /// The last record of a board is the daemon's. In its first word, so many words before the end: until
+    /// when the node's lease holds, ns on the node's clock.
     pub const LEASE_BACK: usize = RECORD_WORDS;
     /// `endpoint (32) | state (8)`, from the low end.
     pub const STATE: usize = 0;

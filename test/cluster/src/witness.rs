@@ -1,5 +1,5 @@
-//! Witnesses: clients of the key/value service on all machines of a lab while something happens to these. What
-//! all of them saw together must be what one store shows that does one thing at a time.
+//! Witnesses: clients of the key/value service on all machines of a lab while something happens to these.
+//! What all of them saw together must be what one store shows that does one thing at a time.
 //!
 //! ```text
 //!   witness on each machine ── put, get ──► replicas on the first three

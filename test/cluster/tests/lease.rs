@@ -1,5 +1,5 @@
-//! An answer leaves an instance only while its node's lease holds: a daemon, or a program, that was stopped for
-//! longer and goes on lets none out that another instance knows nothing of.
+//! An answer leaves an instance only while its node's lease holds: a daemon, or a program, that was stopped
+//! for longer and goes on lets none out that another instance knows nothing of.
 
 use dvs_cluster::actor::Actor;
 use dvs_cluster::lease::Asker;

@@ -1,5 +1,5 @@
-//! Replicas as instances of a declared service: callers that know nothing of replicas, and repeat nothing, see no
-//! error when the one that had their call is lost.
+//! Replicas as instances of a declared service: callers that know nothing of replicas, and repeat nothing,
+//! see no error when the one that had their call is lost.
 
 use dvs_cluster::kv::{Counts, Replicas, Seen, answers, client, plain_client, wait_whole};
 use dvs_cluster::net::Net;

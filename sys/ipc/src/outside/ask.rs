@@ -267,8 +267,8 @@ pub(crate) fn catch_up<W: Wait>(process: &Process, home: &W) {
     o.caught_up(puzzled);
 }
 
-/// The port is dropped: if its binding was not over, its lanes go out of use and the daemon forgets it; unless
-/// it has `ended` for the daemon already, to which its name may mean another one by now.
+/// The port is dropped: if its binding was not over, its lanes go out of use and the daemon forgets it;
+/// unless it has `ended` for the daemon already, to which its name may mean another one by now.
 pub(crate) fn unbind<W: Wait>(port: &Port<W>, bound: bool, ended: bool) {
     let Some(o) = port.process().shared().outside() else { return };
     if !bound {

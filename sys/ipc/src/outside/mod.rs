@@ -216,8 +216,8 @@ impl Outside {
         }
     }
 
-    /// As `tell`, from within a call, which is not held by a daemon that reads nothing: sent now, or with what
-    /// is sent next.
+    /// As `tell`, from within a call, which is not held by a daemon that reads nothing: sent now, or with
+    /// what is sent next.
     pub(crate) fn tell_soon(&self, request: Request) {
         self.unsent.add(request);
         self.unsent.send(&*self.channel);

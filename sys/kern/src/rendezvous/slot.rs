@@ -126,8 +126,8 @@ pub struct Slot {
     pub frozen: bool,
     /// What it may answer while the node's lease holds, and after: it is an instance of a service.
     pub instance: Option<(Duty, Duty)>,
-    /// Outside this process it is bound no more, since its container ended or its node was taken for lost: its
-    /// calls say so.
+    /// Outside this process it is bound no more, since its container ended or its node was taken for lost:
+    /// its calls say so.
     pub ended: Option<Code>,
     /// Its next call that may wait ends with this instead.
     pub stopped: Option<Code>,
