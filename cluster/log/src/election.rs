@@ -23,6 +23,7 @@ use dvs_abi::limits::LOG_VOTERS_MAX;
 use openraft::{AsyncRuntime, ServerState};
 use rand::RngCore;
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -79,6 +80,22 @@ pub(crate) async fn run<M: Machine>(inner: Weak<Inner<M>>) {
     }
 }
 
+/// Nothing is taken while this is held.
+struct Handing<'a>(&'a AtomicBool);
+
+impl<'a> Handing<'a> {
+    fn begin(flag: &'a AtomicBool) -> Self {
+        flag.store(true, Ordering::Release);
+        Handing(flag)
+    }
+}
+
+impl Drop for Handing<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
 impl<M: Machine> Inner<M> {
     /// Does what is due; returns how long nothing is.
     async fn duty(self: &Arc<Self>) -> Duration {
@@ -93,6 +110,9 @@ impl<M: Machine> Inner<M> {
         let me = u64::from(self.store.node().0);
         if !metrics.membership_config.voter_ids().any(|voter| voter == me) {
             return shortest;
+        }
+        if self.handing.load(Ordering::Acquire) {
+            return timing.pause();
         }
         let alone = metrics.membership_config.voter_ids().count() == 1;
         let left = self.quiet().left();
@@ -165,6 +185,55 @@ impl<M: Machine> Inner<M> {
         };
         // Not decided: it is tried again.
         drop(Runtime::timeout(within, decided).await);
+    }
+
+    /// Has the voter that has most of the log lead. Two of three are a majority at once: itself, and this one,
+    /// whose vote is older than a leader's lease. With more voters the others let go of it after the shortest
+    /// election time.
+    pub(crate) async fn hand_over(&self) -> bool {
+        let mut news = self.raft.metrics();
+        let me = u64::from(self.store.node().0);
+        let _handing = Handing::begin(&self.handing);
+        loop {
+            let metrics = news.borrow_and_update().clone();
+            if metrics.state != ServerState::Leader {
+                if metrics.current_leader.is_some_and(|n| n != me) {
+                    return true;
+                }
+                // It has let go; somebody is being elected, and this one does not stand.
+                drop(Runtime::timeout(self.timing.pause(), news.changed()).await);
+                continue;
+            }
+            let last = metrics.last_log_index;
+            let voters: BTreeSet<Nid> = metrics.membership_config.voter_ids().collect();
+            let places =
+                metrics.replication.iter().flatten().filter(|(n, _)| **n != me && voters.contains(n));
+            let heir = places.map(|(n, has)| (has.map(|id| id.index), *n)).max();
+            match heir {
+                None => return false,
+                Some((has, node)) if has >= last => {
+                    let within = Duration::from_millis(self.timing.election_min_ms);
+                    // If it does not hear this, it is asked again.
+                    let _ = self.post.ask(NodeId(node as u16), Question::Succeed, within).await;
+                    Runtime::sleep(self.timing.pause() / 10).await;
+                }
+                // What is under way reaches it first.
+                Some(_) => drop(Runtime::timeout(self.timing.pause(), news.changed()).await),
+            }
+        }
+    }
+
+    /// The leader wants this member to follow it.
+    pub(crate) async fn succeed(&self, from: NodeId) -> bool {
+        let metrics = self.raft.metrics().borrow().clone();
+        let me = u64::from(self.store.node().0);
+        let votes = metrics.membership_config.voter_ids().any(|voter| voter == me);
+        if metrics.current_leader != Some(u64::from(from.0)) || !votes || metrics.state == ServerState::Leader
+        {
+            return false;
+        }
+        self.stand(&metrics, Duration::from_millis(self.timing.election_min_ms)).await;
+        self.raft.metrics().borrow().state == ServerState::Leader
     }
 
     /// Whether this member would vote for one whose log ends with `last`.

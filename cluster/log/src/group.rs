@@ -163,6 +163,11 @@ impl<M: Machine> Group<M> {
         self.order(Effect::Unknown, move |here| async move { here.remove(node, within).await })
     }
 
+    /// Has another member lead, if this one does; see [`Node::hand_over`].
+    pub fn hand_over(&self, within: Duration) -> bool {
+        self.order(Effect::No, move |here| async move { Ok(here.hand_over(within).await) }).unwrap_or(false)
+    }
+
     /// Takes in a message from another member, from any thread and without waiting; see [`Node::receive`].
     pub fn receive(&self, from: NodeId, message: Vec<u8>) {
         // A member that is behind loses some, as a network does.

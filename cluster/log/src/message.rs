@@ -36,6 +36,8 @@ pub(crate) enum Question {
     Change { change: Change, within_ms: u64 },
     /// Whether it would vote for this one, whose log ends so.
     Canvass { last: Option<Mark> },
+    /// That it stands for election now: the asker leads and is about to end.
+    Succeed,
 }
 
 /// A change of the members.

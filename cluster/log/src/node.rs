@@ -31,7 +31,7 @@ use dvs_abi::{Effect, NodeId};
 use openraft::error::{CheckIsLeaderError, InitializeError, RaftError};
 use openraft::{AsyncRuntime, ServerState};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -61,6 +61,8 @@ pub(crate) struct Inner<M> {
     pub timing: Timing,
     pub post: Post,
     quiet: Mutex<Quiet>,
+    /// Another one is to lead: nothing more is taken here.
+    pub handing: AtomicBool,
     forgetful: Forgetful,
     applier: Applier<M>,
     queue: mpsc::Sender<Waiting>,
@@ -102,6 +104,7 @@ impl<M: Machine> Node<M> {
             timing,
             post,
             quiet,
+            handing: AtomicBool::new(false),
             forgetful,
             applier,
             queue,
@@ -216,6 +219,12 @@ impl<M: Machine> Node<M> {
             Answer::Changed => Ok(()),
             _ => Err(LogError::Unknown),
         }
+    }
+
+    /// Has another member lead, if this one does: before it ends in order, so that nobody has to find out. It takes
+    /// nothing meanwhile; if nobody else leads in time, it goes on. Whether it leads no more.
+    pub async fn hand_over(&self, within: Duration) -> bool {
+        Runtime::timeout(within, self.inner.hand_over()).await.unwrap_or(false)
     }
 
     /// See [`crate::Group::failure`].
@@ -408,7 +417,7 @@ impl<M: Machine> Inner<M> {
         if self.has_ended() {
             return Err(self.ended(Effect::No));
         }
-        if metrics.state != ServerState::Leader {
+        if metrics.state != ServerState::Leader || self.handing.load(Ordering::Acquire) {
             return Err(LogError::NoLeader);
         }
         if self.is_stale(&metrics) { Err(LogError::NoQuorum) } else { Ok(()) }

@@ -92,6 +92,10 @@ impl<M: Machine> Inner<M> {
                 self.take_piece(Incoming { from, ballot, cover, total, bytes, whole: false }, at).await
             }
             Question::Canvass { last } => Some(Answer::Canvassed(self.would_vote(last))),
+            Question::Succeed => {
+                let failed = Answer::Failed(Failure::NotLeader);
+                Some(if self.succeed(from).await { Answer::Changed } else { failed })
+            }
             Question::Propose { command, within_ms } => {
                 let within = Duration::from_millis(within_ms);
                 Some(self.propose_here(command, within).await.map_or_else(Answer::from, Answer::Done))

@@ -81,3 +81,26 @@ fn who_belongs_to_no_group_says_so() {
     let error = world.at(0).propose(b"x".to_vec(), world::SHORT).unwrap_err();
     assert_eq!((error.clone(), error.effect()), (LogError::NoLeader, Effect::No));
 }
+
+#[test]
+fn a_leader_that_is_about_to_end_has_another_one_lead_and_nothing_is_lost() {
+    for count in [3, 5] {
+        let world = World::of(count);
+        let mut texts = Vec::new();
+        for round in 0..6 {
+            let old = world.leader_seen(0, None);
+            texts.push(format!("{round}"));
+            world.propose((old + 1) % count, &texts[round]).unwrap();
+            let begun = std::time::Instant::now();
+            assert!(world.at(old).hand_over(LONG), "round {round}");
+            println!("{count} members: handed over in {:?}", begun.elapsed());
+            world.leader_seen((old + 1) % count, Some(old));
+        }
+        world.propose(0, "last").unwrap();
+        texts.push("last".to_owned());
+        assert_eq!(world.diary(0), texts);
+    }
+    let alone = World::of(1);
+    assert!(!alone.at(0).hand_over(LONG), "there is nobody else");
+    alone.propose(0, "it goes on").unwrap();
+}

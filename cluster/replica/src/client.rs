@@ -51,6 +51,10 @@ pub enum CallError {
     /// The time is over, or the service has forgotten this caller.
     #[error("whether it was done is not known")]
     Unknown,
+    /// The replica of this node is cut off from most of the nodes, and by the service's rule can only be read
+    /// meanwhile.
+    #[error("the replica here is cut off and can only be read; not done")]
+    ReadOnly,
     /// The request is larger than is carried.
     #[error("the request has {0} bytes; at most {REPLICA_REQUEST_BYTES_MAX} are carried; not done")]
     TooLarge(usize),
@@ -230,6 +234,9 @@ impl<W: Wait> Client<W> {
             // By the service's word: repeating it does not help.
             Outcome::Unknown if !query => return Some(Err(CallError::Unknown)),
             Outcome::Malformed => return Some(Err(CallError::Malformed)),
+            // One that was made before may have been done.
+            Outcome::ReadOnly if attempts.maybe => return Some(Err(CallError::Unknown)),
+            Outcome::ReadOnly => return Some(Err(CallError::ReadOnly)),
             Outcome::TooLarge => return Some(Err(CallError::TooLarge(0))),
             Outcome::AnswerTooLarge => return Some(Err(CallError::AnswerTooLarge)),
             Outcome::EndedUnknown => (true, CallError::Unknown),

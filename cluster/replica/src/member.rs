@@ -26,6 +26,8 @@ use tokio::time::Instant;
 
 /// One attempt to have something logged, or a barrier, takes so long at most.
 const ATTEMPT: Duration = Duration::from_secs(3);
+/// Who ends in order waits so long for another one to lead.
+pub(crate) const HAND_OVER: Duration = Duration::from_secs(1);
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -40,6 +42,8 @@ pub struct Ask {
     pub name: Option<CallName>,
     /// What is asked.
     pub request: Vec<u8>,
+    /// Of a query: an older state will do.
+    pub stale: bool,
     /// How long the caller waits.
     pub within: Duration,
 }
@@ -50,6 +54,8 @@ pub enum Order {
     Ask(Ask),
     /// Letters of another replica.
     Letters(NodeId, Vec<Letter>),
+    /// This replica is about to end: another one is to lead. Answered when it does, or cannot.
+    HandOver(std::sync::mpsc::Sender<bool>),
 }
 
 /// How a member is started.
@@ -131,6 +137,11 @@ async fn run<M: Service>(
     while let Some(order) = arriving.recv().await {
         match order {
             Order::Ask(ask) => drop(tokio::spawn(inner.clone().serve(ask))),
+            Order::HandOver(tell) => {
+                let inner = inner.clone();
+                // Who does not wait any more has given up.
+                drop(tokio::spawn(async move { tell.send(inner.node.hand_over(HAND_OVER).await) }));
+            }
             Order::Letters(from, letters) => letters.into_iter().for_each(|l| inner.letter(from, l)),
         }
     }
@@ -156,6 +167,7 @@ impl<M: Service> Inner<M> {
         let until = Instant::now() + ask.within;
         let outcome = match ask.name {
             Some(name) => self.call(name, &ask.request, until).await,
+            None if ask.stale => self.look(&ask.request),
             None => self.query(&ask.request, until).await,
         };
         self.answers.put((ask.client, ask.seq, outcome));
@@ -221,13 +233,15 @@ impl<M: Service> Inner<M> {
         Ok(Done::decode(&self.node.propose(entry, within).await?))
     }
 
+    /// What the state here says.
+    fn look(&self, request: &[u8]) -> Outcome {
+        self.node.read(|m| m.query(request)).map_or(Outcome::Malformed, Outcome::Answer)
+    }
+
     async fn query(self: &Arc<Self>, request: &[u8], until: Instant) -> Outcome {
         loop {
             match self.barrier(until).await {
-                Ok(()) => {
-                    let answer = self.node.read(|m| m.query(request));
-                    return answer.map_or(Outcome::Malformed, Outcome::Answer);
-                }
+                Ok(()) => return self.look(request),
                 Err(error) => match outcome(&error, false) {
                     Some(outcome) => return outcome,
                     None if Instant::now() + PAUSE >= until => return given_up(&error, false),

@@ -9,6 +9,7 @@ use crate::wire::{self, Call, Told};
 use dvs_abi::limits::{REPLICA_WAITING_BYTES_MAX, REPLICA_WAITING_MAX};
 use dvs_abi::{Access, Code, Endpoint, Grant, Kind, Message, Timeout};
 use dvs_ipc::Port;
+use dvs_ipc::control::Duty;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -77,6 +78,13 @@ impl<'a> Reception<'a> {
         // What it asked before, it does not wait for any more.
         self.forget(client);
         let Some(call) = wire::decode_call(m) else { return self.tell(client, Outcome::Malformed) };
+        // Its node is cut off, and the service's rule is "reads".
+        let stale = self.port.duty() == Duty::Reads;
+        if stale && !call.query {
+            // One that is sent again may have been done by the replica that had it.
+            let outcome = if call.again || m.again() { Outcome::Unknown } else { Outcome::ReadOnly };
+            return self.tell(client, outcome);
+        }
         let full =
             self.waiting.len() >= REPLICA_WAITING_MAX || self.bytes + call.length > REPLICA_WAITING_BYTES_MAX;
         if full {
@@ -89,7 +97,7 @@ impl<'a> Reception<'a> {
         self.seq += 1;
         let room = grants.first().copied().filter(|g| g.access == Access::ReadWrite);
         let waiting = Waiting { seq: self.seq, room, bytes: request.len() };
-        let ask = self.ask(m, &call, request);
+        let ask = Ask { stale, ..self.ask(m, &call, request) };
         self.bytes += waiting.bytes;
         self.waiting.insert(client, waiting);
         match self.orders.try_send(Order::Ask(ask)) {
@@ -113,7 +121,7 @@ impl<'a> Reception<'a> {
         let name = CallName { caller, number, again: call.again || m.again() };
         let remaining = Duration::from_nanos(m.deadline().remaining(self.port.now()));
         let within = remaining.min(WAIT_MAX);
-        Ask { client, seq: self.seq, name: (!call.query).then_some(name), request, within }
+        Ask { client, seq: self.seq, name: (!call.query).then_some(name), request, stale: false, within }
     }
 
     /// The request, from the message or from the caller's memory.

@@ -150,7 +150,7 @@ pub struct Replica<M: Service> {
 pub struct Stopper(Arc<Answers>);
 
 impl Stopper {
-    /// Has [`Replica::serve`] return.
+    /// Has [`Replica::serve`] return, in order: another replica leads before callers go there.
     pub fn stop(&self) {
         self.0.end(Ended::Asked);
     }
@@ -256,7 +256,12 @@ impl<M: Service> Replica<M> {
         loop {
             match self.become_instance() {
                 Ok(port) => {
-                    return over(Reception::new(&port, &member.orders, &self.answers, &self.waiting).serve());
+                    let mut reception = Reception::new(&port, &member.orders, &self.answers, &self.waiting);
+                    let ended = reception.serve();
+                    if ended == Ended::Asked {
+                        self.hand_over(member);
+                    }
+                    return over(ended);
                 }
                 // Nothing is decided at the moment; the replica is there for the others meanwhile.
                 Err(e) if matches!(e.code, Code::TIMEDOUT | Code::STALE | Code::AGAIN | Code::NOSPC) => {
@@ -266,6 +271,15 @@ impl<M: Service> Replica<M> {
                 }
                 Err(e) => return Err(endpoint(format!("the service's endpoint {service}"))(e)),
             }
+        }
+    }
+
+    /// Before callers go elsewhere, somebody else leads: so they are held for a moment and not for an election.
+    fn hand_over(&self, member: &Member<M>) {
+        let (tell, told) = std::sync::mpsc::channel();
+        if member.orders.try_send(Order::HandOver(tell)).is_ok() {
+            // If nobody can, the others find out that this one has ended.
+            let _ = told.recv_timeout(member::HAND_OVER);
         }
     }
 

@@ -82,6 +82,8 @@ pub enum Outcome {
     NoQuorum,
     /// Not done: too much waits here.
     Full,
+    /// Not done: this replica is cut off, and by the service's rule it answers only what changes nothing.
+    ReadOnly,
     /// Not done: it is no request, or a query that is none.
     Malformed,
     /// Not done: it is larger than is carried.

@@ -118,6 +118,7 @@ pub fn encode_told(told: &Told) -> Message {
         Told::Outcome(Outcome::Ended) => (7, 0, &[]),
         Told::Outcome(Outcome::EndedUnknown) => (8, 0, &[]),
         Told::Outcome(Outcome::AnswerTooLarge) => (9, 0, &[]),
+        Told::Outcome(Outcome::ReadOnly) => (12, 0, &[]),
         Told::Lent(n) => (10, *n, &[]),
         Told::NoRoom(n) => (11, *n, &[]),
     };
@@ -147,6 +148,7 @@ pub fn decode_told(m: &Message) -> Option<Told> {
         9 => Outcome::AnswerTooLarge,
         10 => return Some(Told::Lent(length)),
         11 => return Some(Told::NoRoom(length)),
+        12 => Outcome::ReadOnly,
         _ => return None,
     }))
 }
@@ -259,6 +261,7 @@ mod tests {
         for told in [
             Told::Outcome(Outcome::Answer(long.clone())),
             Told::Outcome(Outcome::AnswerTooLarge),
+            Told::Outcome(Outcome::ReadOnly),
             Told::Lent(9),
             Told::NoRoom(1 << 20),
         ] {

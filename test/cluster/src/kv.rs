@@ -5,26 +5,32 @@ use crate::net::Net;
 use crate::node::Node;
 use crate::roles::{attach, say, told_to_end};
 use crate::{DC, WATCHDOG, WATCHDOG_NS};
-use dvs::{Code, Effect, Endpoint, NodeId, Process};
+use dvs::{Code, Effect, Endpoint, NodeId, Process, Rule};
 use dvs_kv::{Client, KvError, SERVICE, Store};
 use dvs_linux::clock;
+use dvs_replica::replica::Stopper;
 use dvs_replica::{Active, Plan, Replica, ReplicaError, Seats};
 use dvs_sim::{History, Number, Register};
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// `kv SOCKET COUNT STORE`: the replica of its node, of nodes 0 to COUNT - 1; ends when it is told to, or
-/// says why it cannot go on.
+/// `kv SOCKET COUNT STORE [reads]`: the replica of its node, of nodes 0 to COUNT - 1; ends in order
+/// when it is told a line, at once when its input ends, or says why it cannot go on. `reads`: the rule of the
+/// service, if it is not declared yet.
 ///
 /// # Panics
 /// When the helper was called wrongly.
-pub fn serve(socket: &Path, count: usize, store: &Path) {
-    told_to_end(true);
+pub fn serve(socket: &Path, count: usize, store: &Path, reads: bool) {
     let process = attach(socket, "kv");
     let nodes: Vec<NodeId> = (0..count as u16).map(NodeId).collect();
     let seats = Seats::new(DC, SERVICE, &nodes).expect("a list of nodes");
-    let plan = Plan::new(seats, store.to_owned());
+    let mut plan = Plan::new(seats, store);
+    if reads {
+        plan.rule = Rule::Reads;
+    }
+    let runs = Arc::<Mutex<Option<Stopper>>>::default();
+    end_on_a_line(runs.clone());
     loop {
         let end = clock::now() + WATCHDOG_NS;
         let replica = loop {
@@ -38,6 +44,7 @@ pub fn serve(socket: &Path, count: usize, store: &Path) {
                 Err(error) => return say(&format!("cannot: {error}")),
             }
         };
+        *runs.lock().unwrap_or_else(PoisonError::into_inner) = Some(replica.stopper());
         say("runs");
         match replica.serve() {
             Ok(()) => say("over"),
@@ -49,11 +56,25 @@ pub fn serve(socket: &Path, count: usize, store: &Path) {
     }
 }
 
+/// Has the replica that runs then end in order when a line is read.
+fn end_on_a_line(runs: Arc<Mutex<Option<Stopper>>>) {
+    std::thread::spawn(move || {
+        let told = std::io::stdin().read_line(&mut String::new()).is_ok_and(|n| n > 0);
+        if let Some(stopper) = runs.lock().unwrap_or_else(PoisonError::into_inner).as_ref().filter(|_| told) {
+            stopper.stop();
+        }
+        // An end of the input is the end at once.
+        told_to_end(true);
+    });
+}
+
 /// Replicas on the first nodes of a net.
 pub struct Replicas {
     /// The helpers; nothing where one was killed.
     pub actors: Vec<Option<Actor>>,
     program: &'static str,
+    /// The rule of the service is *reads*.
+    pub reads: bool,
 }
 
 impl Replicas {
@@ -71,7 +92,7 @@ impl Replicas {
 
     /// Those of `count` nodes, none of them started.
     pub fn none(program: &'static str, count: usize) -> Replicas {
-        Replicas { actors: (0..count).map(|_| None).collect(), program }
+        Replicas { actors: (0..count).map(|_| None).collect(), program, reads: false }
     }
 
     /// Starts that of node `n` again, on what it has on its disk.
@@ -82,7 +103,10 @@ impl Replicas {
 
     /// The same on another disk.
     pub fn revive_on(&mut self, nodes: &[Node], n: usize, store: &Path) {
-        let arguments = [self.actors.len().to_string(), store.display().to_string()];
+        let mut arguments = vec![self.actors.len().to_string(), store.display().to_string()];
+        if self.reads {
+            arguments.push("reads".to_owned());
+        }
         self.actors[n] = Some(Actor::start(self.program, "kv", &nodes[n].socket(), &arguments));
     }
 

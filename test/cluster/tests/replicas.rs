@@ -1,10 +1,14 @@
 //! Replicas as instances of a declared service: callers that know nothing of replicas, and repeat nothing,
 //! see no error when the one that had their call is lost.
 
-use dvs_cluster::kv::{Counts, Replicas, Seen, answers, client, plain_client, wait_whole};
+use dvs::Timeout;
+use dvs_cluster::kv::{Counts, Replicas, Seen, answers, client, leader, plain_client, wait_whole};
 use dvs_cluster::net::Net;
 use dvs_cluster::rng::{Rng, setting};
+use dvs_kv::KvError;
 use dvs_linux::clock;
+use dvs_replica::CallError;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 const ACTOR: &str = env!("CARGO_BIN_EXE_cluster-actor");
@@ -60,6 +64,48 @@ fn a_killed_replica_is_not_seen() {
     });
 }
 
+/// The longest call of a client of node 3, which has no replica, while `work` is done; ns.
+fn longest_call(net: &Net, work: impl FnOnce()) -> u64 {
+    let over = AtomicBool::new(false);
+    let process = net.nodes[3].attach();
+    std::thread::scope(|s| {
+        let caller = s.spawn(|| {
+            let (kv, mut longest) = (plain_client(&process), 0);
+            while !over.load(Ordering::Acquire) {
+                let begun = clock::now();
+                kv.put(b"held", b"x", None).unwrap();
+                longest = longest.max(clock::now() - begun);
+            }
+            longest
+        });
+        work();
+        over.store(true, Ordering::Release);
+        caller.join().unwrap()
+    })
+}
+
+#[test]
+fn a_replica_that_leads_and_ends_in_order_is_succeeded_before_and_not_seen() {
+    let (net, mut replicas) = start(20_000);
+    for _ in 0..4 {
+        let first = leader(&net, 0).expect("somebody leads");
+        let held = longest_call(&net, || {
+            let mut actor = replicas.actors[first].take().expect("it runs");
+            actor.tell("end");
+            while actor.ended().is_none() {
+                std::thread::yield_now();
+            }
+            let said = std::iter::from_fn(|| actor.line()).last();
+            assert_eq!(said.as_deref(), Some("over"));
+        });
+        println!("node {first} led; a caller was held for at most {} ms", held / 1_000_000);
+        let next = (0..3).find(|n| *n != first).and_then(|n| leader(&net, n));
+        assert!(next.is_some_and(|n| n != first), "{next:?}");
+        replicas.revive(&net.nodes[..3], first);
+        wait_whole(&net, first, 3);
+    }
+}
+
 /// Node 2 is gone for a while, three times, with its replica or so that this ends by itself.
 fn without_node_2(net: &mut Net, replicas: &mut Replicas, rng: &mut Rng, with_its_replica: bool) {
     for _ in 0..3 {
@@ -92,4 +138,37 @@ fn a_killed_daemon_is_not_seen_on_other_nodes() {
     while_plain_callers_call(&mut net, &[0, 1, 3, 0, 1, 3, 3], |net| {
         without_node_2(net, &mut replicas, &mut Rng::new(seed()), false);
     });
+}
+
+/// By the rule of the service; the node stays cut off, as one that hears that it was lost ends its programs, this
+/// test among them.
+#[test]
+fn a_replica_that_is_cut_off_is_read_and_refuses_changes_if_the_rule_is_reads() {
+    let net = Net::start(DAEMON, 3, 1000);
+    let mut replicas = Replicas::none(ACTOR, 3);
+    replicas.reads = true;
+    (0..3).for_each(|n| replicas.revive(&net.nodes, n));
+    (0..3).for_each(|n| wait_whole(&net, n, 3));
+    let patience = Timeout::After(Duration::from_secs(3));
+    let near = plain_client(&net.nodes[2].attach()).with_timeout(patience);
+    let version = near.put(b"colour", b"blue", None).unwrap();
+    let ways = (0..9).filter(|w| (w / 3 == 2) != (w % 3 == 2));
+    ways.for_each(|w| net.forwards[w].cut());
+    let refused = loop {
+        match near.put(b"colour", b"green", None) {
+            // Its lease may hold for a moment yet.
+            Ok(_) => {}
+            Err(KvError::Call(e)) => break e,
+            Err(e) => panic!("{e}"),
+        }
+    };
+    assert!(matches!(refused, CallError::ReadOnly | CallError::Unknown), "{refused}");
+    assert_eq!(near.put(b"colour", b"red", None), Err(KvError::Call(CallError::ReadOnly)));
+    let read = near.get(b"colour").unwrap().expect("it was put");
+    assert!(read.0 >= version, "{read:?}");
+    // The others go on, and change what it does not hear of.
+    let far = plain_client(&net.nodes[0].attach());
+    let later = far.put(b"colour", b"yellow", None).unwrap();
+    assert_eq!(far.get(b"colour").unwrap(), Some((later, b"yellow".to_vec())));
+    assert!(near.get(b"colour").unwrap().is_some_and(|(v, _)| v < later));
 }

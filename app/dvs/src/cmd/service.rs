@@ -45,6 +45,17 @@ pub enum RuleWord {
     Continue,
 }
 
+impl RuleWord {
+    /// What it means.
+    pub fn rule(self) -> PartitionRule {
+        match self {
+            RuleWord::Stop => PartitionRule::Stop,
+            RuleWord::Reads => PartitionRule::Reads,
+            RuleWord::Continue => PartitionRule::Continue,
+        }
+    }
+}
+
 #[derive(clap::Args, Debug)]
 pub struct Declare {
     #[command(flatten)]
@@ -99,11 +110,7 @@ impl Declare {
             KindWord::Passive => Kind::Passive,
             KindWord::Active => Kind::Active,
         };
-        let rule = match self.rule {
-            RuleWord::Stop => PartitionRule::Stop,
-            RuleWord::Reads => PartitionRule::Reads,
-            RuleWord::Continue => PartitionRule::Continue,
-        };
+        let rule = self.rule.rule();
         let nodes = if self.nodes.is_empty() { dc.nodes } else { nodes };
         let spec = ServiceSpec { name: self.name.clone(), kind, nodes, rule };
         order(context, &AdminRequest::Service { dc: dc.dc, slot: self.at.slot, spec: Some(spec) })?;

@@ -38,7 +38,7 @@ fn run(words: &[&str]) -> Option<()> {
             };
             roles::call(socket, &plan, &PathBuf::from(word(3)?));
         }
-        "kv" => kv::serve(socket, number(0)?, &PathBuf::from(word(1)?)),
+        "kv" => kv::serve(socket, number(0)?, &PathBuf::from(word(1)?), word(2) == Some("reads")),
         "instance" => lease::serve(socket, word(0)?),
         "asker" => lease::ask(socket),
         "idle" => roles::idle(socket, number(0)?),

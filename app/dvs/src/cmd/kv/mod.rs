@@ -149,10 +149,10 @@ impl Way {
             KvError::Call(CallError::Nobody(_)) => {
                 Fail::missing(error).next(format!("start a replica with: dvs kv serve{dc}"))
             }
-            KvError::Call(CallError::NoLeader | CallError::NoQuorum | CallError::Full) => {
-                Fail::refused(dvs::Code::TIMEDOUT as i32, error)
-                    .next(format!("see who is missing with: dvs kv status{dc}"))
-            }
+            KvError::Call(
+                CallError::NoLeader | CallError::NoQuorum | CallError::Full | CallError::ReadOnly,
+            ) => Fail::refused(dvs::Code::TIMEDOUT as i32, error)
+                .next(format!("see who is missing with: dvs kv status{dc}")),
             KvError::Call(CallError::Call(e)) => Fail::from(e.clone()),
             _ if error.effect() == Effect::Unknown => Fail::refused(dvs::Code::TIMEDOUT as i32, error)
                 .next("look whether it was done with: dvs kv get"),

@@ -2,13 +2,18 @@
 
 use super::Place;
 use crate::cmd::Context;
+use crate::cmd::service::RuleWord;
 use crate::fail::{Done, Fail};
 use crate::output::say;
 use dvs::limits::REPLICA_SEATS_MAX;
 use dvs::{Code, DcId, NodeId};
-use dvs_kv::Store;
+use dvs_kv::{SERVICE, Store};
+use dvs_replica::replica::Stopper;
 use dvs_replica::{Active, Plan, Replica, ReplicaError, Seats};
+use rustix::event::{PollFd, PollFlags, poll};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 #[derive(clap::Args, Debug)]
 pub struct Serve {
@@ -18,6 +23,11 @@ pub struct Serve {
     /// time, else the container's nodes)
     #[arg(long, value_delimiter = ',', value_name = "NODE,…")]
     members: Vec<String>,
+    /// What a replica does that is cut off from most of the nodes. Nothing is acknowledged there in any case:
+    /// it waits (continue), is not called (stop), or answers from what it has (reads). The first to serve says
+    /// it for all
+    #[arg(long, value_enum, default_value_t = RuleWord::Continue, value_name = "RULE")]
+    rule: RuleWord,
     /// The folder this replica keeps its log in (default: one below the node's data folder)
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -40,8 +50,12 @@ impl Serve {
             let what = format!("node {} is not in the list {}", status.name, shown(&nodes));
             return Err(Fail::usage(what).next("run it on one of these, or change --members"));
         }
+        // Before there are threads: they inherit it.
+        let signals = dvs_linux::signal::termination().map_err(Fail::new)?;
         let process = dvs::attach_to(&context.node.session_socket(), "dvs-kv-server")?;
-        let plan = Plan::new(seats, folder.join("kv.log"));
+        let name =
+            if self.place.endpoint == SERVICE { "kv".into() } else { format!("kv{}", self.place.endpoint) };
+        let plan = Plan { name, rule: self.rule.rule(), ..Plan::new(seats, folder.join("kv.log")) };
         let start = || Replica::start(&process, &plan, Active::new(Store::default()));
         let mut replica = start().map_err(|e| self.failed(&e))?;
         remember(&folder, &nodes)?;
@@ -52,6 +66,8 @@ impl Serve {
             dc.name,
             plan.store.display()
         ));
+        let stopper = Arc::new(Mutex::new(replica.stopper()));
+        end_on(signals, stopper.clone())?;
         loop {
             match replica.serve() {
                 Err(ReplicaError::Endpoint { error, .. }) if error.code == Code::NOTBIND => {
@@ -59,6 +75,7 @@ impl Serve {
                     // Before: its store is free then.
                     drop(replica);
                     replica = start().map_err(|e| self.failed(&e))?;
+                    *stopper.lock().unwrap_or_else(PoisonError::into_inner) = replica.stopper();
                 }
                 ended => return ended.map_err(|e| self.failed(&e)),
             }
@@ -90,6 +107,16 @@ impl Serve {
             _ => Fail::new(error).of("the replica has ended; the others go on"),
         }
     }
+}
+
+/// Has whatever replica runs then end in order when this program is asked to end.
+fn end_on(signals: OwnedFd, stopper: Arc<Mutex<Stopper>>) -> Done<()> {
+    let wait = move || {
+        let mut fds = [PollFd::new(&signals, PollFlags::IN)];
+        while poll(&mut fds, None).is_err() {}
+        stopper.lock().unwrap_or_else(PoisonError::into_inner).stop();
+    };
+    std::thread::Builder::new().name("kv-signals".into()).spawn(wait).map(drop).map_err(Fail::new)
 }
 
 fn shown(nodes: &[NodeId]) -> String {
