@@ -63,7 +63,10 @@ fn decide(node: &mut Node, ticket: u64, want: Want, now: u64) {
         Want::Slots { dc, request: SlotRequest::Claim { slot } } => Some(change(dc, 0, vec![slot])),
         Want::Slots { request: SlotRequest::Give { .. } | SlotRequest::Keep { .. }, .. }
         | Want::Offer { .. }
-        | Want::Retire { .. } => None,
+        | Want::Retire { .. }
+        | Want::Move { .. }
+        | Want::Undo { .. }
+        | Want::Arrive { .. } => None,
     };
     if let Some(event) = told {
         feed(node, event, now);

@@ -58,6 +58,8 @@ pub enum Command {
     /// Declare, list and remove services: endpoints that follow their instances
     #[command(subcommand)]
     Service(cmd::service::Service),
+    /// Move a service to another node, its state and callers with it
+    Migrate(cmd::migrate::Migrate),
     /// Run a program in a container
     Run(cmd::run::Run),
     /// Endpoints over all nodes: state, who waits for whom, counters

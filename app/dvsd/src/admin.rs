@@ -8,6 +8,7 @@ use crate::cluster::join::TokenOrder;
 use crate::log::LogEvent;
 use dvs_control::service::ServiceSpec;
 use dvs_ipc::control::{Answer, DcInfo, NodeInfo, ProcInfo, Request, WireError};
+use dvs_kern::mover::MovePhase;
 use serde::{Deserialize, Serialize};
 
 /// A question or an order.
@@ -54,6 +55,11 @@ pub enum AdminRequest {
     Services,
     /// End in order.
     Shutdown,
+    /// Move a service. Answered by `Moving` as it goes and `Moved`, or `Refused`; a check by `Checked`. When
+    /// the connection is closed before, it is given up as long as that can be.
+    Migrate(MoveOrder),
+    /// A move that is under way is not to be; whether that can be is answered where it was asked for.
+    CancelMove { dc: u16, slot: i32 },
 }
 
 /// A part of what is answered.
@@ -99,6 +105,58 @@ pub enum AdminAnswer {
     Error(WireError),
     /// Nothing follows.
     End,
+    /// A move is here; so many bytes of this round were sent.
+    Moving {
+        phase: MovePhase,
+        round: u32,
+        bytes: u64,
+    },
+    /// A move is over: the service is on its new node, or where it was, and why.
+    Moved {
+        moved: bool,
+        why: String,
+        rounds: u32,
+        bytes: u64,
+        held_ns: u64,
+    },
+    /// What would hinder a move.
+    Checked(MoveCheck),
+}
+
+/// A service to be moved.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct MoveOrder {
+    /// The container.
+    pub dc: u16,
+    /// The service's slot.
+    pub slot: i32,
+    /// There.
+    pub to: u16,
+    /// Only look whether it could.
+    pub check: bool,
+    /// How long it may take until callers are held, ms.
+    pub prepare_ms: u64,
+    /// How long they may be held, ms.
+    pub hold_ms: u64,
+    /// What to start there if nobody stands by; nothing for what runs now.
+    pub program: Vec<String>,
+    /// In this folder.
+    pub folder: Option<String>,
+}
+
+/// What a check of a move found.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+pub struct MoveCheck {
+    /// What is in the way, each with what to do about it.
+    pub hindrances: Vec<String>,
+    /// Bytes of state.
+    pub bytes: u64,
+    /// Its version.
+    pub version: u32,
+    /// Free memory on the node it would go to, bytes.
+    pub memory: u64,
+    /// Versions that one who stands by there takes over; nothing if one would be started.
+    pub takes: Option<(u32, u32)>,
 }
 
 /// A program to be started by a daemon.
@@ -219,6 +277,8 @@ pub struct ServiceRow {
     pub at: Option<u16>,
     /// Where it moves to.
     pub to: Option<u16>,
+    /// What a move away from the asked node is at; of other nodes' only that callers are held.
+    pub phase: Option<String>,
     pub epoch: u64,
     /// Nodes with an instance that could serve.
     pub instances: Vec<u16>,

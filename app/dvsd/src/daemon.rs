@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::conn::{Conn, Fds, Memories, Wrote};
 use crate::desk::{Desk, NodeRecord};
 use crate::log::Log;
+use crate::moves::Moves;
 use crate::paths::{self, Runtime};
 use crate::programs::{self, Programs};
 use crate::proxy::{CopyEnd, Door, FromProxy, ToProxy, Waker};
@@ -62,6 +63,7 @@ pub struct Daemon {
     pub(crate) log: Log,
     pub(crate) desk: Desk,
     pub(crate) programs: Programs,
+    pub(crate) moves: Moves,
     pub(crate) started: u64,
     /// Of the node's key, printed by `dvs status`; empty without TLS.
     pub(crate) fingerprint: String,
@@ -137,6 +139,7 @@ impl Daemon {
             log: Log::new(echo),
             desk: Desk::default(),
             programs: Programs::default(),
+            moves: Moves::default(),
             started,
             fingerprint,
             runtime,
@@ -225,6 +228,7 @@ impl Daemon {
                 self.plane_expire();
                 self.desk_expire();
                 self.programs_expire();
+                self.moves_expire(clock::now());
                 self.leaving_expire();
             }
             self.settle();
@@ -237,7 +241,8 @@ impl Daemon {
     fn next_deadline(&self) -> Deadline {
         let leaving = self.leaving.front().map(|(at, _)| *at);
         let (node, plane) = (self.node.next_deadline(), self.plane.next_deadline());
-        let next = [node, plane, self.desk.next_deadline(), self.programs.next_deadline(), leaving];
+        let (desk, programs) = (self.desk.next_deadline(), self.programs.next_deadline());
+        let next = [node, plane, desk, programs, self.moves.next_deadline(), leaving];
         next.into_iter().flatten().min().map_or(Deadline::NEVER, Deadline::from_ns)
     }
 
@@ -489,6 +494,7 @@ impl Daemon {
             self.log.add("session", format!("{s}: pid {} is gone: {why}{ended}", conn.peer.pid));
             self.post(ToProxy::Gone { session: s });
             self.feed(Event::Died { session: s, code });
+            self.move_session_over(s);
         }
         drop(conn);
         self.hear_again();
@@ -541,6 +547,10 @@ impl Daemon {
                     _ => self.answer(session, id, Err(Error::early(Code::SRCDIED).into())),
                 }
             }
+            Command::StandsBy { dc, slot } => self.move_standby(dc, slot),
+            Command::MoveReport { session, request, id, report } => {
+                self.move_report(session, request, id, report);
+            }
             Command::Signal { pid } => {
                 self.signal(pid, Signal::TERM);
             }
@@ -574,7 +584,7 @@ impl Daemon {
         }
     }
 
-    fn answer(&mut self, s: SessionId, id: u64, mut result: Result<Answer, WireError>) {
+    pub(crate) fn answer(&mut self, s: SessionId, id: u64, mut result: Result<Answer, WireError>) {
         if let Ok(Answer::Proc(info)) = &mut result {
             self.add_counters(info);
         }

@@ -3,14 +3,16 @@
 //! A question about the whole system goes to every node that is up; their parts are passed on as they come.
 //! When all have answered, or after [`PEERS_NS`], the answer ends, naming those who stayed silent.
 
-use crate::admin::{AdminAnswer, AdminRequest, ProcRow, ProgramSignal, RunOrder, Status, WaitRow};
+use crate::admin::{AdminAnswer, AdminRequest, MoveOrder, ProcRow, ProgramSignal, RunOrder, Status, WaitRow};
 use crate::cluster::For;
 use crate::daemon::Daemon;
+use crate::moves::MoveRecord;
 use crate::programs::Asker;
 use dvs_abi::limits::{ADMIN_QUEUE_MAX, ADMINS_MAX, RECORD_COST};
-use dvs_abi::{Code, Endpoint, Error, NodeId};
+use dvs_abi::{Code, DcId, Endpoint, Error, NodeId};
 use dvs_control::command::Command as Decision;
 use dvs_control::epoch::Epoch;
+use dvs_control::service::Place;
 use dvs_control::state::Answer as Decided;
 use dvs_ipc::control::{self, Answer, Request, WireError, board};
 use dvs_kern::node::event::{Event, SessionId};
@@ -76,6 +78,8 @@ pub(crate) enum NodeRecord {
         sent: u64,
         upto: u64,
     },
+    /// About a move of a service.
+    Move(MoveRecord),
 }
 
 /// A question to another node.
@@ -89,6 +93,8 @@ pub(crate) enum Query {
     Programs,
     Signal { program: u32, signal: ProgramSignal },
     Logs { since: u64 },
+    Migrate(MoveOrder),
+    CancelMove { dc: u16, slot: i32 },
 }
 
 /// What an administrator gets when what they wanted is decided.
@@ -252,6 +258,10 @@ impl Daemon {
                 let node = NodeId(node);
                 self.decide(Decision::Drain { node, on }, For::Admin(s, Wish::Done));
             }
+            AdminRequest::Migrate(order) => self.ask_source(s, (order.dc, order.slot), Query::Migrate(order)),
+            AdminRequest::CancelMove { dc, slot } => {
+                self.ask_source(s, (dc, slot), Query::CancelMove { dc, slot });
+            }
             AdminRequest::Shutdown => {
                 self.part(s, AdminAnswer::End);
                 self.stopper().stop();
@@ -303,8 +313,29 @@ impl Daemon {
                 let id = self.question(s, [node].into(), true);
                 self.run_asked(Asker { node, id }, &order);
             }
+            Query::Migrate(order) if node == self.node.me().0 => {
+                let id = self.question(s, [node].into(), true);
+                self.move_asked(Asker { node, id }, order);
+            }
             query => self.ask_all(s, query, Some(node)),
         }
+    }
+
+    /// Asks the node that a service would move away from. Where there is none, this node says so as well as
+    /// any.
+    fn ask_source(&mut self, s: SessionId, (dc, slot): (u16, i32), query: Query) {
+        let c = self.plane.state.container(DcId(dc));
+        let node = match c.and_then(|c| c.services.get(&slot)).map(|s| s.place) {
+            Some(Place::At(node) | Place::Moving { from: node, .. }) => node.0,
+            Some(Place::Vacant) | None => self.node.me().0,
+        };
+        self.ask_one(s, node, query);
+    }
+
+    /// Whoever asked for something that takes long does not wait any more.
+    fn asker_left(&mut self, asker: Asker) {
+        self.program_withdrawn(asker);
+        self.move_withdrawn(asker);
     }
 
     fn question(&mut self, admin: SessionId, nodes: BTreeSet<u16>, runs: bool) -> u64 {
@@ -320,7 +351,7 @@ impl Daemon {
         let me = self.node.me().0;
         for node in question.nodes.iter().filter(|_| question.runs) {
             match *node == me {
-                true => self.program_withdrawn(Asker { node: me, id }),
+                true => self.asker_left(Asker { node: me, id }),
                 false => self.send_node(*node, &NodeRecord::Withdraw { id }),
             }
         }
@@ -344,7 +375,11 @@ impl Daemon {
         if up.is_empty() || self.desk.questions.len() >= QUESTIONS_MAX {
             return self.part(s, AdminAnswer::End);
         }
-        let id = self.question(s, up.iter().copied().collect(), matches!(query, Query::Run(_)));
+        let id = self.question(
+            s,
+            up.iter().copied().collect(),
+            matches!(query, Query::Run(_) | Query::Migrate(_)),
+        );
         for node in up {
             self.send_node(node, &NodeRecord::Ask { id, query: query.clone() });
         }
@@ -364,8 +399,12 @@ impl Daemon {
             NodeRecord::Applied { applied } => self.radar_heard(node, Epoch(applied)),
             NodeRecord::Granted { sent, upto } => self.lease_granted(node, sent, Epoch(upto)),
             NodeRecord::Credit { id, bytes } => self.program_credit(Asker { node, id }, bytes),
-            NodeRecord::Withdraw { id } => self.program_withdrawn(Asker { node, id }),
+            NodeRecord::Withdraw { id } => self.asker_left(Asker { node, id }),
+            NodeRecord::Move(record) => self.move_record(node, record),
             NodeRecord::Ask { id, query: Query::Run(order) } => self.run_asked(Asker { node, id }, &order),
+            NodeRecord::Ask { id, query: Query::Migrate(order) } => {
+                self.move_asked(Asker { node, id }, order)
+            }
             NodeRecord::Ask { id, query } => {
                 for answer in self.answers(node, &query) {
                     self.send_node(node, &NodeRecord::Told { id, answer: Box::new(answer) });
@@ -393,7 +432,9 @@ impl Daemon {
                 self.desk.questions.remove(&id);
             }
             // From now on it may take as long as it takes.
-            AdminAnswer::Started { .. } if question.runs => question.deadline = u64::MAX,
+            AdminAnswer::Started { .. } | AdminAnswer::Moving { .. } if question.runs => {
+                question.deadline = u64::MAX;
+            }
             AdminAnswer::Output { bytes, .. } => {
                 receipt = Some((Asker { node, id }, (bytes.len() + RECORD_COST) as u32));
             }
@@ -453,8 +494,12 @@ impl Daemon {
                 Ok(()) => self.log.batches(*since).into_iter().map(AdminAnswer::Events).collect(),
                 Err(e) => refused(e),
             },
-            // Answered when the program is started, and ends.
-            Query::Run(_) => Vec::new(),
+            Query::CancelMove { dc, slot } => {
+                self.move_cancelled(*dc, *slot);
+                Vec::new()
+            }
+            // Answered when the program is started, and ends; when the service moves, and has moved.
+            Query::Run(_) | Query::Migrate(_) => Vec::new(),
         }
     }
 

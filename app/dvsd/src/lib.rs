@@ -33,6 +33,7 @@ mod conn;
 pub mod daemon;
 mod desk;
 pub mod log;
+mod moves;
 pub mod paths;
 mod programs;
 pub mod proxy;

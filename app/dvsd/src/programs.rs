@@ -60,6 +60,11 @@ impl Programs {
         self.table.values_mut().find(|p| p.child.id() == pid)?.reap()
     }
 
+    /// What a process was started with, if it is one of them.
+    pub(crate) fn order_of(&self, pid: u32) -> Option<&RunOrder> {
+        self.table.values().find(|p| p.child.id() == pid).map(|p| &p.order)
+    }
+
     fn number(&mut self) -> u32 {
         loop {
             self.last = self.last.wrapping_add(1).max(1);
@@ -100,7 +105,11 @@ impl Daemon {
         }
     }
 
-    fn run_program(&mut self, asker: Asker, order: &RunOrder) -> Result<(u32, u32), (Code, String)> {
+    pub(crate) fn run_program(
+        &mut self,
+        asker: Asker,
+        order: &RunOrder,
+    ) -> Result<(u32, u32), (Code, String)> {
         self.may_run(asker.node)?;
         program::check(order)?;
         let node = self.config.node.clone();
@@ -142,7 +151,7 @@ impl Daemon {
     }
 
     /// Tells whoever asked; he may be here.
-    fn tell_asker(&mut self, asker: Asker, answer: AdminAnswer) {
+    pub(crate) fn tell_asker(&mut self, asker: Asker, answer: AdminAnswer) {
         let record = NodeRecord::Told { id: asker.id, answer: Box::new(answer) };
         if asker.node == self.node.me().0 {
             self.on_node_record(asker.node, record);
@@ -234,6 +243,7 @@ impl Daemon {
         let Some(p) = self.programs.table.remove(&number) else { return };
         let me = self.node.me().0;
         self.log.add("program", format!("n{me}.{number} {} ended with {code}", p.name));
+        self.move_program_over(number, code);
         if let Some(asker) = p.asker {
             self.tell_asker(asker, AdminAnswer::Ended { code });
             self.tell_asker(asker, AdminAnswer::End);
@@ -263,7 +273,7 @@ impl Daemon {
     }
 
     /// Asks a program to end; it is made to, if it does not.
-    fn end_program(&mut self, number: u32) {
+    pub(crate) fn end_program(&mut self, number: u32) {
         let Some(p) = self.programs.table.get_mut(&number) else { return };
         p.signal(Signal::TERM);
         let patience = if p.ended.is_some() { 0 } else { PROGRAM_END_NS };

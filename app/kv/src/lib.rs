@@ -29,10 +29,12 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod alone;
 pub mod client;
 pub mod protocol;
 pub mod store;
 
+pub use alone::Alone;
 pub use client::{Client, KvError};
 pub use protocol::SERVICE;
 pub use store::Store;

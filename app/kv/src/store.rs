@@ -1,7 +1,7 @@
 //! The pairs: what every replica holds. Pure; the same requests give the same state and answers everywhere.
 
 use crate::protocol::{Answer, Info, Pair, Request};
-use dvs::limits::{KV_PAGE_MAX, KV_STORE_BYTES_MAX, KV_VALUE_BYTES_MAX};
+use dvs::limits::{KV_KEY_BYTES_MAX, KV_PAGE_MAX, KV_STORE_BYTES_MAX, KV_VALUE_BYTES_MAX};
 use dvs_replica::active::Server;
 use dvs_replica::bytes::Bytes;
 use dvs_replica::call::Caller;
@@ -88,6 +88,43 @@ impl Store {
         self.bytes -= cost(key, &value.bytes.0);
         self.revision += 1;
         Answer::Deleted(true)
+    }
+
+    /// Bytes of keys and values, with what each pair costs beside them.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes as u64
+    }
+
+    /// Version of the last change.
+    pub(crate) fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Version and value of a key.
+    pub(crate) fn pair(&self, key: &[u8]) -> Option<(u64, &[u8])> {
+        self.pairs.get(key).map(|v| (v.version, v.bytes.0.as_slice()))
+    }
+
+    /// The keys behind one, or all, in order.
+    pub(crate) fn keys_after(&self, key: Option<&[u8]>) -> impl Iterator<Item = &[u8]> {
+        let from = key.map_or(Bound::Unbounded, Bound::Excluded);
+        self.pairs.range::<[u8], _>((from, Bound::Unbounded)).map(|(key, _)| key.as_slice())
+    }
+
+    /// Takes over what another store says of a key, and of its last change; false if that cannot be.
+    pub(crate) fn adopt(&mut self, key: &[u8], pair: Option<(u64, &[u8])>, revision: u64) -> bool {
+        let before = self.pairs.remove(key).map_or(0, |v| cost(key, &v.bytes.0));
+        self.bytes -= before;
+        self.revision = self.revision.max(revision);
+        let Some((version, value)) = pair else { return true };
+        let bytes = self.bytes + cost(key, value);
+        let good = !key.is_empty() && key.len() <= KV_KEY_BYTES_MAX && value.len() <= KV_VALUE_BYTES_MAX;
+        if !good || bytes > KV_STORE_BYTES_MAX || version > self.revision {
+            return false;
+        }
+        self.bytes = bytes;
+        self.pairs.insert(key.to_vec(), Value { version, bytes: Bytes(value.to_vec()) });
+        true
     }
 
     /// Answers what changes nothing.

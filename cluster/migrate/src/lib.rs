@@ -1,5 +1,5 @@
-//! The phases of a move: a service's instance gives its state to one on another node, which takes its place.
-//! Pure: who carries bytes, starts processes and asks the log is elsewhere.
+//! Moves: a service's instance gives its state to one on another node, which takes its place. The phases are
+//! pure; [`Host`] carries them out for a server that implements [`HandOver`].
 //!
 //! ```text
 //!   source                               log                               target
@@ -22,11 +22,23 @@
 //! | [`source`] | where it moves from: leads |
 //! | [`target`] | where it moves to |
 //! | [`preflight`] | what would hinder it, asked before |
+//! | [`server`] | what a server that can move has to be able to do |
+//! | [`host`] | runs one; `leave` and `come` carry out source and target, `gate` parks the thread that serves |
+//! | [`letter`] | what the two programs say to each other |
 #![forbid(unsafe_code)]
 
+mod come;
+mod gate;
+pub mod host;
+mod leave;
+pub mod letter;
 pub mod preflight;
+pub mod server;
 pub mod source;
 pub mod target;
+
+pub use host::{Ended, Host, Manner, News};
+pub use server::HandOver;
 
 use dvs_control::epoch::Epoch;
 

@@ -49,6 +49,21 @@ impl Duplicates {
         self.last.len()
     }
 
+    /// One that may have known callers it has forgotten: for a server that lost its memory, or may have.
+    pub fn forgetful() -> Self {
+        Duplicates { forgot: true, ..Duplicates::default() }
+    }
+
+    /// The last call of a caller, and its answer.
+    pub fn last(&self, caller: &Caller) -> Option<(u64, &[u8])> {
+        self.last.get(caller).map(|l| (l.number, l.answer.as_slice()))
+    }
+
+    /// The callers it remembers, who called last at the end.
+    pub fn known(&self) -> impl Iterator<Item = &Caller> {
+        self.order.values()
+    }
+
     /// Whether a call was done.
     ///
     /// ```

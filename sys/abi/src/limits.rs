@@ -238,6 +238,15 @@ pub const HEARD_MAX_NS: u64 = 2_000_000_000;
 /// Notifications a node holds for an endpoint that moves: one a source, for more sources than a process
 /// talks to.
 pub const NOTICES_HELD_MAX: usize = 1024;
+/// Bytes of a service's state in one message while it moves: short beside what a caller waits for, and long
+/// beside the round trip of its message.
+pub const MOVE_PART_BYTES: usize = 512 << 10;
+/// Services that leave a node, or come to one, at a time.
+pub const MOVES_MAX: usize = 256;
+/// Why a move failed, as text, in bytes.
+pub const MOVE_TEXT_BYTES: usize = 512;
+/// After so long a program that could move a service, or take it over, says anew how it is.
+pub const MOVER_WAIT_NS: u64 = 1_000_000_000;
 /// Notifications in one control record.
 pub const NOTICES_RECORD_MAX: usize = 512;
 /// Calls of broken circles a node remembers, so that a circle is not judged twice: many whole chains.

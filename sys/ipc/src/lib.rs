@@ -27,6 +27,8 @@ pub mod link;
 #[cfg(not(loom))]
 mod lock;
 #[cfg(not(loom))]
+pub mod mover;
+#[cfg(not(loom))]
 pub mod outside;
 #[cfg(not(loom))]
 pub mod port;

@@ -16,6 +16,7 @@
 //! In the session one thread reads the socket and does nothing else, so that it also learns at once when the
 //! daemon ends. A lane may ring before its `LaneOpened` was read: whoever reads it then looks at the lane.
 
+use crate::mover::{MoverAnswer, MoverAsk};
 pub use crate::node::service::Kind as ServiceKind;
 use dvs_abi::{Code, DcId, Effect, Endpoint, Error, Fault, NodeId, Privileges};
 use serde::{Deserialize, Serialize};
@@ -131,6 +132,8 @@ pub enum Request {
     /// This slot is a service, unless somebody has declared it already: then nothing changes. `nodes` = one
     /// bit a node where its instances may be, zero for all of the container.
     Declare { dc: u16, slot: i32, name: String, kind: ServiceKind, rule: Rule, nodes: u32 },
+    /// A question of a program that moves the service at a slot.
+    Mover { dc: u16, slot: i32, ask: MoverAsk },
 }
 
 /// One side of a copy.
@@ -273,6 +276,8 @@ pub enum Answer {
     Node(NodeInfo),
     /// To `GetPriv`.
     Privileges(WirePrivileges),
+    /// To `Mover`.
+    Mover(MoverAnswer),
 }
 
 /// What happens without being asked.

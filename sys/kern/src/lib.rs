@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod control;
+pub mod mover;
 pub mod node;
 pub mod rendezvous;
 pub mod slots;

@@ -16,6 +16,7 @@
 //! | [`hostile`] | the dishonest ones |
 //! | [`kv`] | replicas of the key/value service, and clients that note what they saw |
 //! | [`witness`] | such clients on all machines of a lab, while something happens to these |
+//! | [`moves`] | a movable server that can be stopped in any phase of its move, and its callers |
 //! | [`rng`] | seeded chance |
 //!
 //! The helper processes are the program `cluster-actor`, the daemon is `cluster-daemon` (the same code `dvsd`
@@ -31,6 +32,7 @@ pub mod kv;
 pub mod lab;
 pub mod lease;
 pub mod measure;
+pub mod moves;
 pub mod net;
 pub mod node;
 pub mod raw;

@@ -15,6 +15,7 @@ pub mod kv;
 pub mod leave;
 pub mod logs;
 pub mod man;
+pub mod migrate;
 pub mod nodes;
 pub mod ping;
 pub mod ps;
@@ -62,6 +63,7 @@ pub fn run(cli: Cli) -> Done {
         Command::Token(c) => c.run(&context),
         Command::Nodes(c) => c.run(&context),
         Command::Service(c) => c.run(&context),
+        Command::Migrate(c) => c.run(&context),
         Command::Drain(c) => c.run(&context),
         Command::Leave(c) => c.run(&context),
         Command::Down(c) => c.run(&context),

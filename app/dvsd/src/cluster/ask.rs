@@ -41,7 +41,7 @@ impl Daemon {
     }
 
     /// The same for what a leader has seen: only as long as this node leads.
-    pub(super) fn decide_here(&mut self, command: Command, why: &'static str) -> u64 {
+    pub(crate) fn decide_here(&mut self, command: Command, why: &'static str) -> u64 {
         self.order(command, For::Own(why), true)
     }
 
@@ -82,6 +82,14 @@ impl Daemon {
             }
             Want::Offer { dc, slot } => Command::Offer { dc: DcId(dc), slot, in_step: true },
             Want::Retire { dc, slot } => Command::Retire { dc: DcId(dc), slot },
+            Want::Move { dc, slot, to, hold_ns } => {
+                let deadline = super::wall_clock().saturating_add(hold_ns);
+                Command::Move { dc: DcId(dc), slot, to: NodeId(to), deadline }
+            }
+            Want::Undo { dc, slot, number } => Command::Undo { dc: DcId(dc), slot, number: Epoch(number) },
+            Want::Arrive { dc, slot, number } => {
+                Command::Arrive { dc: DcId(dc), slot, number: Epoch(number) }
+            }
             Want::Slots { dc, request } => Command::Slots { dc: DcId(dc), request },
         };
         self.decide(command, For::Rules(ticket));
@@ -115,6 +123,10 @@ impl Daemon {
         match asked.by {
             For::Rules(ticket) => {
                 let refused = |e: Refusal| Code::from_i32(e.code).unwrap_or(Code::INVAL);
+                // One of the rules' tickets that begins something is that of a move.
+                if let Ok(Reply::Begun(number)) = answer {
+                    return self.feed(Event::MoveBegun { ticket, number: number.0 });
+                }
                 self.feed(Event::Decided { ticket, result: answer.map(|_| ()).map_err(refused) });
             }
             For::Admin(s, wish) => self.admin_decided(s, wish, answer),

@@ -51,6 +51,9 @@ impl Daemon {
         if plane.leaving {
             self.let_go();
         }
+        if leader == Some(me) {
+            self.undo_late_moves();
+        }
         self.tell_progress();
         if let Some(leader) = beat.ask {
             self.send_node(leader.0, &NodeRecord::Lease { sent: now });

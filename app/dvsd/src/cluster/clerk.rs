@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// How long one attempt takes at most; between two the clerk looks whether it is to end.
 const ATTEMPT: Duration = Duration::from_secs(1);
@@ -174,7 +174,7 @@ impl Work {
             self.number += 1;
         }
         let number = if order.follows.is_some() { 0 } else { self.number };
-        let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
+        let at = super::wall_clock();
         let entry = Entry { from: self.me, incarnation, number, at, command: order.command.clone() };
         let bytes = ledger::encode(&entry);
         while !self.stopped() {

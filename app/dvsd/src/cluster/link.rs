@@ -98,6 +98,7 @@ impl Daemon {
         self.feed(Event::NodeDown { node });
         self.desk_node_down(node);
         self.programs_node_down(node);
+        self.moves_node_down(node);
     }
 
     /// The log says that a node is lost: its session ends, and with it what was under way.

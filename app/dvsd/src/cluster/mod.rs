@@ -79,6 +79,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The group of the control plane.
 const GROUP: GroupId = GroupId(0);
@@ -302,6 +303,11 @@ impl ControlPlane {
         let radar = self.radar.wake_at().filter(|_| self.incarnation.is_some());
         [beat, asked, radar].into_iter().flatten().min()
     }
+}
+
+/// The time by which moves end, as entries of the log name it: ns since 1970.
+pub(crate) fn wall_clock() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64)
 }
 
 /// What all nodes have agreed on about leases.

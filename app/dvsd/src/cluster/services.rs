@@ -13,9 +13,10 @@ use dvs_abi::{DcId, NodeId};
 use dvs_control::change::Change;
 use dvs_control::command::Command;
 use dvs_control::epoch::Epoch;
-use dvs_control::service::{Kind, PartitionRule, ServiceSpec};
+use dvs_control::service::{Kind, PartitionRule, Place, ServiceSpec};
 use dvs_ipc::control::{Duty, Event as Told};
 use dvs_kern::node::event::{Event, SessionId};
+use dvs_kern::node::mover::Placed;
 use dvs_linux::clock;
 use dvs_radar::{Event as News, Radar};
 
@@ -39,6 +40,26 @@ impl Daemon {
     /// An entry was done here.
     pub(super) fn radar_applied(&mut self, place: Epoch, changes: &[Change]) {
         self.radar(News::Applied { place, changes });
+        let mut placed = false;
+        for change in changes {
+            if let Change::Placed { dc, slot, .. } | Change::Held { dc, slot, .. } = change {
+                self.tell_place(*dc, *slot);
+                placed = true;
+            }
+        }
+        // Whoever takes a service over waits for the word of the one before.
+        if placed {
+            self.tell_progress();
+        }
+    }
+
+    /// Tells the rules where a service is by the log.
+    fn tell_place(&mut self, dc: DcId, slot: i32) {
+        let service = self.plane.state.container(dc).and_then(|c| c.services.get(&slot));
+        let Some(s) = service.filter(|s| !s.withdrawn) else { return };
+        let (node, moves) = (s.at(), matches!(s.place, Place::Moving { .. }));
+        let placed = Placed { node, moves, epoch: s.epoch.0 };
+        self.feed(Event::ServicePlace { dc: dc.0, slot, placed });
     }
 
     /// This daemon has begun: all services there are.
@@ -52,13 +73,16 @@ impl Daemon {
             .containers()
             .flat_map(|(dc, c)| c.services.keys().map(move |slot| (dc, *slot)))
             .collect();
-        for (dc, slot) in all {
+        for (dc, slot) in all.iter().copied() {
             self.tell_service(dc, slot);
         }
         self.radar(News::Restored);
         self.radar(News::Began { incarnation });
         for node in self.plane.links.all_up() {
             self.radar_link(node.0, true);
+        }
+        for (dc, slot) in all {
+            self.tell_place(dc, slot);
         }
     }
 

@@ -36,11 +36,15 @@ impl Daemon {
         let now = clock::now();
         let all = self.plane.state.containers().flat_map(|(dc, c)| c.services.iter().map(move |s| (dc, s)));
         let row = |(dc, (slot, s)): (DcId, (&i32, &Service))| {
-            let (at, to) = match s.place {
+            let leaves = self.move_phase(dc.0, *slot);
+            let (at, mut to) = match s.place {
                 Place::Vacant => (None, None),
                 Place::At(node) => (Some(node.0), None),
                 Place::Moving { from, to, .. } => (Some(from.0), Some(to.0)),
             };
+            to = to.or(leaves.as_ref().map(|(to, _)| *to));
+            let held = matches!(s.place, Place::Moving { .. }).then(|| "callers are held".to_owned());
+            let phase = leaves.map(|(_, phase)| phase).or(held);
             let here = match self.plane.radar.serving((dc, *slot), now) {
                 Serving::Full => "serves",
                 Serving::Reads => "reads",
@@ -53,6 +57,7 @@ impl Daemon {
                 spec: s.spec.clone(),
                 at,
                 to,
+                phase,
                 epoch: s.epoch.0,
                 instances: in_step.map(|(n, _)| n.0).collect(),
                 here: here.into(),

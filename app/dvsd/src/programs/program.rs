@@ -41,6 +41,8 @@ pub(crate) struct Program {
     pub pidfd: PidFd,
     pub pipes: [Option<Pipe>; 2],
     pub name: String,
+    /// What it was started with.
+    pub order: RunOrder,
     pub dc: u16,
     pub from: u16,
     pub detached: bool,
@@ -167,6 +169,7 @@ impl Program {
             pidfd,
             pipes,
             name: name(&order.program[0]),
+            order: order.clone(),
             dc: order.dc,
             from: asker.node,
             detached: order.detach,

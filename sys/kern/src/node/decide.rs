@@ -54,7 +54,10 @@ impl Tickets {
 
     /// Whether an instance of a service is offered, and that is not decided yet.
     pub(crate) fn offers(&self, dc: u16, slot: i32) -> bool {
-        self.open.values().any(|t| t.want == Want::Offer { dc, slot })
+        self.open.values().any(|t| match t.want {
+            Want::Offer { dc: d, slot: s } | Want::Arrive { dc: d, slot: s, .. } => (d, s) == (dc, slot),
+            _ => false,
+        })
     }
 
     /// Whether a wait is that of a ticket.
@@ -106,7 +109,7 @@ impl Node {
             self.retired(ticket);
             return self.slots_decided(ticket, result);
         };
-        if let Want::Offer { dc, slot } = t.want {
+        if let Want::Offer { dc, slot } | Want::Arrive { dc, slot, .. } = t.want {
             return self.offered(dc, slot, t.wait, result);
         }
         let Some(wait) = t.wait else { return };
@@ -119,6 +122,11 @@ impl Node {
             (Some(w), None) => self.reply(w.session, w.id, result.map(Outcome::Answer)),
             (None, _) => {}
         }
+    }
+
+    /// A ticket is decided; who waits for it.
+    pub(crate) fn close_ticket(&mut self, ticket: u64) -> Option<WaitId> {
+        self.tickets.open.remove(&ticket)?.wait
     }
 
     /// Nothing that was asked for will be answered any more.
@@ -137,7 +145,7 @@ fn refusal(want: &Want, code: Code) -> Error {
         (Want::End { .. } | Want::Allow { .. } | Want::Slots { .. }, Code::BADDCID) => Code::DCNOTRUN,
         _ => code,
     };
-    let bind = matches!(want, Want::Slots { .. } | Want::Offer { .. });
+    let bind = matches!(want, Want::Slots { .. } | Want::Offer { .. } | Want::Arrive { .. });
     let unknown = matches!(code, Code::STALE | Code::TIMEDOUT) && !bind;
     Error::new(code, if unknown { Effect::Unknown } else { Effect::No })
 }

@@ -127,6 +127,7 @@ impl Node {
             Request::CarryNotices { dc, endpoint, notices } => {
                 self.carry_notices(s, dc, ep(endpoint), notices)
             }
+            Request::Mover { dc, slot, ask } => self.mover(s, id, (dc, slot), ask),
             Request::Exit { code } => {
                 self.exit(s, code);
                 Ok(DONE)

@@ -3,9 +3,11 @@
 use super::config::{DcConfig, NodeEntry};
 use super::deadlock::Waiting;
 use super::link::LinkKey;
+use super::mover::Placed;
 use super::record::Record;
 use super::service::{Action, Kind};
 use crate::control::{Answer, Event as Told, Request, Rule, WireError};
+use crate::mover::{MoverAnswer, MoverReport};
 use crate::slots::{SlotChange, SlotRequest};
 use dvs_abi::{Code, Endpoint};
 
@@ -53,10 +55,16 @@ pub enum Event {
     Slots { dc: u16, change: SlotChange },
     /// What became of a [`Command::Decide`]. All that it changed was told before.
     Decided { ticket: u64, result: Result<(), Code> },
+    /// The same of a [`Want::Move`] that is in the log, under this number.
+    MoveBegun { ticket: u64, number: u64 },
     /// A service of a container was declared, or is no more (`None`). Before any step of it.
     Service { dc: u16, slot: i32, name: String, kind: Option<Kind> },
     /// What is to be done with the callers or the instance of a service.
     Route { dc: u16, slot: i32, epoch: u64, action: Action },
+    /// The log says where a service is; the steps that follow from it were told.
+    ServicePlace { dc: u16, slot: i32, placed: Placed },
+    /// A program that waits for a word about a move gets it.
+    MoverOrder { dc: u16, slot: i32, answer: MoverAnswer },
     /// This node was taken for lost and begins anew: what is bound here ends, what it was leased is gone.
     Reborn { first_generation: u32 },
     /// Time passed.
@@ -102,6 +110,12 @@ pub enum Want {
     Offer { dc: u16, slot: i32 },
     /// It has ended, with all it had taken up. After its offer, and not repeated when it is refused.
     Retire { dc: u16, slot: i32 },
+    /// The instance of a service is to be on another node; callers are held for so long at most.
+    Move { dc: u16, slot: i32, to: u16, hold_ns: u64 },
+    /// That is not to be.
+    Undo { dc: u16, slot: i32, number: u64 },
+    /// This node has the instance to which a service moves, with all there is.
+    Arrive { dc: u16, slot: i32, number: u64 },
 }
 
 /// Something to be done. The order is part of the meaning.
@@ -127,6 +141,10 @@ pub enum Command {
     Control { node: u16, record: Record },
     /// Move bytes where at least one side is on another node; the driver answers the request.
     Copy { session: SessionId, id: u64, from: CopySide, to: CopySide, length: u64 },
+    /// A program stands by for a service.
+    StandsBy { dc: u16, slot: i32 },
+    /// How far a move is; the driver answers the request.
+    MoveReport { session: SessionId, request: u64, id: u64, report: MoverReport },
     /// Ask a process to end (SIGTERM).
     Signal { pid: u32 },
     /// Say [`Event::PidGone`] when this process ends or if there is none.

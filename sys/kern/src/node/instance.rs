@@ -46,15 +46,28 @@ impl Node {
             let slot = endpoint.slot();
             return self.park(s, id, dc, Some(slot), WaitFor::Instance(Box::new(ask)), BIND_WAIT_NS);
         }
+        self.offer_instance(s, id, &ask, Want::Offer { dc, slot: endpoint.slot() }, BIND_WAIT_NS)
+    }
+
+    /// Offers an instance by `want`, and has whoever asked wait for so long.
+    pub(crate) fn offer_instance(
+        &mut self,
+        s: SessionId,
+        id: u64,
+        ask: &BindAsk,
+        want: Want,
+        wait_ns: u64,
+    ) -> Result<Outcome, Error> {
+        let (dc, endpoint) = (ask.dc, ask.endpoint);
         if self.dc(dc)?.find(endpoint)?.pid != 0 {
             return Err(Error::early(Code::SLOTUSED).at(endpoint));
         }
-        let (session, pid) = self.holder(s, &ask)?;
+        let (session, pid) = self.holder(s, ask)?;
         self.room_for_ticket()?;
-        self.park(s, id, dc, Some(endpoint.slot()), WaitFor::Offer { endpoint }, BIND_WAIT_NS)?;
+        self.park(s, id, dc, Some(endpoint.slot()), WaitFor::Offer { endpoint }, wait_ns)?;
         let wait = self.sessions.get(&s).and_then(|x| x.waits.get(&id)).copied();
-        self.attach(s, &ask, session, pid);
-        self.open_ticket(s, wait, Want::Offer { dc, slot: endpoint.slot() });
+        self.attach(s, ask, session, pid);
+        self.open_ticket(s, wait, want);
         Ok(Outcome::Later)
     }
 

@@ -47,6 +47,7 @@ mod instance;
 mod lanes;
 mod members;
 mod migrate;
+pub mod mover;
 mod notices;
 mod privileges;
 mod query;
@@ -171,6 +172,9 @@ impl Node {
             Event::Container { dc, value } => self.container(dc, value),
             Event::Slots { dc, change } => self.slots_changed(dc, &change),
             Event::Decided { ticket, result } => self.decided(ticket, result),
+            Event::MoveBegun { ticket, number } => self.move_begun(ticket, number),
+            Event::ServicePlace { dc, slot, placed } => self.service_place(dc, slot, placed),
+            Event::MoverOrder { dc, slot, answer } => self.mover_order(dc, slot, answer),
             Event::Service { dc, slot, name, kind } => self.service(dc, slot, name, kind),
             Event::Route { dc, slot, epoch, action } => self.route(dc, slot, epoch, action),
             Event::Reborn { first_generation } => self.reborn(first_generation),

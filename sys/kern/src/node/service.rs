@@ -12,6 +12,7 @@
 //! of an epoch that is over is refused, one that comes twice is done once. What a step means for lanes and
 //! calls is in `route`; what a program bound here has to do with it, in `instance`.
 
+use super::mover::Placed;
 use crate::control::Duty;
 use dvs_abi::{Code, NodeId};
 use serde::{Deserialize, Serialize};
@@ -79,6 +80,8 @@ pub struct Service {
     pub epoch: u64,
     /// The end of the last instance here, while it is not in the log: the ticket of that.
     pub(crate) retiring: Option<u64>,
+    /// Where callers go by the log.
+    pub placed: Placed,
 }
 
 impl Service {
@@ -92,7 +95,13 @@ impl Service {
             serving: Duty::Stopped,
             epoch: 0,
             retiring: None,
+            placed: Placed::default(),
         }
+    }
+
+    /// Whether the end of the last instance here is not in the log yet.
+    pub(crate) fn retires(&self) -> bool {
+        self.retiring.is_some()
     }
 
     /// Takes a step; whether it changed anything. (`Resend` and `Fail` do if callers are pointed there: then

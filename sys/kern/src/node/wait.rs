@@ -7,6 +7,7 @@ use super::bind::{BindAsk, End};
 use super::dc::BINDS;
 use super::dispatch::{DONE, Outcome};
 use super::event::SessionId;
+use super::mover::Waiter;
 use super::{Node, Place};
 use dvs_abi::limits::SESSION_WAITS_MAX;
 use dvs_abi::{Code, Deadline, Effect, Endpoint, Error};
@@ -40,6 +41,12 @@ pub(crate) enum WaitFor {
     Offer { endpoint: Endpoint },
     /// That the last instance here has ended for all, to bind this.
     Instance(Box<BindAsk>),
+    /// That somebody wants the instance here elsewhere.
+    Order(Waiter),
+    /// That a service comes here.
+    Standby(Waiter),
+    /// That a service was placed later than in this epoch.
+    Place { after: u64 },
 }
 
 #[derive(Clone, Debug)]
@@ -239,6 +246,7 @@ impl Node {
             | WaitFor::Claim(_)
             | WaitFor::Offer { .. }
             | WaitFor::Instance(_) => Ok(Outcome::Later),
+            WaitFor::Order(_) | WaitFor::Standby(_) | WaitFor::Place { .. } => self.retry_mover(w),
             WaitFor::Bind { endpoint } => self.try_bound(w.dc, endpoint),
             WaitFor::Unbind { endpoint } => Ok(self.try_unbound(w.dc, endpoint)),
             WaitFor::Lane { from, to } => self.try_lane(w.session, w.dc, from, to),

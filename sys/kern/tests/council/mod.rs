@@ -139,6 +139,13 @@ impl Council {
             }
             Want::Offer { dc, slot } => Entered::Offer { dc: DcId(dc), slot, in_step: true },
             Want::Retire { dc, slot } => Entered::Retire { dc: DcId(dc), slot },
+            Want::Move { dc, slot, to, .. } => {
+                Entered::Move { dc: DcId(dc), slot, to: NodeId(to), deadline: u64::MAX }
+            }
+            Want::Undo { dc, slot, number } => Entered::Undo { dc: DcId(dc), slot, number: Epoch(number) },
+            Want::Arrive { dc, slot, number } => {
+                Entered::Arrive { dc: DcId(dc), slot, number: Epoch(number) }
+            }
         };
         let answer = self.apply(&self.entry(node, incarnation, command));
         let result = answer.map(|_| ()).map_err(|r| Code::from_i32(r.code).unwrap());

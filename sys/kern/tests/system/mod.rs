@@ -258,6 +258,15 @@ impl World {
                 }
                 Want::Offer { dc, slot } => Entered::Offer { dc: DcId(dc), slot, in_step },
                 Want::Retire { dc, slot } => Entered::Retire { dc: DcId(dc), slot },
+                Want::Move { dc, slot, to, .. } => {
+                    Entered::Move { dc: DcId(dc), slot, to: NodeId(to), deadline: u64::MAX }
+                }
+                Want::Undo { dc, slot, number } => {
+                    Entered::Undo { dc: DcId(dc), slot, number: Epoch(number) }
+                }
+                Want::Arrive { dc, slot, number } => {
+                    Entered::Arrive { dc: DcId(dc), slot, number: Epoch(number) }
+                }
             };
             let _ = self.apply(&self.entry(n, incarnation, command), Some(ticket));
         }

@@ -3,9 +3,9 @@
 #![forbid(unsafe_code)]
 
 use dvs_cluster::hostile::{self, Harm};
-use dvs_cluster::kv;
 use dvs_cluster::lease;
 use dvs_cluster::roles::{self, ClientPlan};
+use dvs_cluster::{kv, moves};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -41,6 +41,7 @@ fn run(words: &[&str]) -> Option<()> {
         "kv" => kv::serve(socket, number(0)?, &PathBuf::from(word(1)?), word(2) == Some("reads")),
         "instance" => lease::serve(socket, word(0)?),
         "asker" => lease::ask(socket),
+        "mover" => moves::serve(socket, number(0)?, word(1)?),
         "idle" => roles::idle(socket, number(0)?),
         "hostile" => {
             let harm = Harm::ALL.into_iter().find(|h| Some(h.name().as_str()) == word(0))?;

@@ -6,6 +6,7 @@ use crate::actor::Effects;
 use crate::control::wire::Note;
 use dvs_abi::{DcId, NodeId};
 use dvs_control::command::Command as Decision;
+use dvs_control::epoch::Epoch;
 use dvs_control::service::ServiceSpec;
 use dvs_kern::node::event::{Command, Event, Want};
 use dvs_kern::node::service::Action as Step;
@@ -67,6 +68,11 @@ fn decision(want: Want) -> Decision {
         }
         Want::Offer { dc, slot } => Decision::Offer { dc: DcId(dc), slot, in_step: true },
         Want::Retire { dc, slot } => Decision::Retire { dc: DcId(dc), slot },
+        Want::Move { dc, slot, to, .. } => {
+            Decision::Move { dc: DcId(dc), slot, to: NodeId(to), deadline: u64::MAX }
+        }
+        Want::Undo { dc, slot, number } => Decision::Undo { dc: DcId(dc), slot, number: Epoch(number) },
+        Want::Arrive { dc, slot, number } => Decision::Arrive { dc: DcId(dc), slot, number: Epoch(number) },
         Want::Slots { dc, request } => Decision::Slots { dc: DcId(dc), request },
     }
 }

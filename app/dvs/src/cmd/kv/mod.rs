@@ -1,5 +1,6 @@
 //! `dvs kv …`: the replicated key/value service.
 
+mod alone;
 mod bench;
 mod pairs;
 mod serve;
@@ -19,10 +20,14 @@ Examples:
   dvs kv serve --dc shop                       this node's replica
   dvs kv serve --dc shop --members n0,n1,n2    a replica on each of these nodes
   dvs kv serve --dc shop --data /srv/kv
+  dvs kv serve --dc shop --alone               in memory, on one node; dvs migrate kv
 
 Run it on every node of the list, with the same list: the replicas find each other, in any order. \
 Nothing is acknowledged before it is on the disks of a majority. A replica that is started again goes on \
-with what it has; one that lost its disk gets all from the others. Ends with Ctrl-C.";
+with what it has; one that lost its disk gets all from the others. Ends with Ctrl-C.
+
+With --alone there are no replicas and nothing is on a disk: what it has ends with it. dvs migrate moves \
+it to another node while it serves. Started where the service runs elsewhere, it stands by for that.";
 
 const GET: &str = "Example:\n  dvs kv get colour";
 const PUT: &str = "\

@@ -31,10 +31,19 @@ pub struct Serve {
     /// The folder this replica keeps its log in (default: one below the node's data folder)
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// A single server without replicas: in memory, declared as a service, movable with dvs migrate
+    #[arg(long, conflicts_with_all = ["members", "data"])]
+    alone: bool,
+    /// After it has moved away, stand by for its return
+    #[arg(long, requires = "alone")]
+    stay: bool,
 }
 
 impl Serve {
     pub fn run(&self, context: &Context) -> Done<()> {
+        if self.alone {
+            return super::alone::run(context, &self.place, self.stay);
+        }
         let dc = self.place.dc(context)?;
         let status = context.node.status()?;
         let folder = self.data.clone().unwrap_or_else(|| {
