@@ -39,13 +39,16 @@ struct Changed {
     callers: BTreeSet<Caller>,
 }
 
+/// A key; version and value, unless it is gone.
+type Pair<'a> = (&'a [u8], Option<(u64, &'a [u8])>);
+
 /// A part of a round.
 #[derive(Serialize, Deserialize, Default)]
 struct Part<'a> {
     revision: u64,
-    /// Keys with version and value; without, if they are gone.
+    /// What became of keys.
     #[serde(borrow)]
-    pairs: Vec<(&'a [u8], Option<(u64, &'a [u8])>)>,
+    pairs: Vec<Pair<'a>>,
     /// The last call of callers.
     #[serde(borrow)]
     calls: Vec<(Caller, u64, &'a [u8])>,

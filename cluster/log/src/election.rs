@@ -187,9 +187,9 @@ impl<M: Machine> Inner<M> {
         drop(Runtime::timeout(within, decided).await);
     }
 
-    /// Has the voter that has most of the log lead. Two of three are a majority at once: itself, and this one,
-    /// whose vote is older than a leader's lease. With more voters the others let go of it after the shortest
-    /// election time.
+    /// Has the voter that has most of the log lead. Two of three are a majority at once: itself, and this
+    /// one, whose vote is older than a leader's lease. With more voters the others let go of it after the
+    /// shortest election time.
     pub(crate) async fn hand_over(&self) -> bool {
         let mut news = self.raft.metrics();
         let me = u64::from(self.store.node().0);

@@ -221,8 +221,8 @@ impl<M: Machine> Node<M> {
         }
     }
 
-    /// Has another member lead, if this one does: before it ends in order, so that nobody has to find out. It takes
-    /// nothing meanwhile; if nobody else leads in time, it goes on. Whether it leads no more.
+    /// Has another member lead, if this one does: before it ends in order, so that nobody has to find out.
+    /// It takes nothing meanwhile; if nobody else leads in time, it goes on. Whether it leads no more.
     pub async fn hand_over(&self, within: Duration) -> bool {
         Runtime::timeout(within, self.inner.hand_over()).await.unwrap_or(false)
     }

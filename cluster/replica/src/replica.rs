@@ -274,7 +274,8 @@ impl<M: Service> Replica<M> {
         }
     }
 
-    /// Before callers go elsewhere, somebody else leads: so they are held for a moment and not for an election.
+    /// Before callers go elsewhere, somebody else leads: so they are held for a moment and not for an
+    /// election.
     fn hand_over(&self, member: &Member<M>) {
         let (tell, told) = std::sync::mpsc::channel();
         if member.orders.try_send(Order::HandOver(tell)).is_ok() {

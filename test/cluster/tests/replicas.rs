@@ -140,8 +140,8 @@ fn a_killed_daemon_is_not_seen_on_other_nodes() {
     });
 }
 
-/// By the rule of the service; the node stays cut off, as one that hears that it was lost ends its programs, this
-/// test among them.
+/// By the rule of the service; the node stays cut off, as one that hears that it was lost ends its programs,
+/// this test among them.
 #[test]
 fn a_replica_that_is_cut_off_is_read_and_refuses_changes_if_the_rule_is_reads() {
     let net = Net::start(DAEMON, 3, 1000);

@@ -11,6 +11,7 @@ use dvs_ipc::link::{LINK_WORDS, Link, Side};
 use dvs_ipc::outside::{Channel, Mapped, SessionMemory};
 use dvs_ipc::testing::TestHost;
 use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex};
 
 /// What a test's daemon does with all but `Hello` and `Bind`.
@@ -30,7 +31,7 @@ pub struct Daemon<R> {
     pub rules: R,
     said: Mutex<Said>,
     came: Condvar,
-    memories: Mutex<Option<[Arc<HeapMemory>; 2]>>,
+    memories: Mutex<Option<[Arc<HeapMemory>; 3]>>,
 }
 
 #[derive(Default)]
@@ -55,8 +56,16 @@ impl<R: Rules> Daemon<R> {
 
     /// The session's bell, as its peers have it.
     fn ringer(&self) -> Ringer {
-        let [bell, status] = self.memories.lock().unwrap().clone().unwrap();
+        let [bell, status, _] = self.memories.lock().unwrap().clone().unwrap();
         Ringer::new(bell, status).unwrap()
+    }
+
+    /// Until when the node's lease holds.
+    #[allow(dead_code)] // not every test has services
+    pub fn lease(&self, until: u64) {
+        let [.., board] = self.memories.lock().unwrap().clone().unwrap();
+        let words = board.words();
+        words[words.len() - control::board::LEASE_BACK].store(until, Ordering::Release);
     }
 }
 
@@ -66,7 +75,7 @@ impl<R: Rules> Channel for Wire<R> {
     fn hello(&self, _: &[u8]) -> Result<SessionMemory> {
         let memory = |words| Arc::new(HeapMemory::new(words));
         let (bell, status, board) = (memory(BELL_WORDS), memory(STATUS_WORDS), memory(64));
-        *self.0.memories.lock().unwrap() = Some([bell.clone(), status.clone()]);
+        *self.0.memories.lock().unwrap() = Some([bell.clone(), status.clone(), board.clone()]);
         self.0.answer(1, Ok(Answer::Welcome { version: control::VERSION, session: 1, node: 0 }));
         Ok(SessionMemory { bell, status, board })
     }

@@ -139,13 +139,14 @@ impl Node {
         }
     }
 
-    /// Whether a node may speak in the name of a service: of one that all callers go to together, who serves it.
+    /// Whether a node may speak in the name of a service: of one that all callers go to together, who serves
+    /// it.
     pub(crate) fn speaks_for(&self, dc: u16, slot: i32, node: NodeId) -> bool {
         self.service_of(dc, slot).is_none_or(|s| s.kind == Kind::Active || s.node == Some(node))
     }
 
-    /// The instance on a node serves no more, whether it knows or not: nothing that it asks of programs of this
-    /// node is done any more.
+    /// The instance on a node serves no more, whether it knows or not: nothing that it asks of programs of
+    /// this node is done any more.
     fn silence(&mut self, dc: u16, slot: i32, node: NodeId) {
         let from = Endpoint::new(0, slot).raw();
         if node == self.config.me || self.speaks_for(dc, slot, node) {

@@ -24,8 +24,8 @@ pub struct Serve {
     #[arg(long, value_delimiter = ',', value_name = "NODE,…")]
     members: Vec<String>,
     /// What a replica does that is cut off from most of the nodes. Nothing is acknowledged there in any case:
-    /// it waits (continue), is not called (stop), or answers from what it has (reads). The first to serve says
-    /// it for all
+    /// it waits (continue), is not called (stop), or answers from what it has (reads). The first to serve
+    /// says it for all
     #[arg(long, value_enum, default_value_t = RuleWord::Continue, value_name = "RULE")]
     rule: RuleWord,
     /// The folder this replica keeps its log in (default: one below the node's data folder)
