@@ -33,7 +33,10 @@ impl Rules for Lanes {
             return daemon.answer(id, Err(Error::early(Code::DSTDIED).into()));
         }
         let lane = self.opened.fetch_add(1, Ordering::SeqCst);
-        daemon.answer(id, Ok(Answer::Lane { link: 0, lane, peer_pid: 2, remote: false, to }));
+        daemon.answer(
+            id,
+            Ok(Answer::Lane { link: 0, lane, peer_pid: 2, remote: false, to, epoch: 40 + u64::from(lane) }),
+        );
     }
 
     fn reads(&self) -> bool {
@@ -101,6 +104,7 @@ fn what_a_lost_instance_had_taken_is_sent_again_under_its_number() {
     service.lost(0);
     let (seq, second) = service.take(1);
     assert!(second.again());
+    assert!(second.epoch() > first.epoch(), "it is another place");
     assert_eq!((second.call(), second.mtype(), second.bytes()), (first.call(), 3, &b"once"[..]));
     // The next instance may be lost, too; and what comes by way of another node is the same.
     service.lane(1).fail(seq, Code::STALE, Effect::Unknown).unwrap();

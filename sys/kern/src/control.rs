@@ -263,7 +263,8 @@ pub enum Answer {
     },
     /// To `OpenLane`: lane number `lane` of link `link`; `Event::Link` for the link came before if it is new.
     /// `to` = the endpoint it leads to (generation 0 in the request names whatever the slot holds).
-    Lane { link: u16, lane: u8, peer_pid: u32, remote: bool, to: i32 },
+    /// `epoch` = of the place of the service it leads to; zero if it is none.
+    Lane { link: u16, lane: u8, peer_pid: u32, remote: bool, to: i32, epoch: u64 },
     /// To `GetEp`.
     Endpoint { endpoint: i32 },
     /// To `ProcInfo`.

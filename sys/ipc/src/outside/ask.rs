@@ -155,12 +155,12 @@ impl Outside {
     pub(super) fn answer(&self, id: u64, result: Result<Answer>) -> Option<(Kick, Arc<dyn Wake>)> {
         let mut pending = self.pending();
         let mut place = pending.get_mut(&id);
-        if let Ok(Answer::Lane { link, lane, remote, .. }) = result {
+        if let Ok(Answer::Lane { link, lane, remote, epoch, .. }) = result {
             let wanted = match &mut place {
                 Some(Pending::Waits(_, Purpose::Lane(ix, to))) => Some((*ix, *to)),
                 _ => None,
             };
-            self.opened(link, lane, remote, wanted);
+            self.opened((link, lane), remote, epoch, wanted);
         }
         match std::mem::replace(place?, Pending::Answered(result)) {
             Pending::Waits(wake, _) => Some((wake.set(), wake)),
@@ -178,12 +178,12 @@ impl Outside {
 
     /// Enters a lane of ours before the daemon's next word about it is read; one that nobody waits for any
     /// more is kept out of use until the daemon closes it.
-    fn opened(&self, link: u16, lane: u8, remote: bool, wanted: Option<(Ix, Endpoint)>) {
+    fn opened(&self, (link, lane): (u16, u8), remote: bool, epoch: u64, wanted: Option<(Ix, Endpoint)>) {
         let key = super::lanes::key(link, lane);
         let mut lanes = self.lanes();
         match wanted {
             Some((ix, to)) if lanes.shore(link).is_some() => {
-                lanes.enter(key, Use::Out { ix, to, remote, seq: 0, closed: None, relays: false });
+                lanes.enter(key, Use::Out { ix, to, remote, epoch, seq: 0, closed: None, relays: false });
             }
             _ if lanes.get(key).is_none() => lanes.enter(key, Use::Dead),
             _ => {}

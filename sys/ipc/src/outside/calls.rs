@@ -115,10 +115,11 @@ impl Outside {
     ) -> Result<bool, Refused> {
         let dc = core.table.slot(ix).dc;
         m.set_place(dc, self.node);
-        let remote = match lanes.get(lane) {
-            Some(&Use::Out { remote, closed: None, .. }) => remote,
+        let (remote, epoch) = match lanes.get(lane) {
+            Some(&Use::Out { remote, epoch, closed: None, .. }) => (remote, epoch),
             _ => return Err(Refused::Closed),
         };
+        m.set_epoch(epoch);
         let seq = lanes.with_lane(lane, |l| l.post(kind, m, grants)).ok_or(Refused::Closed)??;
         lanes.begin(ix, lane, seq);
         Ok(remote)

@@ -25,7 +25,7 @@ pub(super) struct Shore {
 pub(super) enum Use {
     /// `ix` of ours calls `to`; `seq` of the call under way, zero for none. `relays`: `to` is known to be
     /// allowed to hand our requests on.
-    Out { ix: Ix, to: Endpoint, remote: bool, seq: u64, closed: Option<Code>, relays: bool },
+    Out { ix: Ix, to: Endpoint, remote: bool, epoch: u64, seq: u64, closed: Option<Code>, relays: bool },
     /// `from` calls `ix` of ours.
     In { ix: Ix, from: Endpoint, peer: Peer, seen: u64, taken: u64, grants: GrantList },
     /// `from` calls `to`, which is bound here for the daemon but not entered into our table yet (or not any

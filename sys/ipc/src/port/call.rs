@@ -233,6 +233,7 @@ impl<W: Wait> Port<W> {
         m.set_kind(kind);
         m.set_again(false);
         m.set_call(call);
+        m.set_epoch(0);
         m.set_binding(self.shared().life());
         m.set_deadline(until);
     }

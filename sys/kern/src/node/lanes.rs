@@ -134,7 +134,8 @@ impl Node {
         };
         let peer_pid = self.sessions.get(&callee).map_or(0, |x| x.pid);
         let number = self.links.get(&link).map_or(0, |l| l.numbers[l.side_of(s)]);
-        Ok(Outcome::Answer(Answer::Lane { link: number, lane, peer_pid, remote, to: to.raw() }))
+        let epoch = self.service_of(dc, to.slot()).map_or(0, |s| s.epoch);
+        Ok(Outcome::Answer(Answer::Lane { link: number, lane, peer_pid, remote, to: to.raw(), epoch }))
     }
 
     fn note_lane(&mut self, dc: u16, endpoint: Endpoint, place: (LinkKey, u8)) {
