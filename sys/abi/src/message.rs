@@ -226,8 +226,8 @@ impl Message {
         self.words[2] = call;
     }
 
-    /// Epoch of the destination's place as its caller knew it when its way there was opened: rises each time the
-    /// service is somewhere else, or another instance. Zero if the destination is no service.
+    /// Epoch of the destination's place as its caller knew it when its way there was opened: rises each time
+    /// the service is somewhere else, or another instance. Zero if the destination is no service.
     pub const fn epoch(&self) -> u64 {
         self.words[3]
     }
