@@ -16,7 +16,7 @@ use super::tale::{command, line};
 use crate::fail::{Done, Fail};
 use crate::node::Node;
 use dvs_linux::paths::{base_dir, runtime_dir};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
@@ -306,12 +306,22 @@ impl World {
 
     /// Kills the command that serves on a node and was started last there, as by a crash.
     pub fn kill_last(&mut self, node: usize) -> Done<()> {
+        self.signal_last(node, Signal::KILL)
+    }
+
+    /// Asks it to end in order.
+    pub fn end_last(&mut self, node: usize) -> Done<()> {
+        command(&format!("kill (what was started last on {})", self.names[node]));
+        self.signal_last(node, Signal::TERM)
+    }
+
+    fn signal_last(&mut self, node: usize, signal: Signal) -> Done<()> {
         let mark = self.names[node].clone();
         let last = self.serving.iter().rposition(|n| *n == mark).filter(|i| *i < self.children.len());
         let at = last.ok_or_else(|| Fail::new(format!("nothing serves on {mark}")))?;
         self.serving.remove(at);
         let mut child = self.children.remove(at);
-        let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
+        let _ = kill_process_group(Pid::from_child(&child), signal);
         child.wait().map(drop).map_err(Fail::new)
     }
 
@@ -336,8 +346,13 @@ impl World {
         !self.namespaces.is_empty()
     }
 
-    /// Cuts a node off, or not any more.
-    pub fn cut(&self, node: usize, on: bool) -> Done<()> {
+    /// Cuts a node off, or not any more; without networks its daemon stands still meanwhile.
+    pub fn isolate(&self, node: usize, on: bool) -> Done<()> {
+        if !self.has_networks() {
+            let (name, signal) = if on { ("STOP", Signal::STOP) } else { ("CONT", Signal::CONT) };
+            command(&format!("kill -{name} (the daemon of {})", self.names[node]));
+            return kill_process(Pid::from_child(&self.daemons[node]), signal).map_err(Fail::new);
+        }
         let way = if on { "down" } else { "up" };
         let what = format!("-n {} link set port{} {way}", self.namespaces[0], node + 1);
         command(&format!("ip {what}"));
@@ -456,14 +471,20 @@ impl Running {
 
 /// Types and runs a command and reads its result as JSON; the world stays free meanwhile.
 pub fn run_json(world: &Mutex<World>, node: usize, arguments: &[&str]) -> Done<Value> {
-    let running = {
+    lock(world).typed(node, arguments);
+    quiet_json(world, node, arguments)
+}
+
+/// The same without saying so: the story asks for itself. What others have started goes on.
+pub fn quiet_json(world: &Mutex<World>, node: usize, arguments: &[&str]) -> Done<Value> {
+    let (running, group) = {
         let mut w = lock(world);
-        w.typed(node, arguments);
-        w.start(node, &[&["--output", "json"], arguments].concat(), false)?
+        let running = w.start(node, &[&["--output", "json"], arguments].concat(), false)?;
+        (running, w.groups.last().copied())
     };
-    let text = running.output()?;
-    lock(world).all_read();
-    serde_json::from_str(&text).map_err(Fail::new)
+    let text = running.output();
+    lock(world).groups.retain(|g| Some(*g) != group);
+    serde_json::from_str(&text?).map_err(Fail::new)
 }
 
 fn ip(arguments: &str) -> Result<(), String> {

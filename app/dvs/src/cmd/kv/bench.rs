@@ -4,10 +4,14 @@ use super::Way;
 use crate::cmd::Context;
 use crate::fail::{Done, Fail};
 use crate::output::{self, Format, say};
-use dvs::ThreadWait;
+use dvs::{DcId, Process, ThreadWait};
 use dvs_kv::Client;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
+
+/// Between two attempts to bind again.
+const PAUSE: Duration = Duration::from_millis(50);
 
 #[derive(clap::Args, Debug)]
 pub struct Bench {
@@ -30,6 +34,8 @@ pub struct Bench {
 struct Summary {
     puts: usize,
     failed: usize,
+    /// What clients were told, and how often.
+    errors: BTreeMap<String, usize>,
     seconds: f64,
     puts_per_second: f64,
     p50_us: u64,
@@ -46,42 +52,67 @@ impl Bench {
         let began = Instant::now();
         let end = began + Duration::from_secs(self.seconds);
         let load = |client: Client<ThreadWait>| {
-            let (mut times, mut failed) = (Vec::new(), 0);
+            let (mut times, mut errors) = (Vec::new(), Vec::new());
             let me = client.replicas().port().endpoint().raw();
-            let mut n = 0_u64;
+            let (mut client, mut n) = (Some(client), 0_u64);
             while Instant::now() < end {
+                let Some(with) = &client else {
+                    client = self.again(&process, dc);
+                    continue;
+                };
                 n += 1;
                 let key = format!("bench/{me}/{}", n % 1000);
                 let start = Instant::now();
-                match client.put(key.as_bytes(), &value, None) {
+                match with.put(key.as_bytes(), &value, None) {
                     Ok(_) => times.push(start.elapsed().as_micros() as u64),
-                    Err(_) => failed += 1,
+                    Err(e) => {
+                        errors.push(e.to_string());
+                        // Its endpoint may be over, as its node was taken for lost.
+                        client = None;
+                    }
                 }
             }
-            (times, failed)
+            (times, errors)
         };
-        let (mut times, mut failed) = (Vec::new(), 0);
+        let (mut times, mut errors) = (Vec::new(), BTreeMap::new());
         std::thread::scope(|s| {
             let threads: Vec<_> = clients.into_iter().map(|c| s.spawn(move || load(c))).collect();
             for thread in threads {
-                let Ok((t, f)) = thread.join() else { continue };
+                let Ok((t, told)) = thread.join() else { continue };
                 times.extend(t);
-                failed += f;
+                told.into_iter().for_each(|text| *errors.entry(text).or_default() += 1);
             }
         });
         let seconds = began.elapsed().as_secs_f64();
         if times.is_empty() {
             return Err(Fail::new("no put was answered").next("see the replicas with: dvs kv status"));
         }
-        self.show(context, times, failed, seconds)
+        self.show(context, times, errors, seconds)
     }
 
-    fn show(&self, context: &Context, mut times: Vec<u64>, failed: usize, seconds: f64) -> Done<()> {
+    /// Another client for one whose call failed; nothing while that cannot be.
+    fn again(&self, process: &Process, dc: DcId) -> Option<Client<ThreadWait>> {
+        let made = self.way.client_of(process, dc).ok();
+        if made.is_none() {
+            // tidy: nobody says when a daemon lets programs bind again
+            std::thread::sleep(PAUSE);
+        }
+        made
+    }
+
+    fn show(
+        &self,
+        context: &Context,
+        mut times: Vec<u64>,
+        errors: BTreeMap<String, usize>,
+        seconds: f64,
+    ) -> Done<()> {
         times.sort_unstable();
         let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize];
         let s = Summary {
             puts: times.len(),
-            failed,
+            failed: errors.values().sum(),
+            errors,
             seconds,
             puts_per_second: times.len() as f64 / seconds,
             p50_us: at(0.5),
@@ -95,6 +126,7 @@ impl Bench {
             "{} puts of {} bytes in {:.1} s: {:.0}/s; p50 {} us, p99 {} us, longest {} us; {} failed",
             s.puts, self.bytes, s.seconds, s.puts_per_second, s.p50_us, s.p99_us, s.max_us, s.failed
         ));
+        s.errors.iter().for_each(|(text, times)| say(&format!("  {times} times: {text}")));
         Ok(())
     }
 }
