@@ -1,5 +1,5 @@
-//! A replicated service under load, with clients on all nodes: its leader goes from node to node, a replica is
-//! killed, a node is killed, a node is cut off and comes back. Nobody may be told of it but those on the
+//! A replicated service under load, with clients on all nodes: its leader goes from node to node, a replica
+//! is killed, a node is killed, a node is cut off and comes back. Nobody may be told of it but those on the
 //! machine it happens to; what they are told is shown.
 
 use super::DC;
