@@ -168,7 +168,7 @@ impl<M: Machine> Inner<M> {
 
     /// Stands for election and waits, for so long at most, until that is decided.
     async fn stand(&self, before: &Metrics, within: Duration) {
-        let mut news = self.raft.metrics();
+        let mut news = self.news();
         // It fails only if the member has ended.
         let _ = self.raft.trigger().elect().await;
         let decided = async {
@@ -191,7 +191,7 @@ impl<M: Machine> Inner<M> {
     /// one, whose vote is older than a leader's lease. With more voters the others let go of it after the
     /// shortest election time.
     pub(crate) async fn hand_over(&self) -> bool {
-        let mut news = self.raft.metrics();
+        let mut news = self.news();
         let me = u64::from(self.store.node().0);
         let _handing = Handing::begin(&self.handing);
         loop {

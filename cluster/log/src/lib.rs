@@ -37,6 +37,7 @@ pub mod machine;
 mod members;
 mod message;
 pub mod network;
+mod news;
 pub mod node;
 mod post;
 mod ram;

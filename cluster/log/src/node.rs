@@ -19,6 +19,7 @@ use crate::link::{Forgetful, Links};
 use crate::machine::Machine;
 use crate::message::{self, Answer, Change, Failure, Letter, Question};
 use crate::network::Network;
+use crate::news::{Bulletin, News};
 use crate::post::Post;
 use crate::seen::Seen;
 use crate::serve::Incoming;
@@ -68,6 +69,7 @@ pub(crate) struct Inner<M> {
     queue: mpsc::Sender<Waiting>,
     asked: AtomicUsize,
     seen: Mutex<Seen>,
+    bulletin: Bulletin,
 }
 
 impl<M: Machine> Node<M> {
@@ -110,7 +112,9 @@ impl<M: Machine> Node<M> {
             queue,
             asked,
             seen,
+            bulletin: Bulletin::default(),
         });
+        Runtime::spawn(inner.bulletin.clone().run(inner.raft.metrics()));
         Runtime::spawn(batch::run(Arc::downgrade(&inner), waiting));
         Runtime::spawn(election::run(Arc::downgrade(&inner)));
         Ok(Node { inner })
@@ -273,7 +277,7 @@ impl<M: Machine> Node<M> {
         holds: impl Fn(&Status) -> bool + Send + Sync,
         within: Duration,
     ) -> Option<Status> {
-        let mut news = self.inner.raft.metrics();
+        let mut news = self.inner.news();
         let look = async {
             loop {
                 let status = self.inner.status(&news.borrow_and_update());
@@ -323,7 +327,7 @@ impl<M: Machine> Inner<M> {
         within: Duration,
     ) -> Result<Answer, LogError> {
         let until = Instant::now() + within.min(WAIT_MAX);
-        let mut news = self.raft.metrics();
+        let mut news = self.news();
         let mut last = LogError::NoLeader;
         loop {
             let left = until.saturating_duration_since(Instant::now());
@@ -363,7 +367,7 @@ impl<M: Machine> Inner<M> {
 
     /// Asks another node that leads; gives up when it was succeeded and does not answer soon.
     async fn elsewhere(&self, node: NodeId, question: Question, left: Duration) -> Answer {
-        let mut news = self.raft.metrics();
+        let mut news = self.news();
         let was = Some(u64::from(node.0));
         let succeeded = async {
             loop {
@@ -394,6 +398,11 @@ impl<M: Machine> Inner<M> {
         let answer = told.await.unwrap_or(Err(LogError::Stopped(Effect::Unknown)))?;
         size("the answer", answer.len(), Effect::Yes)?;
         Ok(answer)
+    }
+
+    /// To wait for news of the member.
+    pub(crate) fn news(&self) -> News {
+        self.bulletin.reader(&self.raft)
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {

@@ -33,6 +33,7 @@
 //! | [`letter`], [`wire`] | what is said between replicas, and by callers |
 //! | [`service`] | what a replica does with a request, whichever way |
 //! | [`carrier`], [`outbox`] | letters as calls of the container |
+//! | [`calls`] | what a replica does with the calls it has taken up |
 //! | [`member`], [`reception`], [`replica`] | the threads of a replica |
 //! | [`client`] | calls that are repeated at another replica when theirs is lost |
 //!
@@ -43,6 +44,7 @@ pub mod active;
 pub mod answers;
 pub mod bytes;
 pub mod call;
+pub mod calls;
 pub mod carrier;
 pub mod client;
 pub mod duplicates;

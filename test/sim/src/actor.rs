@@ -47,6 +47,7 @@ pub(crate) enum Wish<N> {
     Timer(u64, u64),
     Sync(u64),
     Note(N),
+    End(u64),
 }
 
 /// What an actor may see and want during one call.
@@ -98,6 +99,12 @@ impl<'a, N> Effects<'a, N> {
     /// Calls [`Actor::synced`] with this number when all writes so far are durable. Syncs end in their order.
     pub fn sync(&mut self, id: u64) {
         self.wishes.push(Wish::Sync(id));
+    }
+
+    /// The program of this node ends, after what it wanted before, and is started again so much later. Its
+    /// disk is as it wrote it: the machine goes on.
+    pub fn end(&mut self, again_after: u64) {
+        self.wishes.push(Wish::End(again_after));
     }
 
     /// Tells the invariants and the trace.

@@ -12,6 +12,7 @@
 
 pub mod daemon;
 mod instances;
+mod moves;
 pub mod order;
 mod programs;
 pub mod scenario;

@@ -1,7 +1,7 @@
 //! The disk of one node: what is synced survives a loss of power, of the rest a beginning may.
 //!
 //! ```text
-//!  append, replace, cut ──► files as the node reads them
+//!  append, replace, cut, write at ──► files as the node reads them
 //!                       └─► pending ── sync done ──► durable
 //!                              └─ power lost: the first few, the last of them torn ──► durable
 //!  after a loss of power: files := durable
@@ -22,12 +22,18 @@ impl std::fmt::Display for DiskFull {
 
 impl std::error::Error for DiskFull {}
 
+/// A change of a file.
 #[derive(Clone, Debug)]
-enum Write {
+pub(crate) enum Write {
     Append(String, Vec<u8>),
     Replace(String, Vec<u8>),
     Cut(String, usize),
+    At(String, usize, Vec<u8>),
+    Grow(String, usize),
 }
+
+/// What a disk writes in one go.
+const SECTOR: usize = 512;
 
 type Files = BTreeMap<String, Vec<u8>>;
 
@@ -96,6 +102,27 @@ impl Disk {
         self.write(Write::Cut(file.to_owned(), bytes));
     }
 
+    /// Writes into a file, from a byte on; where the file ends before, there are zeros. When the power goes
+    /// any of its sectors may have been written, before others that were written earlier.
+    ///
+    /// # Errors
+    /// [`DiskFull`].
+    pub fn write_at(&mut self, file: &str, at: usize, bytes: &[u8]) -> Result<(), DiskFull> {
+        self.room((at + bytes.len()).saturating_sub(self.read(file).len()))?;
+        self.write(Write::At(file.to_owned(), at, bytes.to_vec()));
+        Ok(())
+    }
+
+    /// Lets a file grow to so many bytes, by zeros.
+    ///
+    /// # Errors
+    /// [`DiskFull`].
+    pub fn grow(&mut self, file: &str, bytes: usize) -> Result<(), DiskFull> {
+        self.room(bytes.saturating_sub(self.read(file).len()))?;
+        self.write(Write::Grow(file.to_owned(), bytes));
+        Ok(())
+    }
+
     /// All writes so far, to be named to [`Disk::sync_to`].
     pub fn mark(&self) -> u64 {
         self.done + self.pending.len() as u64
@@ -128,8 +155,27 @@ impl Disk {
             }
             put(&mut self.durable, Write::Append(file, bytes));
         }
+        if torn > 0 {
+            self.tear(random);
+        }
         self.pending.clear();
         self.files = self.durable.clone();
+    }
+
+    /// Of what was written into files any sector may be there.
+    fn tear(&mut self, random: &mut Random) {
+        for write in std::mem::take(&mut self.pending) {
+            match write {
+                Write::At(file, at, bytes) => {
+                    for (n, sector) in bytes.chunks(SECTOR).enumerate().filter(|_| random.odds(500)) {
+                        let sector = Write::At(file.clone(), at + n * SECTOR, sector.to_vec());
+                        put(&mut self.durable, sector);
+                    }
+                }
+                Write::Grow(..) if random.odds(500) => put(&mut self.durable, write),
+                _ => {}
+            }
+        }
     }
 
     /// Whether there is no room, whatever the capacity.
@@ -137,11 +183,18 @@ impl Disk {
         self.full = full;
     }
 
-    fn room(&self, bytes: usize) -> Result<(), DiskFull> {
-        if self.full || self.used().saturating_add(bytes) > self.capacity { Err(DiskFull) } else { Ok(()) }
+    /// Bytes that may still be written.
+    pub fn free(&self) -> usize {
+        if self.full { 0 } else { self.capacity.saturating_sub(self.used()) }
     }
 
-    fn write(&mut self, w: Write) {
+    fn room(&self, bytes: usize) -> Result<(), DiskFull> {
+        // What changes no length of a file finds its place.
+        if bytes > 0 && bytes > self.free() { Err(DiskFull) } else { Ok(()) }
+    }
+
+    /// Writes, whether or not there is room.
+    pub(crate) fn write(&mut self, w: Write) {
         put(&mut self.files, w.clone());
         self.pending.push_back(w);
     }
@@ -152,6 +205,20 @@ fn put(files: &mut Files, write: Write) {
         Write::Append(file, bytes) => files.entry(file).or_default().extend(bytes),
         Write::Replace(file, bytes) => drop(files.insert(file, bytes)),
         Write::Cut(file, bytes) => files.entry(file).or_default().truncate(bytes),
+        Write::At(file, at, bytes) => {
+            let file = files.entry(file).or_default();
+            let end = at + bytes.len();
+            if file.len() < end {
+                file.resize(end, 0);
+            }
+            file[at..end].copy_from_slice(&bytes);
+        }
+        Write::Grow(file, bytes) => {
+            let file = files.entry(file).or_default();
+            if file.len() < bytes {
+                file.resize(bytes, 0);
+            }
+        }
     }
 }
 

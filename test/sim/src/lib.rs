@@ -9,9 +9,12 @@
 //! | [`Disk`] | what survives a loss of power |
 //! | [`Invariant`], [`View`], [`Violation`] | what must always be so |
 //! | [`History`], [`check_linear`], [`Model`] | what clients saw, and whether it can be explained |
+//! | [`member`] | a member of a replicated log: real consensus on a simulated node |
 //! | [`Trace`] | what happened, and one number over it |
 //! | [`control`] | the control plane of the system itself, simulated |
 //! | [`cluster`] | the same with the rules of each node, RADAR, clients and servers |
+//! | [`council`] | both over real consensus instead of a stand-in |
+//! | [`replica`] | replicated services over the real log, and clients whose histories are judged |
 //! | [`invariants`] | what must always be so there, one file each |
 #![forbid(unsafe_code)]
 
@@ -19,16 +22,20 @@ mod actor;
 mod clock;
 pub mod cluster;
 pub mod control;
+pub mod council;
 mod disk;
 mod faults;
 mod history;
 mod invariant;
 pub mod invariants;
 mod linear;
+pub mod lives;
+pub mod member;
 mod model;
 mod network;
 pub mod node;
 mod random;
+pub mod replica;
 mod trace;
 mod world;
 

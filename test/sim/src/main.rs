@@ -2,39 +2,51 @@
 
 use dvs_sim::cluster::scenario as cluster;
 use dvs_sim::control::scenario as control;
+use dvs_sim::replica::scenario as replica;
 use dvs_sim::{Actor, Faults, Violation, World};
 use std::io::Write;
 use std::process::ExitCode;
 
 const USAGE: &str = "\
-usage: ./x sim [--world WORLD] [--seeds N] [--from S] [--seed S [--trace]]
+usage: ./x sim [--world WORLD]... [--seeds N] [--from S] [--seed S [--trace]]
 
   --world WORLD  control: the control plane alone; cluster: with the rules of each node, RADAR, clients and
-              servers; both, if nothing is said (a --trace is of the cluster then)
+              servers; control-log, cluster-log: the same over real consensus instead of a stand-in;
+              replica: replicated services and their clients;
+              all, if nothing is said (a --trace is of the cluster then)
   --seeds N   run N seeds (200 if nothing is said), one world each
   --from S    the first of them (0)
   --seed S    run this one only, and say what went wrong in it
   --trace     print all that happens in it
 ";
 
+/// Runs a world of this seed.
+type Run = fn(u64, &Wanted) -> Outcome;
+
+/// The worlds there are.
+const WORLDS: [(&str, Run); 5] = [
+    ("control", |seed, w| run_one(control::world(seed), control::run, w)),
+    ("cluster", |seed, w| run_one(cluster::world(seed), cluster::run, w)),
+    ("control-log", |seed, w| run_one(control::council(seed), control::run, w)),
+    ("cluster-log", |seed, w| run_one(cluster::council(seed), cluster::run, w)),
+    ("replica", |seed, w| run_one(replica::world(seed), replica::run, w)),
+];
+
 struct Wanted {
     from: u64,
     seeds: u64,
     one: bool,
     trace: bool,
-    control: bool,
-    cluster: bool,
+    worlds: Vec<(&'static str, Run)>,
 }
 
 fn wanted(mut args: impl Iterator<Item = String>) -> Result<Wanted, String> {
-    let mut w = Wanted { from: 0, seeds: 200, one: false, trace: false, control: true, cluster: true };
+    let mut w = Wanted { from: 0, seeds: 200, one: false, trace: false, worlds: Vec::new() };
     while let Some(arg) = args.next() {
         if arg == "--world" {
             let which = args.next().unwrap_or_default();
-            (w.control, w.cluster) = (which != "cluster", which != "control");
-            if !["control", "cluster", "both"].contains(&which.as_str()) {
-                return Err(format!("there is no world '{which}'"));
-            }
+            let found = WORLDS.into_iter().find(|(name, _)| *name == which);
+            w.worlds.push(found.ok_or_else(|| format!("there is no world '{which}'"))?);
             continue;
         }
         let mut number = || {
@@ -48,6 +60,9 @@ fn wanted(mut args: impl Iterator<Item = String>) -> Result<Wanted, String> {
             "--trace" => w.trace = true,
             other => return Err(format!("there is no option '{other}'")),
         }
+    }
+    if w.worlds.is_empty() {
+        w.worlds = WORLDS.into_iter().filter(|(name, _)| !w.trace || *name == "cluster").collect();
     }
     if w.trace && !w.one { Err("--trace is for one --seed".into()) } else { Ok(w) }
 }
@@ -77,18 +92,6 @@ fn run_one<A: Actor>(
 /// Of a world: how many events it had, and their hash; or what was broken.
 type Outcome = Result<(u64, u64), Violation>;
 
-/// The worlds of a seed that are wanted, by name.
-fn worlds(seed: u64, w: &Wanted) -> Vec<(&'static str, Outcome)> {
-    let mut done = Vec::new();
-    if w.control && !(w.cluster && w.trace) {
-        done.push(("control", run_one(control::world(seed), control::run, w)));
-    }
-    if w.cluster {
-        done.push(("cluster", run_one(cluster::world(seed), cluster::run, w)));
-    }
-    done
-}
-
 fn main() -> ExitCode {
     let w = match wanted(std::env::args().skip(1)) {
         Ok(w) => w,
@@ -99,8 +102,8 @@ fn main() -> ExitCode {
     };
     let (mut failed, mut lines) = (0, 0);
     for seed in w.from..w.from.saturating_add(w.seeds) {
-        for (name, done) in worlds(seed, &w) {
-            match done {
+        for (name, run) in &w.worlds {
+            match run(seed, &w) {
                 Ok((count, hash)) if w.one => {
                     println!("seed {seed}, {name}: all was so; {count} lines, trace {hash:016x}")
                 }

@@ -1,14 +1,18 @@
-//! A node of a world over one log: a daemon that follows the log, or the order that decides it.
+//! A node of a world over one log: a daemon that follows the log, the order that decides it alone, or a daemon
+//! that decides it with the others.
 
-use crate::actor::{Actor, Effects};
+use crate::actor::{Actor, Effects, Wish};
 use crate::control::order::TotalOrder;
 use crate::control::wire::{Note, Packet};
 use crate::control::{DAEMONS, MS, ORDER};
+use crate::council::{Council, LOOK, Truth};
 use crate::faults::Faults;
 use crate::invariant::Violation;
-use crate::invariants::OverOrder;
+use crate::invariants::{Log, OverOrder};
 use crate::world::World;
 use dvs_abi::NodeId;
+use dvs_control::epoch::Epoch;
+use dvs_control::state::State;
 
 /// How long all then has to come to rest.
 pub const CALM_NS: u64 = 25_000 * MS;
@@ -24,11 +28,23 @@ pub trait Follower {
     /// Its timer has run off.
     fn timer(&mut self, fx: &mut Effects<'_, Note>);
 
+    /// Looks at its clock: before anything else happens.
+    fn look_at_clock(&mut self, fx: &mut Effects<'_, Note>);
+
     /// People want nothing new of it any more.
     fn quiet(&mut self);
 
     /// Until when the bind waits here that waits least.
     fn first_limit(&self) -> Option<u64>;
+
+    /// How many entries it has applied, and what follows from them.
+    fn state(&self) -> (u64, &State);
+
+    /// Has a node declared lost, as this node leads; false if it cannot now.
+    fn lose(&mut self, node: NodeId, incarnation: Epoch, fx: &mut Effects<'_, Note>) -> bool;
+
+    /// Its command with this number is not done: it was for a leader only.
+    fn refused(&mut self, number: u64, fx: &mut Effects<'_, Note>);
 }
 
 /// A node.
@@ -38,6 +54,43 @@ pub enum Node<D> {
     Daemon(Box<D>),
     /// Decides the order.
     Order(Box<TotalOrder>),
+    /// Runs programs, and decides the order with the others.
+    Peer(Box<Peer<D>>),
+}
+
+/// A daemon and its node's part in the council.
+#[derive(Debug)]
+pub struct Peer<D> {
+    daemon: D,
+    council: Council,
+}
+
+impl<D: Follower> Peer<D> {
+    /// What the daemon wants of the order goes to the council, what the council has for it to the daemon,
+    /// until nobody wants anything.
+    fn settle(&mut self, fx: &mut Effects<'_, Note>) {
+        loop {
+            for wish in std::mem::take(&mut fx.wishes) {
+                match wish {
+                    Wish::Send(ORDER, bytes) => {
+                        let packet = Packet::decode(&bytes);
+                        packet.into_iter().for_each(|p| self.council.order(&p, fx));
+                    }
+                    other => fx.wishes.push(other),
+                }
+            }
+            for packet in self.council.turn(&mut self.daemon, fx) {
+                self.daemon.message(ORDER, packet, fx);
+            }
+            while let Some(entries) = self.council.entries(self.daemon.state().0) {
+                self.daemon.message(ORDER, entries, fx);
+            }
+            let asks = |w: &Wish<Note>| matches!(w, Wish::Send(ORDER, _));
+            if !self.council.waits() && !fx.wishes.iter().any(asks) {
+                return;
+            }
+        }
+    }
 }
 
 impl<D: Follower> Node<D> {
@@ -49,20 +102,65 @@ impl<D: Follower> Node<D> {
         }
     }
 
+    /// One that decides the order with the others.
+    pub fn peer(daemon: D, council: Council) -> Self {
+        Node::Peer(Box::new(Peer { daemon, council }))
+    }
+
     /// If it is one.
     pub fn daemon(&self) -> Option<&D> {
         match self {
             Node::Daemon(d) => Some(d),
+            Node::Peer(p) => Some(&p.daemon),
             Node::Order(_) => None,
+        }
+    }
+
+    /// Its part in deciding the order, if it has one.
+    pub fn council(&self) -> Option<&Council> {
+        match self {
+            Node::Peer(p) => Some(&p.council),
+            Node::Daemon(_) | Node::Order(_) => None,
+        }
+    }
+
+    /// People want nothing new any more.
+    fn quiet(&mut self) {
+        match self {
+            Node::Daemon(d) => d.quiet(),
+            Node::Peer(p) => {
+                p.daemon.quiet();
+                p.council.quiet();
+            }
+            Node::Order(_) => {}
         }
     }
 }
 
 impl<D: Follower> OverOrder for Node<D> {
-    fn order(&self) -> Option<&TotalOrder> {
+    fn decided<T>(&self, look: impl FnOnce(&Log<'_>) -> T) -> Option<T> {
         match self {
             Node::Daemon(_) => None,
-            Node::Order(o) => Some(o),
+            Node::Order(o) => Some(look(&Log { state: o.state(), count: o.committed() })),
+            Node::Peer(p) => {
+                let truth = p.council.truth().borrow();
+                Some(look(&Log { state: truth.state(), count: truth.count() }))
+            }
+        }
+    }
+
+    fn tail(&self, entries: usize) -> String {
+        match self {
+            Node::Daemon(_) => String::new(),
+            Node::Order(o) => o.tail(entries),
+            Node::Peer(p) => p.council.truth().borrow().tail(entries),
+        }
+    }
+
+    fn differs(&self) -> Option<u64> {
+        match self {
+            Node::Peer(p) => p.council.truth().borrow().differs(),
+            Node::Daemon(_) | Node::Order(_) => None,
         }
     }
 
@@ -78,6 +176,11 @@ impl<D: Follower> Actor for Node<D> {
         match self {
             Node::Daemon(d) => d.start(fx),
             Node::Order(o) => o.start(fx),
+            Node::Peer(p) => {
+                p.council.start(fx);
+                p.daemon.start(fx);
+                p.settle(fx);
+            }
         }
     }
 
@@ -86,19 +189,40 @@ impl<D: Follower> Actor for Node<D> {
         match self {
             Node::Daemon(d) => d.message(from, packet, fx),
             Node::Order(o) => o.message(from, packet, fx),
+            Node::Peer(p) => {
+                p.daemon.look_at_clock(fx);
+                if let Some(packet) = p.council.message(from, packet, &p.daemon, fx) {
+                    p.daemon.message(from, packet, fx);
+                }
+                p.settle(fx);
+            }
         }
     }
 
-    fn timer(&mut self, _: u64, fx: &mut Effects<'_, Note>) {
+    fn timer(&mut self, id: u64, fx: &mut Effects<'_, Note>) {
         match self {
             Node::Daemon(d) => d.timer(fx),
             Node::Order(o) => o.timer(fx),
+            Node::Peer(p) => {
+                p.daemon.look_at_clock(fx);
+                match id {
+                    LOOK => p.council.look(&mut p.daemon, fx),
+                    _ => p.daemon.timer(fx),
+                }
+                p.settle(fx);
+            }
         }
     }
 
     fn synced(&mut self, id: u64, fx: &mut Effects<'_, Note>) {
-        if let Node::Order(o) = self {
-            o.synced(id, fx);
+        match self {
+            Node::Daemon(_) => {}
+            Node::Order(o) => o.synced(id, fx),
+            Node::Peer(p) => {
+                p.daemon.look_at_clock(fx);
+                p.council.synced(id);
+                p.settle(fx);
+            }
         }
     }
 
@@ -116,6 +240,16 @@ pub(crate) fn world<D: Follower>(
     World::new(seed, DAEMONS + 1, faults, move |node| Node::new(node, &mut daemon))
 }
 
+/// The same without an order: the daemons decide it by real consensus.
+pub(crate) fn council<D: Follower>(
+    seed: u64,
+    faults: Faults,
+    mut daemon: impl FnMut(NodeId) -> D + 'static,
+) -> World<Node<D>> {
+    let truth = Truth::default();
+    World::new(seed, DAEMONS, faults, move |node| Node::peer(daemon(node), Council::new(node, truth.clone())))
+}
+
 /// Lets a world run with its faults for so long, and heal.
 ///
 /// # Errors
@@ -125,8 +259,8 @@ pub(crate) fn run<D: Follower>(world: &mut World<Node<D>>, rough_ns: u64) -> Res
     world.heal();
     world.run_for(MS)?;
     for node in world.nodes() {
-        if let Some(Node::Daemon(daemon)) = world.actor_mut(node) {
-            daemon.quiet();
+        if let Some(actor) = world.actor_mut(node) {
+            actor.quiet();
         }
     }
     world.run_for(CALM_NS)?;

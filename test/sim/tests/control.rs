@@ -75,3 +75,24 @@ fn clocks_that_are_too_far_apart_are_found_out() {
     let again = run(&mut world_with(v.seed, faults)).err();
     assert_eq!(again.as_ref(), Some(v), "the same seed does it again");
 }
+
+/// Moves of single services come to each of their ends.
+#[test]
+fn services_move_and_stay() {
+    let mut moved = (0, 0);
+    for seed in 0..6 {
+        let mut w = world(seed);
+        let seen = std::rc::Rc::new(std::cell::Cell::new((0, 0)));
+        let count = seen.clone();
+        w.trace().tell(Box::new(move |line| {
+            let (there, here) = count.get();
+            count.set((
+                there + i32::from(line.contains("Moved(") && line.contains("\"Moved\"")),
+                here + i32::from(line.contains("Moved(") && line.contains("Stayed")),
+            ));
+        }));
+        run(&mut w).unwrap_or_else(|v| panic!("{v}"));
+        moved = (moved.0 + seen.get().0, moved.1 + seen.get().1);
+    }
+    assert!(moved.0 > 5 && moved.1 > 5, "{moved:?}");
+}

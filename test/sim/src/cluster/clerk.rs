@@ -69,6 +69,11 @@ impl Clerk {
         self.under_way.as_ref().map(|(_, _, entry)| Packet::Propose(entry.clone()))
     }
 
+    /// What is under way with this number is not done, and not tried again.
+    pub(super) fn refused(&mut self, number: u64) {
+        self.under_way.take_if(|(_, begins, entry)| !*begins && entry.number == number);
+    }
+
     /// An entry was done: the ticket, if it was the one under way.
     pub(super) fn done(&mut self, entry: &Entry, answer: &Answer) -> Option<u64> {
         let (_, begins, own) = self.under_way.as_ref()?;

@@ -60,6 +60,30 @@ pub struct Daemon {
 }
 
 impl Follower for Daemon {
+    fn look_at_clock(&mut self, fx: &mut Effects<'_, Note>) {
+        self.pass_time(fx);
+    }
+
+    fn state(&self) -> (u64, &State) {
+        Daemon::state(self)
+    }
+
+    fn lose(&mut self, node: NodeId, incarnation: Epoch, fx: &mut Effects<'_, Note>) -> bool {
+        let of = self.incarnation;
+        if of.is_some() {
+            self.tickets += 1;
+            let command = Command::Lost { node, incarnation };
+            self.clerk.order(Order { ticket: self.tickets, follows: None, of, command });
+            self.settle(fx);
+        }
+        of.is_some()
+    }
+
+    fn refused(&mut self, number: u64, fx: &mut Effects<'_, Note>) {
+        self.clerk.refused(number);
+        self.settle(fx);
+    }
+
     fn start(&mut self, fx: &mut Effects<'_, Note>) {
         // As a daemon that takes the seconds of its clock.
         let nodes = (0..=DAEMONS).map(|n| entry(NodeId(n))).collect();

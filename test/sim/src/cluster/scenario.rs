@@ -9,7 +9,7 @@ use super::store::Shared;
 use crate::control::MS;
 use crate::faults::Faults;
 use crate::invariant::Violation;
-use crate::invariants::{BindsEnd, SameDecisions, StateAgrees};
+use crate::invariants::{BindsEnd, MembersGoOn, SameDecisions, StateAgrees};
 use crate::node;
 use crate::random::Random;
 use crate::world::World;
@@ -25,10 +25,25 @@ pub fn world(seed: u64) -> World<Node> {
 /// The world of a seed, with these faults.
 pub fn world_with(seed: u64, faults: Faults) -> World<Node> {
     let store = Shared::default();
-    let mut world = node::world(seed, faults, move |node| Daemon::new(node, store.clone()));
+    expect(node::world(seed, faults, move |node| Daemon::new(node, store.clone())))
+}
+
+/// The world of a seed, in which nodes decide by real consensus, with the faults that it decides.
+pub fn council(seed: u64) -> World<Node> {
+    council_with(seed, Faults::drawn(&mut Random::new(!seed)))
+}
+
+/// The same with these faults.
+pub fn council_with(seed: u64, faults: Faults) -> World<Node> {
+    let store = Shared::default();
+    expect(node::council(seed, faults, move |node| Daemon::new(node, store.clone())))
+}
+
+fn expect(mut world: World<Node>) -> World<Node> {
     world
         .expect(SameDecisions::default())
         .expect(StateAgrees)
+        .expect(MembersGoOn)
         .expect(RulesAgree)
         .expect(BoundOnce)
         .expect(OneServer)

@@ -47,6 +47,8 @@ pub struct Daemon {
     phase: Phase,
     /// Until when it may serve; nothing before it was told.
     lease: Option<u64>,
+    /// Asked for when, and what has to be done here before it counts.
+    granted: Option<(u64, Epoch)>,
     renewed: u64,
     queue: VecDeque<Asked>,
     /// Of the command under way, and when it was sent last.
@@ -66,6 +68,7 @@ impl Daemon {
             applied: 0,
             phase: Phase::Catching,
             lease: None,
+            granted: None,
             renewed: 0,
             queue: VecDeque::new(),
             number: 0,
@@ -117,6 +120,18 @@ impl Daemon {
         self.queue.len()
     }
 
+    /// What was granted counts once all is done here that was decided by then.
+    fn take_grant(&mut self, fx: &mut Effects<'_, Note>) {
+        let done = |(_, upto): &mut (u64, Epoch)| *upto <= Epoch(self.applied);
+        if let (Phase::Up(incarnation), Some((asked, _))) = (self.phase, self.granted.take_if(done)) {
+            if self.lease.is_none() {
+                fx.note(Note::Begins(incarnation));
+            }
+            self.lease = self.lease.max(Some(asked + LEASE_NS));
+            self.look_at_clock(fx);
+        }
+    }
+
     /// Before anything else: does it still hold its lease? Has somebody waited long enough?
     fn look_at_clock(&mut self, fx: &mut Effects<'_, Note>) {
         if self.lease.is_some_and(|end| fx.now() >= end) {
@@ -130,7 +145,7 @@ impl Daemon {
         self.programs.end(fx, self.me);
         self.instances = Instances::default();
         self.phase = Phase::Catching;
-        (self.lease, self.sent) = (None, None);
+        (self.lease, self.granted, self.sent) = (None, None, None);
         self.queue.clear();
     }
 
@@ -148,6 +163,7 @@ impl Daemon {
             self.phase = Phase::Beginning { nonce: fx.random().next() };
             self.propose(fx);
         }
+        self.take_grant(fx);
         if let Some(me) = self.serves(fx.now()).map(|incarnation| (self.me, incarnation)) {
             let mut out = Vec::new();
             self.instances.follow(me, &self.state, fx, &mut out);
@@ -169,9 +185,14 @@ impl Daemon {
         if mine
             && entry.number == self.number
             && self.sent.take().is_some()
-            && let Some((_, Some(call))) = self.queue.pop_front()
+            && let Some((command, call)) = self.queue.pop_front()
         {
-            answered(call, &answer, fx);
+            self.instances.moves.answered(&command, &answer, fx);
+            call.into_iter().for_each(|call| answered(call, &answer, fx));
+        }
+        if self.runs().is_some() {
+            self.instances.moves.follow(&self.state, fx);
+            self.want_moves();
         }
     }
 
@@ -208,6 +229,11 @@ impl Daemon {
 
     fn begun_by(&self) -> Option<u64> {
         self.state.member(self.me).and_then(|m| m.begun_by)
+    }
+
+    fn want_moves(&mut self) {
+        let wanted = std::mem::take(&mut self.instances.moves.wanted);
+        self.want(wanted);
     }
 
     fn want_slots(&mut self, out: Vec<SlotRequest>) {
@@ -319,21 +345,49 @@ impl Daemon {
 }
 
 impl Follower for Daemon {
+    fn look_at_clock(&mut self, fx: &mut Effects<'_, Note>) {
+        Daemon::look_at_clock(self, fx);
+    }
+
+    fn state(&self) -> (u64, &State) {
+        Daemon::state(self)
+    }
+
+    fn lose(&mut self, node: NodeId, incarnation: Epoch, fx: &mut Effects<'_, Note>) -> bool {
+        let able = self.runs().is_some();
+        if able {
+            self.queue.push_back((Command::Lost { node, incarnation }, None));
+            self.go_on(fx);
+        }
+        able
+    }
+
+    fn refused(&mut self, number: u64, fx: &mut Effects<'_, Note>) {
+        if self.sent.is_some() && number == self.number {
+            self.sent = None;
+            self.queue.pop_front();
+            self.go_on(fx);
+        }
+    }
+
     fn start(&mut self, fx: &mut Effects<'_, Note>) {
         fx.send(ORDER, Packet::Fetch(0).encode());
         fx.after(TICK_NS, 0);
     }
 
-    fn message(&mut self, _: NodeId, packet: Packet, fx: &mut Effects<'_, Note>) {
+    fn message(&mut self, from: NodeId, packet: Packet, fx: &mut Effects<'_, Note>) {
         self.look_at_clock(fx);
         match packet {
             Packet::Entries(first, entries, head) => self.entries(first, &entries, head, fx),
-            Packet::Renewed(incarnation, asked, _) if self.phase == Phase::Up(incarnation) => {
-                if self.lease.is_none() {
-                    fx.note(Note::Begins(incarnation));
-                }
-                self.lease = self.lease.max(Some(asked + LEASE_NS));
-                self.look_at_clock(fx);
+            Packet::Renewed(incarnation, asked, upto) if self.phase == Phase::Up(incarnation) => {
+                self.granted = self.granted.max(Some((asked, upto)));
+                self.take_grant(fx);
+            }
+            Packet::Move { session, slot, number, word } if self.runs().is_some() => {
+                let said = (session, number, word);
+                self.instances.moves.hear((from, slot), said, &self.state, fx);
+                self.want_moves();
+                self.go_on(fx);
             }
             Packet::HandOver(slot, number)
                 if self.serves(fx.now()).is_some() && !self.retiring().contains(&slot) =>
@@ -371,6 +425,9 @@ impl Follower for Daemon {
             self.people(fx);
         }
         self.want_slots(requests);
+        self.instances.write(self.quiet, fx);
+        self.instances.moves.tick(fx);
+        self.want_moves();
         let wanted = self.instances.tick((self.me, &self.retiring()), &self.state, fx);
         self.want(wanted);
         if self.quiet {

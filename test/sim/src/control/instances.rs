@@ -1,8 +1,10 @@
 //! The instances of services on one simulated node.
 //!
-//! An instance serves while the replicated state sends callers to it. When its service moves it has stopped,
-//! and hands its state over until the move is over; its target offers itself when it got that.
+//! An instance serves while the replicated state sends callers to it. Single services move as in [`super::moves`].
+//! Of others: when its service moves it has stopped, and hands its state over until the move is over; its target
+//! offers itself when it got that.
 
+use super::moves::Moves;
 use super::wire::{Note, Packet};
 use super::{MAIN, MS, SERVICES, everywhere, service};
 use crate::actor::Effects;
@@ -22,6 +24,8 @@ pub(super) struct Instances {
     serving: BTreeMap<i32, Epoch>,
     /// The last move of which the state was handed over to here.
     taken: BTreeMap<i32, Epoch>,
+    /// The state of single services, and their moves.
+    pub(super) moves: Moves,
 }
 
 fn find(state: &State, slot: i32) -> Option<&Service> {
@@ -33,6 +37,32 @@ impl Instances {
         &self.serving
     }
 
+    fn start(&mut self, slot: i32, kind: Kind, fx: &mut Effects<'_, Note>) {
+        self.alive.insert(slot);
+        if kind == Kind::Single {
+            self.moves.born(slot, fx);
+        }
+    }
+
+    /// Whether there was one.
+    fn stop(&mut self, slot: i32) -> bool {
+        self.moves.ends(slot);
+        self.alive.remove(&slot)
+    }
+
+    /// Single services that are served here are written to, and moved unless all is to be `quiet`.
+    pub(super) fn write(&mut self, quiet: bool, fx: &mut Effects<'_, Note>) {
+        for slot in self.serving.keys().filter(|s| SERVICES.contains(&(**s, Kind::Single))) {
+            if fx.random().odds(500) {
+                self.moves.write(*slot, fx);
+            }
+            if !quiet && fx.random().odds(25) {
+                let to = NodeId(fx.random().below(u64::from(super::DAEMONS)) as u16);
+                self.moves.begin(*slot, to, fx);
+            }
+        }
+    }
+
     /// Something was applied: who serves now?
     pub(super) fn follow(
         &mut self,
@@ -41,11 +71,18 @@ impl Instances {
         fx: &mut Effects<'_, Note>,
         out: &mut Vec<Command>,
     ) {
-        for (slot, _) in SERVICES {
+        for (slot, kind) in SERVICES {
+            if kind == Kind::Single {
+                // One that came is there, one that went is not.
+                match self.moves.has(slot) {
+                    true => drop(self.alive.insert(slot)),
+                    false => drop(self.alive.remove(&slot)),
+                }
+            }
             let service = find(state, slot);
             let mine = service.is_some_and(|s| s.instances.get(&me.0).is_some_and(|i| i.incarnation == me.1));
             if service.is_none_or(|s| s.withdrawn || !s.spec.allows(me.0)) {
-                self.alive.remove(&slot);
+                self.stop(slot);
             }
             let epoch = service.filter(|s| mine && s.at() == Some(me.0)).map(|s| s.epoch);
             match epoch.filter(|_| self.alive.contains(&slot)) {
@@ -93,12 +130,12 @@ impl Instances {
             let has = s.instances.get(&me);
             let offer = |in_step| Command::Offer { dc: MAIN, slot, in_step };
             match s.place {
-                Place::Moving { from, to, number, .. } if from == me => {
+                Place::Moving { from, to, number, .. } if from == me && kind != Kind::Single => {
                     fx.send(to, Packet::HandOver(slot, number).encode());
                 }
                 _ if retiring.contains(&slot) => {}
-                Place::Vacant if fx.random().odds(100) => {
-                    self.alive.insert(slot);
+                Place::Vacant if !self.moves.comes(slot) && fx.random().odds(100) => {
+                    self.start(slot, kind, fx);
                     out.push(offer(true));
                 }
                 Place::At(other) if other != me && kind != Kind::Single && fx.random().odds(30) => {
@@ -109,7 +146,7 @@ impl Instances {
                         Some(_) => {}
                     }
                 }
-                Place::At(other) if other != me && has.is_none() => drop(self.alive.remove(&slot)),
+                Place::At(other) if other != me && has.is_none() => drop(self.stop(slot)),
                 _ => {}
             }
         }
@@ -136,11 +173,17 @@ impl Instances {
         };
         let to = NodeId(fx.random().below(u64::from(super::DAEMONS)) as u16);
         match (fx.random().below(10), s.place) {
-            (0..2, _) if self.alive.remove(&slot) => {
+            (0..2, _) if self.stop(slot) => {
                 self.serving.remove(&slot);
                 Some(Command::Retire { dc: MAIN, slot })
             }
             (2, Place::Moving { number, .. }) => Some(Command::Undo { dc: MAIN, slot, number }),
+            (3..7, Place::At(_)) if kind == Kind::Single => {
+                if self.serving.contains_key(&slot) {
+                    self.moves.begin(slot, to, fx);
+                }
+                None
+            }
             (3..7, Place::At(_)) => {
                 let deadline = fx.now() + 100 * MS + fx.random().below(2_000 * MS);
                 Some(Command::Move { dc: MAIN, slot, to, deadline })

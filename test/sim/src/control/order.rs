@@ -166,7 +166,7 @@ impl TotalOrder {
                     self.leases.asked((from, at), fx.now());
                 }
             }
-            Packet::Entries(..) | Packet::Renewed(..) | Packet::HandOver(..) | Packet::Between(_) => {}
+            _ => {}
         }
     }
 

@@ -5,8 +5,8 @@ use super::{MS, Node};
 use crate::faults::Faults;
 use crate::invariant::Violation;
 use crate::invariants::{
-    BindsEnd, DoneOnce, Heals, NoneNeedlessly, OneInstance, OneOwner, OnePlaceAnEpoch, SameDecisions,
-    StateAgrees,
+    BindsEnd, DoneOnce, Heals, MembersGoOn, NoneNeedlessly, OneInstance, OneOwner, OnePlaceAnEpoch,
+    SameDecisions, StateAgrees, StateTravels,
 };
 use crate::node;
 use crate::random::Random;
@@ -22,12 +22,27 @@ pub fn world(seed: u64) -> World<Node> {
 
 /// The world of a seed, with these faults.
 pub fn world_with(seed: u64, faults: Faults) -> World<Node> {
-    let mut world = node::world(seed, faults, Daemon::new);
+    expect(node::world(seed, faults, Daemon::new))
+}
+
+/// The world of a seed, in which nodes decide by real consensus, with the faults that it decides.
+pub fn council(seed: u64) -> World<Node> {
+    council_with(seed, Faults::drawn(&mut Random::new(!seed)))
+}
+
+/// The same with these faults.
+pub fn council_with(seed: u64, faults: Faults) -> World<Node> {
+    expect(node::council(seed, faults, Daemon::new))
+}
+
+fn expect(mut world: World<Node>) -> World<Node> {
     world
         .expect(SameDecisions::default())
         .expect(StateAgrees)
+        .expect(MembersGoOn)
         .expect(OneOwner)
         .expect(OneInstance)
+        .expect(StateTravels::default())
         .expect(OnePlaceAnEpoch::default())
         .expect(BindsEnd::default())
         .expect(NoneNeedlessly::default())

@@ -1,8 +1,10 @@
 //! What the nodes say to each other.
 
 use super::brief;
+use super::moves::Word;
 use crate::cluster::session::Segment;
 use crate::cluster::wire::Told;
+use crate::lives::Header;
 use dvs_abi::NodeId;
 use dvs_control::command::Entry;
 use dvs_control::epoch::Epoch;
@@ -23,8 +25,23 @@ pub enum Packet {
     Renewed(Epoch, u64, Epoch),
     /// To the target of a move: this service has stopped where it was, here is its state.
     HandOver(i32, Epoch),
+    /// Between the two sides of a move of a service.
+    Move {
+        /// Drawn for this attempt.
+        session: u64,
+        /// Of the service.
+        slot: i32,
+        /// Of the word, from one.
+        number: u64,
+        /// What is said.
+        word: Word,
+    },
     /// Between daemons of the whole cluster.
     Between(Segment),
+    /// Between members of the log.
+    Log(Header, Vec<u8>),
+    /// Between members of the log, without anything said.
+    Greet(Header),
 }
 
 impl Packet {
@@ -48,6 +65,7 @@ impl Packet {
                 format!("entries after {first} of {head}: {}", all.join("; "))
             }
             Some(Packet::Between(segment)) => segment.brief(),
+            Some(Packet::Log(_, bytes)) => format!("log {} bytes", bytes.len()),
             Some(other) => format!("{other:?}"),
             None => "rubbish".into(),
         }
@@ -101,10 +119,16 @@ pub enum Note {
     Answered(u64, bool),
     /// It serves callers of a service, since this epoch.
     Serves(i32, Epoch),
+    /// An instance of a single service has acknowledged a write: its birth, and how many it has had.
+    Wrote(i32, u64, u64),
+    /// A move of a single service from here is over.
+    Moved(i32, String),
     /// It may serve, as this incarnation.
     Begins(Epoch),
     /// It found that it may serve no longer.
     Fenced(&'static str),
+    /// Its member of the log has ended, and the program with it; whether because its disk was full.
+    Stops(bool, String),
     /// The order takes a node for lost.
     Loses(NodeId, Epoch),
     /// What clients and servers of the whole cluster do.

@@ -2,10 +2,9 @@
 //! wait. Slots of a node that could not act meanwhile count as in use: nobody may know better before it is
 //! lost.
 
-use super::{OverOrder, able};
-use crate::control::MAIN;
-use crate::control::Node;
+use super::{Log, able, decided};
 use crate::control::wire::Note;
+use crate::control::{DAEMONS, MAIN, Node};
 use crate::invariant::{Invariant, View};
 use dvs_abi::NodeId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,11 +35,14 @@ impl NoneNeedlessly {
 
     /// A slot that nobody used all the time since then.
     fn idle(&self, view: &View<'_, Node>, since: u64) -> Option<i32> {
-        let state = view.actors().find_map(|(_, a)| a.order()).map(|o| o.state())?;
-        let spec = &state.container(MAIN)?.spec;
+        let slots = |log: &Log<'_>| {
+            let spec = &log.state.container(MAIN)?.spec;
+            Some(spec.first_user()..spec.procs)
+        };
+        let mut slots = decided(view, slots)??;
         let in_use = |slot: &i32| self.runs.values().any(|r| r.contains(slot));
         let idle = |slot: &i32| self.used_until.get(slot).is_none_or(|until| *until < since);
-        (spec.first_user()..spec.procs).find(|s| !in_use(s) && idle(s))
+        slots.find(|s| !in_use(s) && idle(s))
     }
 }
 
@@ -50,8 +52,7 @@ impl Invariant<Node> for NoneNeedlessly {
     }
 
     fn check(&mut self, view: &View<'_, Node>) -> Result<(), String> {
-        // All but the order.
-        if able(view).count() + 1 < view.nodes() {
+        if able(view).count() < usize::from(DAEMONS) {
             self.unable = view.now();
         }
         let Some(node) = view.touched() else { return Ok(()) };

@@ -1,7 +1,7 @@
 //! Whatever a node has applied at a place of the log, all apply there, ever after: what was acknowledged is
 //! not lost and not changed.
 
-use super::OverOrder;
+use super::{OverOrder, decided};
 use crate::actor::Actor;
 use crate::control::wire::Note;
 use crate::invariant::{Invariant, View};
@@ -21,6 +21,9 @@ impl<A: Actor<Note = Note> + OverOrder> Invariant<A> for SameDecisions {
 
     fn check(&mut self, view: &View<'_, A>) -> Result<(), String> {
         let Some(node) = view.touched() else { return Ok(()) };
+        if let Some(place) = view.actor(node).and_then(A::differs) {
+            return Err(format!("{node} knows another entry at place {place}"));
+        }
         for note in view.notes() {
             let Note::Applied(place, digest) = note else { continue };
             match self.made.get(*place as usize - 1) {
@@ -36,7 +39,7 @@ impl<A: Actor<Note = Note> + OverOrder> Invariant<A> for SameDecisions {
     }
 
     fn end(&mut self, view: &View<'_, A>) -> Result<(), String> {
-        let told = view.actors().find_map(|(_, a)| a.order()).map_or(0, |o| o.committed());
+        let told = decided(view, |log| log.count).unwrap_or(0);
         if (told as usize) < self.made.len() {
             return Err(format!("the log has {told} entries, {} were applied", self.made.len()));
         }

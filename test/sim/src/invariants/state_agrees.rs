@@ -18,8 +18,9 @@ impl<A: Actor<Note = Note> + OverOrder> Invariant<A> for StateAgrees {
         if !view.notes().iter().any(|n| matches!(n, Note::Applied(..))) {
             return Ok(());
         }
-        match view.touched().and_then(|n| view.actor(n)).and_then(A::order) {
-            Some(order) => order.state().validate().map_err(|e| format!("{e}; after\n{}", order.tail(3))),
+        let Some(actor) = view.touched().and_then(|n| view.actor(n)) else { return Ok(()) };
+        match actor.decided(|log| log.state.validate()) {
+            Some(agrees) => agrees.map_err(|e| format!("{e}; after\n{}", actor.tail(3))),
             None => Ok(()),
         }
     }

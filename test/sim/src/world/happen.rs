@@ -44,9 +44,11 @@ impl<A: Actor> World<A> {
                 self.trace.line(self.now, format_args!("{node} <- {from} {}", A::describe(bytes)));
                 self.trace.bytes(bytes);
             }
-            other => self.trace.line(self.now, format_args!("{node} {other:?}")),
+            Happening::Synced { .. } => self.trace.line(self.now, format_args!("{node} {what:?}")),
+            Happening::Timer { .. } => {}
         }
-        self.act(node, |actor, fx| match what {
+        let timer = if let Happening::Timer { id } = what { Some(id) } else { None };
+        self.act(node, timer, |actor, fx| match what {
             Happening::Message { from, bytes } => actor.message(from, &bytes, fx),
             Happening::Timer { id } => actor.timer(id, fx),
             Happening::Synced { id } => actor.synced(id, fx),
@@ -61,11 +63,16 @@ impl<A: Actor> World<A> {
         host.life += 1;
         host.actor = Some((self.make)(node));
         self.trace.line(self.now, format_args!("{node} power on, life {}", host.life));
-        self.act(node, |actor, fx| actor.start(fx))
+        self.act(node, None, |actor, fx| actor.start(fx))
     }
 
     /// Lets a node act, and does what it wants.
-    fn act(&mut self, node: NodeId, call: impl FnOnce(&mut A, &mut Effects<'_, A::Note>)) -> Acted<A::Note> {
+    fn act(
+        &mut self,
+        node: NodeId,
+        timer: Option<u64>,
+        call: impl FnOnce(&mut A, &mut Effects<'_, A::Note>),
+    ) -> Acted<A::Note> {
         let host = &mut self.hosts[usize::from(node.0)];
         let now = host.clock.read(self.now);
         host.waking = false;
@@ -73,6 +80,10 @@ impl<A: Actor> World<A> {
         let mut fx = Effects::new(node, now, &mut host.random, &mut host.disk);
         call(actor, &mut fx);
         let wishes = fx.wishes;
+        // One that only sets itself again is not worth a line.
+        if let Some(id) = timer.filter(|_| wishes.iter().any(|w| !matches!(w, Wish::Timer(..)))) {
+            self.trace.line(self.now, format_args!("{node} timer {id}"));
+        }
         let mut notes = Vec::new();
         for wish in wishes {
             match wish {
@@ -83,6 +94,11 @@ impl<A: Actor> World<A> {
                     self.schedule(at, Event::Happens(node, life, Happening::Timer { id }));
                 }
                 Wish::Sync(id) => self.sync(node, id),
+                Wish::End(again_after) => {
+                    // What it wanted after that, it did not.
+                    self.end(node, again_after);
+                    break;
+                }
                 Wish::Note(note) => {
                     self.trace.line(self.now, format_args!("{node} {note:?}"));
                     notes.push(note);

@@ -73,6 +73,18 @@ impl<A: Actor> World<A> {
         }
     }
 
+    /// The program of a node ends; its machine goes on and starts it again after so long.
+    pub fn end(&mut self, node: NodeId, again_after: u64) {
+        let host = &mut self.hosts[usize::from(node.0)];
+        if host.actor.take().is_some() {
+            (host.paused, host.waking) = (false, false);
+            host.held.clear();
+            host.life += 1;
+            self.trace.line(self.now, format_args!("{node} its program ends"));
+            self.schedule(self.now + again_after, Event::PowerOn(node));
+        }
+    }
+
     /// A node gets its power back.
     pub fn restart(&mut self, node: NodeId) {
         self.schedule(self.now, Event::PowerOn(node));

@@ -6,7 +6,7 @@ use crate::cluster::Node;
 use crate::cluster::daemon::Daemon;
 use crate::control::MAIN;
 use crate::invariant::{Invariant, View};
-use crate::invariants::OverOrder;
+use crate::invariants::decided;
 use dvs_abi::NodeId;
 use dvs_control::member::Member;
 use dvs_control::state::State;
@@ -34,22 +34,23 @@ impl Invariant<Node> for BoundOnce {
 
     fn check(&mut self, view: &View<'_, Node>) -> Result<(), String> {
         let Some((node, daemon)) = touched(view) else { return Ok(()) };
-        let Some(state) = view.actors().find_map(|(_, a)| a.order()).map(|o| o.state()) else {
-            return Ok(());
-        };
-        let slots = bound(daemon);
-        if slots.is_empty() || !counts(state, node, daemon) {
-            return Ok(());
-        }
-        let pool = daemon.state().1.container(MAIN).map(|c| &c.pool);
-        if let Some(slot) = slots.iter().find(|s| pool.and_then(|p| p.owner(**s)) != Some(node)) {
-            return Err(format!("slot {slot} is bound on {node}, which does not own it"));
-        }
-        for (other, d) in acting(view).into_iter().filter(|(n, d)| *n != node && counts(state, *n, d)) {
-            if let Some(slot) = bound(d).into_iter().find(|s| slots.contains(s)) {
-                return Err(format!("slot {slot} is bound on {node} and on {other}"));
-            }
-        }
-        Ok(())
+        decided(view, |log| agrees(view, (node, daemon), log.state)).unwrap_or(Ok(()))
     }
+}
+
+fn agrees(view: &View<'_, Node>, (node, daemon): (NodeId, &Daemon), state: &State) -> Result<(), String> {
+    let slots = bound(daemon);
+    if slots.is_empty() || !counts(state, node, daemon) {
+        return Ok(());
+    }
+    let pool = daemon.state().1.container(MAIN).map(|c| &c.pool);
+    if let Some(slot) = slots.iter().find(|s| pool.and_then(|p| p.owner(**s)) != Some(node)) {
+        return Err(format!("slot {slot} is bound on {node}, which does not own it"));
+    }
+    for (other, d) in acting(view).into_iter().filter(|(n, d)| *n != node && counts(state, *n, d)) {
+        if let Some(slot) = bound(d).into_iter().find(|s| slots.contains(s)) {
+            return Err(format!("slot {slot} is bound on {node} and on {other}"));
+        }
+    }
+    Ok(())
 }
