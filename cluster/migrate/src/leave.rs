@@ -166,7 +166,11 @@ impl<'a, S: HandOver> Leave<'a, S> {
         match self.mover.place(after, Timeout::After(LOOK)) {
             Ok((Some(node), epoch)) => self.feed(Event::PlacedAt(node, Epoch(epoch))),
             Ok((None, epoch)) => self.feed(Event::Vacant(Epoch(epoch))),
-            Err(e) if e.code == Code::TIMEDOUT => self.feed(Event::Tick),
+            Err(e) if e.code == Code::TIMEDOUT => {
+                // It takes long; who ordered it may want that no more.
+                let stop = self.cause_to_stop();
+                self.feed(if stop { Event::Cancel } else { Event::Tick });
+            }
             // Withdrawn, or the daemon is gone: nobody is served here any more.
             Err(_) => self.feed(Event::Vacant(Epoch(u64::MAX))),
         }
@@ -323,6 +327,11 @@ impl<'a, S: HandOver> Leave<'a, S> {
             return true;
         }
         self.report(phase, self.sent.0, bytes)
+    }
+
+    /// Whether whoever ordered it wants it no more.
+    fn cause_to_stop(&mut self) -> bool {
+        self.said.is_some_and(|phase| !self.report(phase, self.sent.0, 0))
     }
 
     fn report(&mut self, phase: MovePhase, round: u32, bytes: u64) -> bool {

@@ -39,6 +39,12 @@ impl Daemon {
 
     /// An entry was done here.
     pub(super) fn radar_applied(&mut self, place: Epoch, changes: &[Change]) {
+        // Whose instance moves may answer what it has taken up; where it is, is said when it was told so.
+        for change in changes {
+            if let Change::Held { dc, slot, .. } = change {
+                self.tell_place(*dc, *slot);
+            }
+        }
         self.radar(News::Applied { place, changes });
         let mut placed = false;
         for change in changes {

@@ -123,7 +123,10 @@ impl Node {
 
     /// Tells the instance here whether it takes requests.
     pub(crate) fn tell_instance(&mut self, dc: u16, slot: i32) {
-        let Some(serving) = self.service_of(dc, slot).map(|s| s.serving) else { return };
+        let Some(s) = self.service_of(dc, slot) else { return };
+        let serving = s.serving;
+        // One that moves answers what it had taken up: that is part of the state that travels.
+        let may = if s.kind == Kind::Single && s.placed.moves { Duty::Full } else { serving };
         let bound = self.dcs.get(&dc).and_then(|c| c.bound(slot)).filter(|d| d.service);
         let Some((session, endpoint)) = bound.and_then(|d| Some((d.session?, d.endpoint.raw()))) else {
             return;
@@ -131,7 +134,7 @@ impl Node {
         let takes = serving != Duty::Stopped;
         let event = if takes { Told::Thaw { dc, endpoint } } else { Told::Freeze { dc, endpoint } };
         // What holds when the lease is over follows from the service's rule, which the driver knows.
-        self.tell(session, Told::Instance { dc, endpoint, may: serving, after: serving });
+        self.tell(session, Told::Instance { dc, endpoint, may, after: may });
         self.tell(session, event);
     }
 
