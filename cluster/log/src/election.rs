@@ -188,51 +188,49 @@ impl<M: Machine> Inner<M> {
     }
 
     /// Has the voter that has most of the log lead. Two of three are a majority at once: itself, and this
-    /// one, whose vote is older than a leader's lease. With more voters the others let go of it after the
-    /// shortest election time.
+    /// one, which votes for it as soon as its own time as a leader is older than the shortest election time,
+    /// or it has been outvoted. With more voters the others let go of this one after that time.
     pub(crate) async fn hand_over(&self) -> bool {
         let mut news = self.news();
         let me = u64::from(self.store.node().0);
         let _handing = Handing::begin(&self.handing);
+        let mut heir = None;
         loop {
             let metrics = news.borrow_and_update().clone();
-            if metrics.state != ServerState::Leader {
-                if metrics.current_leader.is_some_and(|n| n != me) {
-                    return true;
-                }
-                // It has let go; somebody is being elected, and this one does not stand.
-                drop(Runtime::timeout(self.timing.pause(), news.changed()).await);
-                continue;
+            if metrics.current_leader.is_some_and(|n| n != me) {
+                return true;
             }
-            let last = metrics.last_log_index;
-            let voters: BTreeSet<Nid> = metrics.membership_config.voter_ids().collect();
-            let places =
-                metrics.replication.iter().flatten().filter(|(n, _)| **n != me && voters.contains(n));
-            let heir = places.map(|(n, has)| (has.map(|id| id.index), *n)).max();
-            match heir {
-                None => return false,
-                Some((has, node)) if has >= last => {
-                    let within = Duration::from_millis(self.timing.election_min_ms);
-                    // If it does not hear this, it is asked again.
-                    let _ = self.post.ask(NodeId(node as u16), Question::Succeed, within).await;
-                    Runtime::sleep(self.timing.pause() / 10).await;
+            if metrics.state == ServerState::Leader {
+                let voters: BTreeSet<Nid> = metrics.membership_config.voter_ids().collect();
+                let places = metrics.replication.iter().flatten();
+                let others = places.filter(|(n, _)| **n != me && voters.contains(n));
+                let Some((has, node)) = others.map(|(n, has)| (has.map(|id| id.index), *n)).max() else {
+                    return false;
+                };
+                heir = Some(node);
+                if has < metrics.last_log_index {
+                    // What is under way reaches it first.
+                    drop(Runtime::timeout(self.timing.pause(), news.changed()).await);
+                    continue;
                 }
-                // What is under way reaches it first.
-                Some(_) => drop(Runtime::timeout(self.timing.pause(), news.changed()).await),
             }
+            // One that led no more when it was asked has nobody to name.
+            let Some(node) = heir else { return false };
+            // If it does not hear this, or is refused a vote, it is asked again.
+            let _ = self.post.ask(NodeId(node as u16), Question::Succeed, self.timing.pause()).await;
+            drop(Runtime::timeout(self.timing.pause() / 10, news.changed()).await);
         }
     }
 
-    /// The leader wants this member to follow it.
+    /// The leader, or who led until a moment ago, wants this member to follow it.
     pub(crate) async fn succeed(&self, from: NodeId) -> bool {
         let metrics = self.raft.metrics().borrow().clone();
         let me = u64::from(self.store.node().0);
         let votes = metrics.membership_config.voter_ids().any(|voter| voter == me);
-        if metrics.current_leader != Some(u64::from(from.0)) || !votes || metrics.state == ServerState::Leader
-        {
-            return false;
+        if metrics.current_leader.is_some_and(|n| n != u64::from(from.0)) || !votes {
+            return metrics.current_leader == Some(me);
         }
-        self.stand(&metrics, Duration::from_millis(self.timing.election_min_ms)).await;
+        self.stand(&metrics, self.timing.pause() / 2).await;
         self.raft.metrics().borrow().state == ServerState::Leader
     }
 

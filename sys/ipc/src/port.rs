@@ -405,13 +405,13 @@ impl<W: Wait> Drop for Port<W> {
         let mut core = self.shared().lock();
         let slot = core.table.slot(self.ix);
         let bound = slot.is_bound() && slot.binding() == self.binding;
-        let ended = slot.ended.is_some();
+        let (ended, instance) = (slot.ended.is_some(), slot.instance.is_some());
         if bound {
             let _ = self.shared().take_stop(&mut core, self.ix);
             let c = &mut *core;
             c.table.unbind(self.ix, false, &mut c.out);
         }
         core.release();
-        outside::unbind(self, bound, ended);
+        outside::unbind(self, bound, ended, instance);
     }
 }

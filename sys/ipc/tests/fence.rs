@@ -73,12 +73,19 @@ impl World {
         self.process.system().dvs_info().unwrap();
     }
 
-    /// A call is made and answered by the instance; its number.
-    fn call(&self) -> u64 {
+    /// A call is made; its number.
+    fn post(&self) -> u64 {
         let mut m = Message::new(3);
         m.set_binding(1);
         let seq = self.lane().post(Kind::Request, &m, &[]).unwrap();
         self.peer.ring(0);
+        seq
+    }
+
+    /// A call is made and answered by the instance; its number.
+    fn call(&self) -> u64 {
+        let seq = self.post();
+        let mut m = Message::default();
         self.port.receive(Endpoint::ANY, &mut m, PATIENT).unwrap();
         assert_eq!((m.source(), m.binding()), (CALLER, BINDING), "whatever the caller wrote");
         m.set_mtype(8);
@@ -140,5 +147,29 @@ fn the_rule_says_what_may_be_answered_without_a_lease() {
         assert_eq!(w.port.duty(), after);
         let seq = w.call();
         assert_eq!(w.outcome(seq) == Outcome::Replied, goes, "{after:?}");
+    }
+}
+
+#[test]
+fn an_instance_that_unbinds_leaves_its_calls_to_the_daemon() {
+    for taken in [true, false] {
+        let w = World::start();
+        w.may(Duty::Full, Duty::Full);
+        let seq = w.post();
+        if taken {
+            w.port.receive(Endpoint::ANY, &mut Message::default(), PATIENT).unwrap();
+        } else {
+            // It has arrived at the latest when another endpoint has looked.
+            let other = w.process.bind(DC, Endpoint::new(0, 11)).unwrap();
+            let _ = other.receive(Endpoint::ANY, &mut Message::default(), Timeout::Now);
+        }
+        let World { daemon, process, port, peer } = w;
+        drop(port);
+        let lane = peer.link().lane(0).unwrap();
+        assert_eq!(lane.collect(seq, &mut Message::default()), Outcome::Pending, "taken: {taken}");
+        daemon.tell(Event::LaneClosed { link: 0, lane: 0, code: dvs_abi::Code::STALE as i32 });
+        process.system().dvs_info().unwrap();
+        let effect = if taken { dvs_abi::Effect::Unknown } else { dvs_abi::Effect::No };
+        assert_eq!(lane.collect(seq, &mut Message::default()), Outcome::Closed(effect));
     }
 }

@@ -152,6 +152,8 @@ fn a_replica_that_is_cut_off_is_read_and_refuses_changes_if_the_rule_is_reads() 
     let patience = Timeout::After(Duration::from_secs(3));
     let near = plain_client(&net.nodes[2].attach()).with_timeout(patience);
     let version = near.put(b"colour", b"blue", None).unwrap();
+    // So that the replica here has it, too.
+    assert!(near.get(b"colour").unwrap().is_some());
     let ways = (0..9).filter(|w| (w / 3 == 2) != (w % 3 == 2));
     ways.for_each(|w| net.forwards[w].cut());
     let refused = loop {

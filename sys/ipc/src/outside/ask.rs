@@ -268,8 +268,9 @@ pub(crate) fn catch_up<W: Wait>(process: &Process, home: &W) {
 }
 
 /// The port is dropped: if its binding was not over, its lanes go out of use and the daemon forgets it;
-/// unless it has `ended` for the daemon already, to which its name may mean another one by now.
-pub(crate) fn unbind<W: Wait>(port: &Port<W>, bound: bool, ended: bool) {
+/// unless it has `ended` for the daemon already, to which its name may mean another one by now. Lanes to the
+/// `instance` of a service the daemon closes, as it alone knows whether others serve the calls in them.
+pub(crate) fn unbind<W: Wait>(port: &Port<W>, bound: bool, ended: bool, instance: bool) {
     let Some(o) = port.process().shared().outside() else { return };
     if !bound {
         // Moved away: its index, its lanes and its name may be another's by now.
@@ -278,8 +279,10 @@ pub(crate) fn unbind<W: Wait>(port: &Port<W>, bound: bool, ended: bool) {
     {
         let mut lanes = o.lanes();
         for key in lanes.of(port.ix()) {
-            lanes.with_lane(key, |l| l.close());
-            lanes.tell_peer(&*o.host, key);
+            if !(instance && matches!(lanes.get(key), Some(super::lanes::Use::In { .. }))) {
+                lanes.with_lane(key, |l| l.close());
+                lanes.tell_peer(&*o.host, key);
+            }
             lanes.remove(key);
             lanes.enter(key, super::lanes::Use::Dead);
         }

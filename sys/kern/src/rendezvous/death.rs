@@ -29,6 +29,8 @@ impl Rendezvous {
             return;
         }
         s.bound = false;
+        // Of an instance the daemon says what becomes of the calls: others may serve them.
+        let others = s.instance.is_some() && !moved;
         let (dc, endpoint, tasks) = (s.dc, s.endpoint, s.shape.tasks);
         let queue = std::mem::take(&mut s.queue);
         let clients = std::mem::take(&mut s.clients);
@@ -54,6 +56,7 @@ impl Rendezvous {
                 Party::Local(sender) => {
                     self.end(sender, Outcome::Failed(Error::early(Code::DSTDIED).at(endpoint)), out);
                 }
+                Party::Lane(..) if others => {}
                 Party::Lane(lane, seq) => {
                     out.push(Cmd::Refuse(lane, seq, early, Effect::No));
                 }
@@ -68,6 +71,7 @@ impl Rendezvous {
                     self.end(c, Outcome::Failed(late.clone()), out);
                 }
                 Client::Local(_) => {}
+                Client::Lane(..) if others => {}
                 Client::Lane(lane, seq) => out.push(Cmd::Refuse(lane, seq, late.code, late.effect)),
             }
         }
