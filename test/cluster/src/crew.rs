@@ -161,8 +161,8 @@ impl Crew {
         let verdict = judge(&self.lives, self.servers.len());
         let Verdict { calls, consumed, open, unnoted, late_ns, longest_ns, errors, wrong } = &verdict;
         let (late, longest) = (late_ns / 1_000_000, longest_ns / 1_000_000);
-        println!("{what}: {calls} calls, {consumed} consumed, open {open}, not noted {unnoted}");
-        println!(
+        eprintln!("{what}: {calls} calls, {consumed} consumed, open {open}, not noted {unnoted}");
+        eprintln!(
             "  longest {longest} ms, latest {late} ms after its deadline; errors (code, effect): {errors:?}"
         );
         assert!(wrong.is_empty(), "{:#?}", &wrong[..wrong.len().min(10)]);

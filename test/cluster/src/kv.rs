@@ -277,7 +277,7 @@ impl Seen {
                 self.history().nothing(call);
             }
             Err(e) => {
-                println!("a write: {e}");
+                eprintln!("a write: {e}");
                 counts.unknown += 1;
             }
         }
@@ -291,7 +291,7 @@ impl Seen {
             Ok(None) => 0,
             Err(e) => {
                 assert!(!matches!(e, KvError::BadAnswer), "{e}");
-                println!("a read: {e}");
+                eprintln!("a read: {e}");
                 return false;
             }
         };

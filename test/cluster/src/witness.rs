@@ -134,10 +134,10 @@ impl Stand {
     fn check(&self, said: &[Statement], lab: &Lab) {
         let sum = |f: fn(&Statement) -> u64| said.iter().map(f).sum::<u64>();
         let (done, unknown) = (sum(|s| s.counts.done), sum(|s| s.counts.unknown));
-        println!("{} calls, {done} puts, {unknown} unknown; by machine:", self.seen.calls());
+        eprintln!("{} calls, {done} puts, {unknown} unknown; by machine:", self.seen.calls());
         for (n, s) in said.iter().enumerate() {
             let held = s.longest_ns / 1_000_000;
-            println!("  {n}: {} puts, {} calls failed, held {held} ms at most", s.counts.done, s.failed);
+            eprintln!("  {n}: {} puts, {} calls failed, held {held} ms at most", s.counts.done, s.failed);
             let most = PATIENCE.as_nanos() as u64 + GRACE_NS;
             assert!(s.longest_ns < most, "a call of the witness on {n} took {held} ms");
         }
