@@ -1,5 +1,5 @@
-//! A node of a world over one log: a daemon that follows the log, the order that decides it alone, or a daemon
-//! that decides it with the others.
+//! A node of a world over one log: a daemon that follows the log, the order that decides it alone, or a
+//! daemon that decides it with the others.
 
 use crate::actor::{Actor, Effects, Wish};
 use crate::control::order::TotalOrder;

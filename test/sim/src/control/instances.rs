@@ -1,8 +1,8 @@
 //! The instances of services on one simulated node.
 //!
-//! An instance serves while the replicated state sends callers to it. Single services move as in [`super::moves`].
-//! Of others: when its service moves it has stopped, and hands its state over until the move is over; its target
-//! offers itself when it got that.
+//! An instance serves while the replicated state sends callers to it. Single services move as in
+//! [`super::moves`]. Of others: when its service moves it has stopped, and hands its state over until the
+//! move is over; its target offers itself when it got that.
 
 use super::moves::Moves;
 use super::wire::{Note, Packet};

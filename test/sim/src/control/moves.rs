@@ -1,5 +1,5 @@
-//! Moves of single services from this node and to it: the real machines ([`dvs_migrate`]), with the state of an
-//! instance, which is lost with its node and has to be whole wherever the service goes.
+//! Moves of single services from this node and to it: the real machines ([`dvs_migrate`]), with the state of
+//! an instance, which is lost with its node and has to be whole wherever the service goes.
 //!
 //! ```text
 //!   people ─► Source ◄── link ──► Target     on another node

@@ -1,5 +1,5 @@
-//! What an instance of a single service has acknowledged it has, on whichever node: each write is the next one
-//! after all before it, since the instance was born.
+//! What an instance of a single service has acknowledged it has, on whichever node: each write is the next
+//! one after all before it, since the instance was born.
 
 use crate::control::Node;
 use crate::control::wire::Note;

@@ -1,5 +1,5 @@
-//! A passive server that is no use but to be found out: a sum. What a request changes is what the sum is then,
-//! so one that is lost, done twice or done on an old state shows in all answers after it.
+//! A passive server that is no use but to be found out: a sum. What a request changes is what the sum is
+//! then, so one that is lost, done twice or done on an old state shows in all answers after it.
 
 use dvs_replica::call::Caller;
 use dvs_replica::passive::{Plan, Server};

@@ -1,5 +1,5 @@
-//! A node with clients. Each call is repeated at the next replica when its own is lost or cannot serve, by the
-//! rules of [`dvs_replica::client`], which needs threads: this is the same without.
+//! A node with clients. Each call is repeated at the next replica when its own is lost or cannot serve, by
+//! the rules of [`dvs_replica::client`], which needs threads: this is the same without.
 
 use super::group::endpoint;
 use super::wire::{KEYS, Note, Op, Packet, told};
@@ -193,6 +193,7 @@ impl Client {
             Outcome::NoLeader | Outcome::Unknown => (false, "no leader"),
             Outcome::NoQuorum => (false, "no quorum"),
             Outcome::Full => (false, "full"),
+            Outcome::ReadOnly => (false, "read only"),
             Outcome::Ended => (false, "ended"),
         };
         (p.maybe, p.last, p.attempt, p.at) = (p.maybe || maybe, last, None, fx.now() + TICK_NS);

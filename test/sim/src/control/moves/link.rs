@@ -1,6 +1,7 @@
 //! What the two sides of a move say to each other: in order, once, or the link is cut and both are told.
 //!
-//! The network loses and mixes messages. One that is missing here cuts the link, as the end of a session does.
+//! The network loses and mixes messages. One that is missing here cuts the link, as the end of a session
+//! does.
 
 use super::super::wire::Packet;
 use dvs_control::epoch::Epoch;

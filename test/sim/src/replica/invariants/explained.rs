@@ -1,5 +1,5 @@
-//! What clients were answered can be explained by one server that does one thing after the other: nothing that
-//! was acknowledged is lost, nothing is done twice, nothing is read that is old.
+//! What clients were answered can be explained by one server that does one thing after the other: nothing
+//! that was acknowledged is lost, nothing is done twice, nothing is read that is old.
 
 use crate::history::History;
 use crate::invariant::{Invariant, View};

@@ -1,5 +1,5 @@
-//! A member of a group goes on until its node ends, unless its disk is full; and it finds its store as it left
-//! it, whenever the power goes.
+//! A member of a group goes on until its node ends, unless its disk is full; and it finds its store as it
+//! left it, whenever the power goes.
 
 use crate::invariant::{Invariant, View};
 use crate::replica::{Node, Note};
