@@ -44,7 +44,7 @@ pub enum Command {
     Token(cmd::token::Token),
     /// The nodes of the system: who leads, who has a vote, who is down
     Nodes(cmd::nodes::Nodes),
-    /// Place nothing new on a node
+    /// Empty a node: place nothing new on it, and move away what can move
     Drain(cmd::drain::Drain),
     /// Take a node out of the system
     Leave(cmd::leave::Leave),

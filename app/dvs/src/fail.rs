@@ -61,6 +61,11 @@ impl Fail {
         self
     }
 
+    /// What went wrong, in words.
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
     /// Prints it and gives the exit code.
     pub fn report(&self) -> ExitCode {
         eprintln!("dvs: {}", self.what);

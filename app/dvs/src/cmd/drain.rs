@@ -1,16 +1,25 @@
 //! `dvs drain`
 
 use super::Context;
+use super::migrate::carry::carry;
 use super::nodes::order;
-use crate::fail::Done;
-use crate::output;
-use dvsd::admin::AdminRequest;
+use super::service::services;
+use crate::fail::{Done, Fail};
+use crate::output::{self, Format, say};
+use dvs_control::service::Kind;
+use dvsd::admin::{AdminAnswer, AdminRequest, MoveOrder, NodeRow, ServiceRow};
+use serde::Serialize;
 use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
 Examples:
-  dvs drain beta             nothing new is placed on beta
-  dvs drain beta --off       something may be again";
+  dvs drain beta             nothing new is placed on beta; what can move, moves
+  dvs drain beta --stay      nothing new is placed there, and nothing moves
+  dvs drain beta --off       something may be placed there again
+
+Single services go to the allowed node with the fewest of them, where somebody stands by or is \
+started as on this one. What cannot move is named with the reason (exit code 5), and stays; so do \
+replicas, of which the others go on, and programs that are no service.";
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -20,15 +29,106 @@ pub struct Drain {
     /// It may be used again
     #[arg(long)]
     off: bool,
+    /// Leave there what is there
+    #[arg(long, conflicts_with = "off")]
+    stay: bool,
+    /// How long each move may take until callers are held, s
+    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    deadline: u32,
+}
+
+/// What became of a service.
+#[derive(Serialize, Debug)]
+struct Left {
+    dc: u16,
+    slot: i32,
+    name: String,
+    to: Option<u16>,
+    moved: bool,
+    why: String,
+    held_ms: Option<f64>,
 }
 
 impl Drain {
-    /// Says whether a node is to be used.
+    /// Says whether a node is to be used, and moves what is on it.
     pub fn run(&self, context: &Context) -> Done {
         let node = context.node.node_id(&self.target)?;
         order(context, &AdminRequest::Drain { node, on: !self.off })?;
-        let text = if self.off { "may be used again" } else { "gets nothing new" };
-        output::done(context.output, &format!("{} {text}", self.target))?;
-        Ok(ExitCode::SUCCESS)
+        if self.off || self.stay {
+            let text = if self.off { "may be used again" } else { "gets nothing new" };
+            output::done(context.output, &format!("{} {text}", self.target))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let shown = context.output == Format::Table;
+        if shown {
+            say(&format!("{} gets nothing new", self.target));
+        }
+        let mut all = Vec::new();
+        let there = |row: &ServiceRow| row.at == Some(node) && row.spec.kind == Kind::Single;
+        for row in services(context)?.into_iter().filter(there) {
+            let left = self.empty(context, node, &row)?;
+            if shown {
+                show(&left);
+            }
+            all.push(left);
+        }
+        if !shown {
+            output::json(&all)?;
+        }
+        Ok(if all.iter().all(|l| l.moved) { ExitCode::SUCCESS } else { ExitCode::from(5) })
     }
+
+    /// Moves one service to the best node that takes it.
+    fn empty(&self, context: &Context, node: u16, row: &ServiceRow) -> Done<Left> {
+        let (dc, slot, name) = (row.dc, row.slot, row.spec.name.clone());
+        let mut reasons = Vec::new();
+        for to in candidates(context, node, row)? {
+            let prepare_ms = u64::from(self.deadline) * 1000;
+            let (check, hold_ms, program, folder) = (false, 2000, Vec::new(), None);
+            let order = MoveOrder { dc, slot, to, check, prepare_ms, hold_ms, program, folder };
+            match carry(context, order, false, &|_| {}) {
+                Ok(o) if o.moved => {
+                    let (to, why, held_ms) = (Some(to), String::new(), o.held_ms);
+                    return Ok(Left { dc, slot, name, to, moved: true, why, held_ms });
+                }
+                Ok(o) => reasons.push(format!("n{to}: {}", o.why)),
+                Err(e) => reasons.push(format!("n{to}: {}", e.what())),
+            }
+        }
+        let why = match reasons.is_empty() {
+            true => "no other node that is up may have it".to_owned(),
+            false => reasons.join("; "),
+        };
+        Ok(Left { dc, slot, name, to: None, moved: false, why, held_ms: None })
+    }
+}
+
+fn show(left: &Left) {
+    let held = left.held_ms.map_or(String::new(), |ms| format!("; callers were held for {ms:.1} ms"));
+    match left.to {
+        Some(to) => say(&format!("{} is on n{to} now{held}", left.name)),
+        None => say(&format!("{} stays: {}", left.name, left.why)),
+    }
+}
+
+/// The nodes that a service may go to, those with the fewest services first.
+fn candidates(context: &Context, from: u16, row: &ServiceRow) -> Done<Vec<u16>> {
+    let parts = context.node.ask(&AdminRequest::Nodes)?;
+    let nodes: Vec<NodeRow> = parts
+        .into_iter()
+        .find_map(|p| match p {
+            AdminAnswer::Nodes(rows) => Some(rows),
+            _ => None,
+        })
+        .ok_or_else(|| Fail::new("the daemon named no nodes"))?;
+    let all = services(context)?;
+    let load = |node: u16| all.iter().filter(|s| s.at == Some(node)).count();
+    let may = |n: &&NodeRow| {
+        let allowed = u32::from(n.node) < u32::BITS && row.spec.nodes & 1 << n.node != 0;
+        allowed && n.node != from && n.standing == "up" && !n.draining && !n.witness
+    };
+    let mut found: Vec<u16> = nodes.iter().filter(may).map(|n| n.node).collect();
+    found.sort_by_key(|n| (load(*n), *n));
+    Ok(found)
 }
