@@ -49,16 +49,24 @@ impl Files {
         self.tree()?;
         let dc = DcId(context.node.container(&self.dc)?.dc);
         let process = dvs::attach_to(&context.node.session_socket(), NAME)?;
-        let (threads, bound) = self.start(&process, dc)?;
-        let list: Vec<String> = bound.iter().map(Endpoint::to_string).collect();
-        say(&format!("serving {} at endpoints {} of {}", self.root.display(), list.join(", "), self.dc));
-        for t in threads {
-            let Ok(e) = t.join() else { return Err(Fail::new("a worker of the file service panicked")) };
-            if e.code != Code::SHUTDOWN {
-                return Err(Fail::from(e));
+        loop {
+            let (threads, bound) = self.start(&process, dc)?;
+            let list: Vec<String> = bound.iter().map(Endpoint::to_string).collect();
+            say(&format!("serving {} at endpoints {} of {}", self.root.display(), list.join(", "), self.dc));
+            let mut over = true;
+            for t in threads {
+                let Ok(e) = t.join() else { return Err(Fail::new("a worker of the file service panicked")) };
+                match e.code {
+                    Code::SHUTDOWN => {}
+                    // The node was taken for lost, and all endpoints here with it.
+                    Code::NOTBIND => over = false,
+                    _ => return Err(Fail::from(e)),
+                }
+            }
+            if over {
+                return Ok(ExitCode::SUCCESS);
             }
         }
-        Ok(ExitCode::SUCCESS)
     }
 
     fn tree(&self) -> Done<Tree> {

@@ -129,7 +129,7 @@ fn report(load: Vec<(usize, Running)>, alone: Option<usize>) -> Done<()> {
             of("puts"),
             of("failed"),
             of("p50_us") as f64 / 1000.0,
-            of("max_us") as f64 / 1000.0
+            of("held_us") as f64 / 1000.0
         ));
         for (text, times) in s.get("errors").and_then(Value::as_object).into_iter().flatten() {
             line(&format!("            told {times} times: {text}"));

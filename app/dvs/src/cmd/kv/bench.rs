@@ -41,6 +41,8 @@ struct Summary {
     p50_us: u64,
     p99_us: u64,
     max_us: u64,
+    /// The longest call, answered or not.
+    held_us: u64,
 }
 
 impl Bench {
@@ -52,7 +54,7 @@ impl Bench {
         let began = Instant::now();
         let end = began + Duration::from_secs(self.seconds);
         let load = |client: Client<ThreadWait>| {
-            let (mut times, mut errors) = (Vec::new(), Vec::new());
+            let (mut times, mut errors, mut held) = (Vec::new(), Vec::new(), 0);
             let me = client.replicas().port().endpoint().raw();
             let (mut client, mut n) = (Some(client), 0_u64);
             while Instant::now() < end {
@@ -63,8 +65,11 @@ impl Bench {
                 n += 1;
                 let key = format!("bench/{me}/{}", n % 1000);
                 let start = Instant::now();
-                match with.put(key.as_bytes(), &value, None) {
-                    Ok(_) => times.push(start.elapsed().as_micros() as u64),
+                let put = with.put(key.as_bytes(), &value, None);
+                let took = start.elapsed().as_micros() as u64;
+                held = took.max(held);
+                match put {
+                    Ok(_) => times.push(took),
                     Err(e) => {
                         errors.push(e.to_string());
                         // Its endpoint may be over, as its node was taken for lost.
@@ -72,14 +77,15 @@ impl Bench {
                     }
                 }
             }
-            (times, errors)
+            (times, errors, held)
         };
-        let (mut times, mut errors) = (Vec::new(), BTreeMap::new());
+        let (mut times, mut errors, mut held) = (Vec::new(), BTreeMap::new(), 0);
         std::thread::scope(|s| {
             let threads: Vec<_> = clients.into_iter().map(|c| s.spawn(move || load(c))).collect();
             for thread in threads {
-                let Ok((t, told)) = thread.join() else { continue };
+                let Ok((t, told, longest)) = thread.join() else { continue };
                 times.extend(t);
+                held = longest.max(held);
                 told.into_iter().for_each(|text| *errors.entry(text).or_default() += 1);
             }
         });
@@ -87,7 +93,7 @@ impl Bench {
         if times.is_empty() {
             return Err(Fail::new("no put was answered").next("see the replicas with: dvs kv status"));
         }
-        self.show(context, times, errors, seconds)
+        self.show(context, times, errors, held, seconds)
     }
 
     /// Another client for one whose call failed; nothing while that cannot be.
@@ -105,6 +111,7 @@ impl Bench {
         context: &Context,
         mut times: Vec<u64>,
         errors: BTreeMap<String, usize>,
+        held_us: u64,
         seconds: f64,
     ) -> Done<()> {
         times.sort_unstable();
@@ -118,6 +125,7 @@ impl Bench {
             p50_us: at(0.5),
             p99_us: at(0.99),
             max_us: at(1.0),
+            held_us,
         };
         if context.output == Format::Json {
             return output::json(&s);
