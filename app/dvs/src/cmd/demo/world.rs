@@ -376,6 +376,10 @@ impl World {
 
     /// Removes all that was made; what could not be.
     pub fn remove(&mut self) -> Vec<String> {
+        for daemon in &self.daemons {
+            // One may stand still at this point of the story.
+            let _ = kill_process(Pid::from_child(daemon), Signal::CONT);
+        }
         if !self.daemons.is_empty() {
             // Asks every program in it to end. When a node is dead already, the next step ends them.
             let _ = self.run(0, &["dc", "rm", DC, "--yes"]);
