@@ -1,6 +1,6 @@
 //! The life that a message between nodes is for. The network may lose, delay, double and mix messages, but
-//! one must not be doubled over a restart of its receiver, which is what a log relies on: each names the
-//! life of both its nodes, and one for another life is dropped. (Between real nodes a session does that.)
+//! one must not be doubled over a restart of its receiver, which is what a log relies on: each names the life
+//! of both its nodes, and one for another life is dropped. (Between real nodes a session does that.)
 
 use dvs_abi::NodeId;
 use serde::{Deserialize, Serialize};
