@@ -67,6 +67,8 @@ impl Clients {
     pub(super) fn start(&mut self, fx: &mut Effects<'_, Note>) {
         fx.after(TICK_NS, 0);
         self.lives = Lives::new(fx.now());
+        // What was asked in an earlier life is answered to nobody.
+        self.attempts = fx.now();
         for n in 0..COUNT {
             let replica = fx.random().below(u64::from(REPLICAS)) as u16;
             let (endpoint, binding) = (endpoint(fx.me(), n), fx.random().next());
