@@ -159,11 +159,9 @@ fn run(stop: Stop, victim: Victim) {
         let raise = Raise(halt);
         let told = s.spawn(move || {
             let mut last = None;
-            operator.set_deadline(Duration::from_millis(if victim == Victim::Operator {
-                300
-            } else {
-                60_000
-            }));
+            // Long enough for the move to come to where the program stops.
+            let patience = if victim == Victim::Operator { 3 } else { 60 };
+            operator.set_deadline(Duration::from_secs(patience));
             // One who leaves has the stopped program wait for that.
             let end = operator.ask(&order(2, HOLD), |part| {
                 last = Some(part);
