@@ -1,4 +1,4 @@
-//! The monotonic clock and the processor: both without entering the kernel, as they are read for every call.
+//! The clock and the processor: both without entering the kernel, as they are read for every call.
 
 use dvs_abi::Deadline;
 use dvs_ipc::host::SLICE_NS;
@@ -9,10 +9,15 @@ use std::sync::OnceLock;
 
 const NS_PER_S: u64 = 1_000_000_000;
 
-/// Nanoseconds of the monotonic clock; equal for all processes of the node.
+/// Nanoseconds since the machine was started, those included in which it slept: what others do without a node
+/// that is silent, they do by clocks that go on. Equal for all processes of the node.
 pub fn now() -> u64 {
-    let t = clock_gettime(ClockId::Monotonic);
-    // The monotonic clock starts at boot: neither part is ever negative.
+    read(ClockId::Boottime)
+}
+
+fn read(clock: ClockId) -> u64 {
+    let t = clock_gettime(clock);
+    // Both clocks start at boot: neither part is ever negative.
     t.tv_sec as u64 * NS_PER_S + t.tv_nsec as u64
 }
 
@@ -54,21 +59,26 @@ pub fn pin(cpu: u32) -> Result<(), Errno> {
     sched_setaffinity(None, &set)
 }
 
-/// A deadline as the kernel's absolute time; `None` for never.
-pub(crate) fn absolute(deadline: Deadline) -> Option<Timespec> {
-    let ns = deadline.ns();
+fn timespec(ns: u64) -> Option<Timespec> {
     let seconds = i64::try_from(ns / NS_PER_S).ok()?;
-    (deadline != Deadline::NEVER).then_some(Timespec { tv_sec: seconds, tv_nsec: (ns % NS_PER_S) as _ })
+    Some(Timespec { tv_sec: seconds, tv_nsec: (ns % NS_PER_S) as _ })
+}
+
+/// A deadline as absolute time of the clock by which the kernel has sleepers wait, which stands still while
+/// the machine sleeps; `None` for never.
+pub(crate) fn absolute(deadline: Deadline) -> Option<Timespec> {
+    let left = (deadline != Deadline::NEVER).then(|| deadline.remaining(now()))?;
+    timespec(read(ClockId::Monotonic).saturating_add(left))
 }
 
 /// What is left until a deadline as the kernel's relative time; `None` for never.
 pub(crate) fn relative(deadline: Deadline) -> Option<Timespec> {
-    absolute(Deadline::from_ns(deadline.remaining(now())))
+    (deadline != Deadline::NEVER).then(|| timespec(deadline.remaining(now())))?
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{CpuSet, absolute, cpu, now, relative, slice};
+    use super::{ClockId, CpuSet, NS_PER_S, absolute, cpu, now, read, relative, slice};
     use dvs_abi::Deadline;
 
     #[test]
@@ -82,8 +92,11 @@ mod tests {
     #[test]
     fn never_has_no_time_and_the_past_none_left() {
         assert!(absolute(Deadline::NEVER).is_none() && relative(Deadline::NEVER).is_none());
-        let t = absolute(Deadline::from_ns(3_000_000_007)).unwrap();
-        assert_eq!((t.tv_sec, t.tv_nsec), (3, 7));
+        let early = read(ClockId::Monotonic);
+        let t = absolute(Deadline::from_ns(now() + 3 * NS_PER_S)).unwrap();
+        let at = t.tv_sec as u64 * NS_PER_S + t.tv_nsec as u64;
+        let late = read(ClockId::Monotonic);
+        assert!((early + 2 * NS_PER_S..=late + 3 * NS_PER_S).contains(&at), "{early} {at} {late}");
         let t = relative(Deadline::from_ns(1)).unwrap();
         assert_eq!((t.tv_sec, t.tv_nsec), (0, 0));
     }

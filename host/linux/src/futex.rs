@@ -13,7 +13,7 @@ use rustix::thread::futex::{Flags, wait_bitset, wake as kernel_wake};
 /// `shared`: the word lies in memory other processes map; without it the kernel looks it up faster.
 pub fn wait(word: &AtomicU64, expect: u32, deadline: Deadline, shared: bool) -> Wake {
     let until = absolute(deadline);
-    // The bit set form, since only it takes an absolute time: no clock is read to make one, and none drifts.
+    // The bit set form, since only it takes an absolute time: what passes before the kernel sleeps counts.
     match wait_bitset(low_half(word), flags(shared), expect, until.as_ref(), NonZeroU32::MAX) {
         Ok(()) => Wake::Woken,
         Err(Errno::TIMEDOUT) => Wake::TimedOut,

@@ -25,7 +25,7 @@ impl Timeout {
     }
 }
 
-/// A point on the node's monotonic clock in nanoseconds; all ones is never.
+/// A point on the node's clock in nanoseconds, which goes on while the machine sleeps; all ones is never.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Deadline(u64);
 

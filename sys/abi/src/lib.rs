@@ -11,7 +11,7 @@
 //! | [`call`] | call numbers and the set of calls a descriptor may use |
 //! | [`error`] | error codes, whose fault, and whether the effect happened |
 //! | [`grant`] | memory lent to the callee for the time of a call |
-//! | [`deadline`] | points in time on the node's monotonic clock |
+//! | [`deadline`] | points in time on the node's clock |
 //! | [`privilege`] | who may call whom |
 //! | [`limits`] | every bound of the system, with its reason |
 #![forbid(unsafe_code)]
