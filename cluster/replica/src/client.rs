@@ -253,6 +253,9 @@ impl<W: Wait> Client<W> {
 
     /// The replica was lost, or is not there: waits for the next one.
     fn lost(&self, e: Error, attempts: &mut Attempts) -> Result<(), CallError> {
+        if self.plain {
+            return Err(CallError::Call(e));
+        }
         let repeatable = matches!(
             e.code,
             Code::SRCDIED
