@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
 Examples:
-  dvs drain beta             nothing new is placed on beta; what can move, moves
+  dvs drain beta             nothing new comes there; what can move, moves
   dvs drain beta --stay      nothing new is placed there, and nothing moves
   dvs drain beta --off       something may be placed there again
 

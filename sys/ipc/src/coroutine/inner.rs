@@ -60,7 +60,12 @@ pub(super) struct Inner {
     timers: RefCell<BinaryHeap<Reverse<(u64, usize)>>>,
     live: Cell<usize>,
     panics: Cell<usize>,
+    /// Turns until timers and the outside are looked at, though somebody is always ready.
+    turns: Cell<u32>,
 }
+
+/// So many coroutines go on before timers and the outside are looked at: some microseconds' worth.
+const TURNS: u32 = 256;
 
 impl Inner {
     pub fn new(process: &Process) -> Self {
@@ -77,6 +82,7 @@ impl Inner {
             timers: RefCell::new(BinaryHeap::new()),
             live: Cell::new(0),
             panics: Cell::new(0),
+            turns: Cell::new(TURNS),
         }
     }
 
@@ -208,7 +214,24 @@ impl Inner {
     #[inline]
     pub fn next_ready(&self) -> Option<Rc<Task>> {
         self.look_afar();
+        match self.turns.get().checked_sub(1) {
+            Some(left) => self.turns.set(left),
+            None => self.glance(),
+        }
         self.queue.borrow_mut().pop_front()
+    }
+
+    /// Coroutines that are ready again and again keep neither deadlines nor other processes waiting.
+    #[cold]
+    fn glance(&self) {
+        self.turns.set(TURNS);
+        let shared = self.process.shared();
+        self.fire_timers(shared.host().now());
+        if let Some(outside) = shared.outside() {
+            let mut core = shared.lock();
+            outside.look(&mut core);
+            core.release();
+        }
     }
 
     /// Resumes a coroutine until it blocks or ends. One that is being resumed already, or ended, is not

@@ -71,6 +71,28 @@ fn a_deadline_passes_and_the_call_leaves_nothing_behind() {
 }
 
 #[test]
+fn who_is_always_ready_keeps_no_deadline_waiting() {
+    let s = Scheduler::new(&process());
+    let over = Rc::new(RefCell::new(false));
+    let seen = over.clone();
+    s.spawn(move |co| {
+        while !*seen.borrow() {
+            co.yield_now();
+        }
+    })
+    .unwrap();
+    s.spawn(move |co| {
+        let port = co.bind(DC, server(1)).unwrap();
+        let soon = Timeout::After(Duration::from_millis(5));
+        let error = port.receive(Endpoint::ANY, &mut Message::default(), soon).unwrap_err();
+        assert_eq!(error.code, Code::TIMEDOUT);
+        *over.borrow_mut() = true;
+    })
+    .unwrap();
+    assert_eq!(s.run(), 0);
+}
+
+#[test]
 fn threads_and_coroutines_call_each_other() {
     let p = process();
     let port = p.bind(DC, server(2)).unwrap();
