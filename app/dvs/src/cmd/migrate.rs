@@ -12,11 +12,11 @@ use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
 Examples:
-  dvs migrate kv --to n2                 to somebody who stands by there, or who
-                                         is started as it was started here
-  dvs migrate shop/10 --to n2 --check    what would be in the way
-  dvs migrate kv --to n2 -- ./kv-2.1     to another version of the program; the
-                                         same way back
+  dvs migrate kv --to n2                to somebody who stands by there, or is
+                                        started as it was started here
+  dvs migrate shop/10 --to n2 --check   what would be in the way
+  dvs migrate kv --to n2 -- ./kv-2.1    to another version of the program; the
+                                        same way back
 
 Callers are served while the state is copied, then held for some milliseconds; nothing that they \
 asked is lost or done twice. Until the service has arrived the move can be given up, with Ctrl-C: \

@@ -20,7 +20,7 @@ Examples:
   dvs kv serve --dc shop                       this node's replica
   dvs kv serve --dc shop --members n0,n1,n2    a replica on each of these nodes
   dvs kv serve --dc shop --data /srv/kv
-  dvs kv serve --dc shop --alone               in memory, on one node; dvs migrate kv
+  dvs kv serve --dc shop --alone               in memory, on one node; movable
 
 Run it on every node of the list, with the same list: the replicas find each other, in any order. \
 Nothing is acknowledged before it is on the disks of a majority. A replica that is started again goes on \
