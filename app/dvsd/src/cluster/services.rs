@@ -161,14 +161,16 @@ impl Daemon {
 
     /// Has all programs know until when this node's lease holds.
     pub(super) fn publish_lease(&mut self) {
-        let (until, now) = (self.plane.radar.lease_until(), clock::now());
+        let until = self.plane.radar.lease_until();
         let before = std::mem::replace(&mut self.lease_said, until);
         if before == until {
             return;
         }
         self.conns.values().for_each(|c| c.tell_lease(until));
-        // Answers may wait that were ready meanwhile.
-        if before != 0 && before <= now && now < until {
+        // Answers may wait that were ready when the lease was over. Looked at now: who has read the old word
+        // looked at the clock before.
+        let now = clock::now();
+        if before <= now && now < until {
             let all: Vec<SessionId> = self.conns.keys().copied().collect();
             for s in all {
                 self.tell(s, Told::LeasedAgain, Vec::new());
