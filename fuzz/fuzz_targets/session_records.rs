@@ -60,6 +60,9 @@ fn decide(node: &mut Node, ticket: u64, want: Want, now: u64) {
             });
             free.map(|slots| change(dc, ask.number, slots))
         }
+        Want::Declare { dc, slot, name, kind, .. } => {
+            Some(Event::Service { dc, slot, name, kind: Some(kind) })
+        }
         Want::Slots { dc, request: SlotRequest::Claim { slot } } => Some(change(dc, 0, vec![slot])),
         Want::Slots { request: SlotRequest::Give { .. } | SlotRequest::Keep { .. }, .. }
         | Want::Offer { .. }
