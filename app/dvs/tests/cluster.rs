@@ -1,22 +1,14 @@
 //! Machines that found, join and leave a system, as typed: each a daemon in folders of its own, on the
 //! loopback, with TLS.
 
+mod common;
+
+use common::until;
 use dvs_linux::testing::own_address;
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Output};
-use std::time::{Duration, Instant};
-
-const WATCHDOG: Duration = Duration::from_secs(60);
-
-fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let end = Instant::now() + WATCHDOG;
-    while !so() {
-        assert!(Instant::now() < end, "waited in vain until {what}");
-        std::thread::park_timeout(Duration::from_millis(10));
-    }
-}
 
 struct Machines {
     base: tempfile::TempDir,

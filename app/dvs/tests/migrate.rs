@@ -1,21 +1,13 @@
 //! A service that moves, as typed: two machines on the loopback that may start programs for each other.
 
+mod common;
+
+use common::until;
 use dvs_linux::testing::own_address;
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
-
-const WATCHDOG: Duration = Duration::from_secs(60);
-
-fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let end = Instant::now() + WATCHDOG;
-    while !so() {
-        assert!(Instant::now() < end, "waited in vain until {what}");
-        std::thread::park_timeout(Duration::from_millis(10));
-    }
-}
 
 struct Machines {
     base: tempfile::TempDir,

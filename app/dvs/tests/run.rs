@@ -1,5 +1,8 @@
 //! `dvs run` on other nodes: two daemons on the loopback, joined by TLS, and what is typed at the first.
 
+mod common;
+
+use common::until;
 use dvs_linux::clock;
 use dvs_linux::pidfd::PidFd;
 use dvs_linux::testing::own_address;
@@ -8,18 +11,8 @@ use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
 
 const WATCHDOG_NS: u64 = 60_000_000_000;
-
-/// Tries until it is so.
-fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let end = clock::now() + WATCHDOG_NS;
-    while !so() {
-        assert!(clock::now() < end, "waited in vain until {what}");
-        std::thread::park_timeout(Duration::from_millis(5));
-    }
-}
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()

@@ -67,11 +67,10 @@ pub enum Ended {
 ///
 /// ```no_run
 /// # use dvs_migrate::{HandOver, Host, Ended};
-/// # fn run(server: impl HandOver) -> dvs_abi::Result<()> {
-/// # fn attach() -> dvs_abi::Result<dvs_ipc::Process> { todo!() }
+/// # fn run(process: &dvs_ipc::Process, server: impl HandOver) -> dvs_abi::Result<()> {
 /// use dvs_abi::{DcId, Endpoint};
-/// let process = attach()?; // dvs::attach("counter")?
-/// match Host::new(&process, DcId(0), Endpoint::new(0, 10)).run(server)? {
+/// // process: dvs::attach("counter")?
+/// match Host::new(process, DcId(0), Endpoint::new(0, 10)).run(server)? {
 ///     Ended::Moved(node) => println!("goes on at {node}"),
 ///     other => println!("{other:?}"),
 /// }

@@ -236,6 +236,20 @@ impl Seen {
         self.over.load(Ordering::Acquire)
     }
 
+    /// These clients write and read while `work` is done; what each of them saw.
+    ///
+    /// # Panics
+    /// When one of them does.
+    pub fn calls_while(&self, clients: Vec<Client<dvs::ThreadWait>>, work: impl FnOnce()) -> Vec<Counts> {
+        std::thread::scope(|s| {
+            let numbered = clients.into_iter().zip(1..);
+            let threads: Vec<_> = numbered.map(|(c, me)| s.spawn(move || self.call(me, &c))).collect();
+            work();
+            self.stop();
+            threads.into_iter().map(|t| t.join().expect("a client")).collect()
+        })
+    }
+
     /// Client number `me` writes and reads until it is stopped.
     pub fn call(&self, me: i64, client: &Client<dvs::ThreadWait>) -> Counts {
         let (mut counts, mut n) = (Counts::default(), 0);

@@ -35,3 +35,10 @@ impl Rng {
 pub fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default)
 }
+
+/// The seed of this run's choices, which it says: `DVS_STORM_SEED` repeats one.
+pub fn seed() -> u64 {
+    let seed = setting("DVS_STORM_SEED", dvs_linux::clock::now() % 1_000_000);
+    println!("DVS_STORM_SEED={seed}");
+    seed
+}

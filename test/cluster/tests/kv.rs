@@ -1,20 +1,13 @@
 //! The key/value service over three nodes: replicas and nodes are killed, and clients see one store.
 
-use dvs_cluster::kv::{Counts, Replicas, Seen, answers, client, leader, wait_whole};
+use dvs_cluster::kv::{Replicas, Seen, answers, client, leader, wait_whole};
 use dvs_cluster::net::Net;
-use dvs_cluster::rng::{Rng, setting};
-use dvs_linux::clock;
+use dvs_cluster::rng::{Rng, seed};
 use rustix::process::{Pid, Signal, kill_process};
 use std::time::Duration;
 
 const ACTOR: &str = env!("CARGO_BIN_EXE_cluster-actor");
 const DAEMON: &str = env!("CARGO_BIN_EXE_cluster-daemon");
-
-fn seed() -> u64 {
-    let seed = setting("DVS_STORM_SEED", clock::now() % 1_000_000);
-    println!("DVS_STORM_SEED={seed}");
-    seed
-}
 
 #[test]
 fn every_node_sees_what_any_node_put() {
@@ -41,14 +34,7 @@ fn every_node_sees_what_any_node_put() {
 fn while_clients_call(net: &mut Net, at: &[usize], trouble: impl FnOnce(&mut Net)) {
     let seen = Seen::default();
     let clients: Vec<_> = at.iter().map(|n| client(&net.nodes[*n].attach())).collect();
-    let counts: Vec<Counts> = std::thread::scope(|s| {
-        let seen = &seen;
-        let numbered = clients.into_iter().zip(1..);
-        let threads: Vec<_> = numbered.map(|(c, me)| s.spawn(move || seen.call(me, &c))).collect();
-        trouble(net);
-        seen.stop();
-        threads.into_iter().map(|t| t.join().unwrap()).collect()
-    });
+    let counts = seen.calls_while(clients, || trouble(net));
     seen.check();
     let (done, unknown) = counts.iter().fold((0, 0), |(d, u), c| (d + c.done, u + c.unknown));
     let refused: u64 = counts.iter().map(|c| c.refused).sum();

@@ -3,7 +3,7 @@
 use dvs_cluster::actor::Actor;
 use dvs_cluster::judge::{Life, Verdict, judge};
 use dvs_cluster::net::Net;
-use dvs_cluster::rng::{Rng, setting};
+use dvs_cluster::rng::{Rng, seed};
 use dvs_cluster::{measure, roles};
 use dvs_linux::clock;
 use std::path::PathBuf;
@@ -82,12 +82,6 @@ impl Crew {
         println!("  latest {} ms, errors {errors:?}", late_ns / 1_000_000);
         verdict
     }
-}
-
-fn seed() -> u64 {
-    let seed = setting("DVS_STORM_SEED", clock::now() % 1_000_000);
-    println!("DVS_STORM_SEED={seed}");
-    seed
 }
 
 #[test]

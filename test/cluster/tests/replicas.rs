@@ -2,9 +2,9 @@
 //! see no error when the one that had their call is lost.
 
 use dvs::{Effect, Timeout};
-use dvs_cluster::kv::{Counts, Replicas, Seen, answers, client, leader, plain_client, wait_whole};
+use dvs_cluster::kv::{Replicas, Seen, answers, client, leader, plain_client, wait_whole};
 use dvs_cluster::net::Net;
-use dvs_cluster::rng::{Rng, setting};
+use dvs_cluster::rng::{Rng, seed};
 use dvs_kv::KvError;
 use dvs_linux::clock;
 use dvs_replica::CallError;
@@ -13,12 +13,6 @@ use std::time::Duration;
 
 const ACTOR: &str = env!("CARGO_BIN_EXE_cluster-actor");
 const DAEMON: &str = env!("CARGO_BIN_EXE_cluster-daemon");
-
-fn seed() -> u64 {
-    let seed = setting("DVS_STORM_SEED", clock::now() % 1_000_000);
-    println!("DVS_STORM_SEED={seed}");
-    seed
-}
 
 /// Four nodes, replicas on three.
 fn start(lease_ms: u64) -> (Net, Replicas) {
@@ -32,14 +26,7 @@ fn start(lease_ms: u64) -> (Net, Replicas) {
 fn while_plain_callers_call(net: &mut Net, at: &[usize], trouble: impl FnOnce(&mut Net)) {
     let seen = Seen::default();
     let clients: Vec<_> = at.iter().map(|n| plain_client(&net.nodes[*n].attach())).collect();
-    let counts: Vec<Counts> = std::thread::scope(|s| {
-        let seen = &seen;
-        let numbered = clients.into_iter().zip(1..);
-        let threads: Vec<_> = numbered.map(|(c, me)| s.spawn(move || seen.call(me, &c))).collect();
-        trouble(net);
-        seen.stop();
-        threads.into_iter().map(|t| t.join().unwrap()).collect()
-    });
+    let counts = seen.calls_while(clients, || trouble(net));
     seen.check();
     let done: u64 = counts.iter().map(|c| c.done).sum();
     println!("{} calls, {done} changes", seen.calls());

@@ -8,7 +8,7 @@ use dvs_cluster::actor::Actor;
 use dvs_cluster::judge::{Life, Verdict, judge};
 use dvs_cluster::measure;
 use dvs_cluster::node::Node;
-use dvs_cluster::rng::{Rng, setting};
+use dvs_cluster::rng::{Rng, seed, setting};
 use dvs_cluster::{DC, roles};
 use dvs_linux::clock;
 use std::time::Duration;
@@ -143,14 +143,9 @@ fn report(what: &str, seed: u64, kills: u64, started: u64, v: &Verdict) {
     println!("  errors {:?}", v.errors);
 }
 
-fn seed() -> u64 {
-    setting("DVS_STORM_SEED", clock::now() % 1_000_000)
-}
-
 #[test]
 fn killed_clients_and_servers_leave_nothing_and_lose_nothing() {
     let (seed, kills) = (seed(), setting("DVS_STORM_KILLS", 1000) * 9 / 10);
-    println!("DVS_STORM_SEED={seed}");
     let mut storm = Storm::new(seed, false);
     let started = clock::now();
     let own = measure::held(std::process::id());
@@ -186,7 +181,6 @@ fn killed_clients_and_servers_leave_nothing_and_lose_nothing() {
 #[test]
 fn killed_daemons_take_no_message_with_them() {
     let (seed, kills) = (seed(), setting("DVS_STORM_KILLS", 1000) / 10);
-    println!("DVS_STORM_SEED={seed}");
     let mut storm = Storm::new(seed, true);
     let started = clock::now();
     for _ in 0..kills {

@@ -1,12 +1,13 @@
 //! The control plane under two hundred seeds; and that the simulator finds what is wrong.
 
+mod common;
+
+use common::{equal_seeds_give_equal_traces, sum};
 use dvs_sim::Faults;
 use dvs_sim::control::scenario::{run, world, world_with};
 
-fn all_is_so(seeds: std::ops::Range<u64>) {
-    for seed in seeds {
-        run(&mut world(seed)).unwrap_or_else(|v| panic!("{v}\nagain: ./x sim --seed {seed} --trace"));
-    }
+fn all_is_so(seeds: impl IntoIterator<Item = u64>) {
+    common::all_is_so("control", seeds, |seed| run(&mut world(seed)).map(|_| ()));
 }
 
 #[test]
@@ -32,9 +33,7 @@ fn all_is_so_seeds_150_to_199() {
 /// See docs/sim-bugs.md.
 #[test]
 fn seeds_that_once_failed() {
-    for seed in [0, 1, 8, 9, 25, 41, 72, 182, 1244, 21163] {
-        run(&mut world(seed)).unwrap_or_else(|v| panic!("{v}"));
-    }
+    all_is_so([0, 1, 8, 9, 25, 41, 72, 182, 1244, 21163]);
 }
 
 #[test]
@@ -46,15 +45,11 @@ fn all_is_so_with_everything_at_once() {
 
 #[test]
 fn equal_seeds_give_equal_traces_and_others_others() {
-    let trace = |seed| {
+    equal_seeds_give_equal_traces(|seed| {
         let mut w = world_with(seed, Faults::all());
         run(&mut w).unwrap_or_else(|v| panic!("{v}"));
-        (w.trace().count(), w.trace().hash())
-    };
-    let (a, b) = (trace(7), trace(7));
-    assert!(a.0 > 1_000, "something happens: {} lines", a.0);
-    assert_eq!(a, b);
-    assert_ne!(a, trace(8));
+        sum(w.trace())
+    });
 }
 
 /// The lease of a node ends by its clock, the order waits a tenth longer by its own. With clocks that are

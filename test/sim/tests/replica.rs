@@ -1,13 +1,13 @@
 //! Replicated services under seeds, and that equal seeds give equal traces.
 
+mod common;
+
+use common::{equal_seeds_give_equal_traces, sum};
 use dvs_sim::Faults;
 use dvs_sim::replica::scenario::{ROUGH_NS, run, world, world_with};
 
 fn all_is_so(seeds: impl IntoIterator<Item = u64>) {
-    for seed in seeds {
-        let again = format!("again: ./x sim --world replica --seed {seed} --trace");
-        run(&mut world(seed)).unwrap_or_else(|v| panic!("{v}\n{again}"));
-    }
+    common::all_is_so("replica", seeds, |seed| run(&mut world(seed)).map(|_| ()));
 }
 
 #[test]
@@ -22,15 +22,11 @@ fn all_is_so_seeds_15_to_29() {
 
 #[test]
 fn equal_seeds_give_equal_traces_and_others_others() {
-    let trace = |seed| {
+    equal_seeds_give_equal_traces(|seed| {
         let mut w = world_with(seed, Faults::all());
         run(&mut w).unwrap_or_else(|v| panic!("{v}"));
-        (w.trace().count(), w.trace().hash())
-    };
-    let (a, b) = (trace(7), trace(7));
-    assert!(a.0 > 1_000, "something happens: {} lines", a.0);
-    assert_eq!(a, b);
-    assert_ne!(a, trace(8));
+        sum(w.trace())
+    });
 }
 
 #[test]
