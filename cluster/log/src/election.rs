@@ -191,43 +191,48 @@ impl<M: Machine> Inner<M> {
     /// one, which votes for it as soon as its own time as a leader is older than the shortest election time,
     /// or it has been outvoted. With more voters the others let go of this one after that time.
     pub(crate) async fn hand_over(&self) -> bool {
+        let _handing = Handing::begin(&self.handing);
+        // A change of the members that was begun adds entries until it is done.
+        let _alone = Runtime::timeout(3 * self.timing.pause(), self.changing.lock()).await;
         let mut news = self.news();
         let me = u64::from(self.store.node().0);
-        let _handing = Handing::begin(&self.handing);
-        let mut heir = None;
+        let mut heirs = Vec::new();
+        let mut asked = 0;
         loop {
             let metrics = news.borrow_and_update().clone();
             if metrics.current_leader.is_some_and(|n| n != me) {
                 return true;
             }
             if metrics.state == ServerState::Leader {
-                let voters: BTreeSet<Nid> = metrics.membership_config.voter_ids().collect();
-                let places = metrics.replication.iter().flatten();
-                let others = places.filter(|(n, _)| **n != me && voters.contains(n));
-                let Some((has, node)) = others.map(|(n, has)| (has.map(|id| id.index), *n)).max() else {
-                    return false;
-                };
-                heir = Some(node);
-                if has < metrics.last_log_index {
+                heirs = heirs_of(&metrics, me);
+                asked = 0;
+                let Some((has, _)) = heirs.first() else { return false };
+                if *has < metrics.last_log_index {
                     // What is under way reaches it first.
                     drop(Runtime::timeout(self.timing.pause(), news.changed()).await);
                     continue;
                 }
             }
             // One that led no more when it was asked has nobody to name.
-            let Some(node) = heir else { return false };
-            // If it does not hear this, or is refused a vote, it is asked again.
-            let _ = self.post.ask(NodeId(node as u16), Question::Succeed, self.timing.pause()).await;
+            let Some((_, node)) = heirs.get(asked % heirs.len().max(1)) else { return false };
+            let Ok(last) = self.store.last_mark() else { return false };
+            // If it does not hear this, or is refused a vote, it is asked again, as are the others when this
+            // one leads no more: any of them may have been sent an entry that the first one lacks.
+            let question = Question::Succeed { last };
+            let _ = self.post.ask(NodeId(*node as u16), question, self.timing.pause()).await;
+            asked += 1;
             drop(Runtime::timeout(self.timing.pause() / 10, news.changed()).await);
         }
     }
 
-    /// The leader, or who led until a moment ago, wants this member to follow it.
-    pub(crate) async fn succeed(&self, from: NodeId) -> bool {
+    /// The leader, or who led until a moment ago, wants this member to follow it. One whose log lacks
+    /// something would not be voted for, and would only keep others from being.
+    pub(crate) async fn succeed(&self, from: NodeId, last: Option<Mark>) -> bool {
         let metrics = self.raft.metrics().borrow().clone();
         let me = u64::from(self.store.node().0);
         let votes = metrics.membership_config.voter_ids().any(|voter| voter == me);
-        if metrics.current_leader.is_some_and(|n| n != u64::from(from.0)) || !votes {
+        let lacks = self.store.last_mark().is_ok_and(|mine| mine.map(LogId::from) < last.map(LogId::from));
+        if metrics.current_leader.is_some_and(|n| n != u64::from(from.0)) || !votes || lacks {
             return metrics.current_leader == Some(me);
         }
         self.stand(&metrics, self.timing.pause() / 2).await;
@@ -245,4 +250,14 @@ impl<M: Machine> Inner<M> {
         let Ok(mine) = self.store.last_mark() else { return false };
         !content && last.map(LogId::from) >= mine.map(LogId::from)
     }
+}
+
+/// The other voters, who has most of the log first; with how much that is.
+fn heirs_of(metrics: &Metrics, me: Nid) -> Vec<(Option<u64>, Nid)> {
+    let voters: BTreeSet<Nid> = metrics.membership_config.voter_ids().collect();
+    let places = metrics.replication.iter().flatten();
+    let others = places.filter(|(n, _)| **n != me && voters.contains(n));
+    let mut heirs: Vec<_> = others.map(|(n, has)| (has.map(|id| id.index), *n)).collect();
+    heirs.sort_by(|a, b| b.cmp(a));
+    heirs
 }

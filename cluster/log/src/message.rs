@@ -36,8 +36,9 @@ pub(crate) enum Question {
     Change { change: Change, within_ms: u64 },
     /// Whether it would vote for this one, whose log ends so.
     Canvass { last: Option<Mark> },
-    /// That it stands for election now: the asker leads and is about to end.
-    Succeed,
+    /// That it stands for election now, if its log has all that the asker's has, which ends so: the asker
+    /// leads, or did until a moment ago, and is about to end.
+    Succeed { last: Option<Mark> },
 }
 
 /// A change of the members.

@@ -94,6 +94,8 @@ impl<M: Machine> Node<M> {
         let raft = Raft::new(u64::from(store.node().0), config, links, store.clone(), applier.clone())
             .await
             .map_err(|_| store.failure().map_or(LogError::Stopped(Effect::No), LogError::from))?;
+        // Before it has said what the store knows it looks like a new one. One that fails says so later.
+        let _ = raft.with_raft_state(|_| ()).await;
         let (queue, waiting) = mpsc::channel(LOG_WAITING_MAX);
         let (incoming, changing) = (Mutex::default(), tokio::sync::Mutex::default());
         let (asked, seen) = (AtomicUsize::new(0), Mutex::default());

@@ -92,9 +92,9 @@ impl<M: Machine> Inner<M> {
                 self.take_piece(Incoming { from, ballot, cover, total, bytes, whole: false }, at).await
             }
             Question::Canvass { last } => Some(Answer::Canvassed(self.would_vote(last))),
-            Question::Succeed => {
+            Question::Succeed { last } => {
                 let failed = Answer::Failed(Failure::NotLeader);
-                Some(if self.succeed(from).await { Answer::Changed } else { failed })
+                Some(if self.succeed(from, last).await { Answer::Changed } else { failed })
             }
             Question::Propose { command, within_ms } => {
                 let within = Duration::from_millis(within_ms);

@@ -3,7 +3,7 @@
 //! ```text
 //!            all seats are fresh, and this is the first one: found the group
 //!   FRESH ──────────────────────────────────────────────────────────────────► MEMBER
-//!     │  ▲ says so to all others                                                 ▲
+//!     │  ▲ says so to all others, and again to one that leads and asks           ▲
 //!     │  │                                                                       │
 //!     ▼  │                                                                       │ the log says so
 //!   WELCOMED ────────────────────────────────────────────────────────────────────┘
@@ -14,6 +14,11 @@
 //! lose what it acknowledged. So it takes no part in the log until the leader, by a majority of the others,
 //! has removed what it was and welcomes it as a new one. And only if *every* seat is fresh a group is
 //! founded, so that a first seat that lost its disk founds no second one.
+//!
+//! *Who says so now?* What a replica said before it was taken in may be heard late, or by one that leads only
+//! later: a member in good order would be removed, and a group of three that loses another one meanwhile is
+//! stuck. So a leader acts on nothing but an answer to a question of its own term. A seat that the group does
+//! not know although it has a log was removed so far that it was not taken in again: that is done then.
 
 use crate::answers::Ended;
 use crate::letter::Letter;
@@ -23,7 +28,7 @@ use dvs_abi::NodeId;
 use dvs_log::{LogError, Role, Status};
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -36,15 +41,50 @@ const HEARD: Duration = Duration::from_millis(500);
 const WELCOME: Duration = Duration::from_millis(100);
 /// A change of the members takes so long at most; a new one gets the whole state meanwhile.
 const CHANGE: Duration = Duration::from_secs(30);
+/// For one that is not heard of, so long: others may have to be looked after.
+const SILENT: Duration = Duration::from_secs(1);
+
+/// What a seat said of itself when it was last fresh.
+#[derive(Clone, Copy)]
+struct Claim {
+    at: Instant,
+    /// The number of its life.
+    life: u64,
+    /// The latest term in which it was asked.
+    term: u64,
+}
+
+/// What whoever leads does for a seat.
+#[derive(PartialEq, Eq, Debug)]
+enum Due {
+    Nothing,
+    /// Ask whether it is fresh still.
+    Ask,
+    /// Take in the replica of this life as a new one.
+    TakeIn(u64),
+    /// Give it a vote.
+    Admit,
+}
+
+fn due(claim: Option<Claim>, term: u64, role: Option<Role>) -> Due {
+    match claim {
+        Some(claim) if claim.term == term => Due::TakeIn(claim.life),
+        Some(_) => Due::Ask,
+        None if role == Some(Role::Voter) => Due::Nothing,
+        None => Due::Admit,
+    }
+}
 
 /// What a replica knows of who is new.
 pub(crate) struct Enrolment {
-    /// When each seat said last that it is fresh, and the number of its life.
-    heard: Mutex<Vec<Option<(Instant, u64)>>>,
+    /// By seat.
+    heard: Mutex<Vec<Option<Claim>>>,
     /// The life of each seat that was taken in last: what it said before may still arrive.
     taken: Mutex<Vec<Option<u64>>>,
     /// Of this life: an earlier one's welcome says nothing about what this one forgot.
     life: u64,
+    /// The latest term in which this one was asked.
+    asked: AtomicU64,
     part: AtomicBool,
 }
 
@@ -52,10 +92,10 @@ impl Enrolment {
     pub fn new(seats: usize) -> Self {
         let life = RandomState::new().hash_one((std::process::id(), std::time::SystemTime::now()));
         let (heard, taken) = (Mutex::new(vec![None; seats]), Mutex::new(vec![None; seats]));
-        Enrolment { heard, taken, life, part: AtomicBool::new(false) }
+        Enrolment { heard, taken, life, asked: AtomicU64::new(0), part: AtomicBool::new(false) }
     }
 
-    fn heard(&self) -> MutexGuard<'_, Vec<Option<(Instant, u64)>>> {
+    fn heard(&self) -> MutexGuard<'_, Vec<Option<Claim>>> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -64,15 +104,24 @@ impl Enrolment {
     }
 
     /// The replica of a seat says that it is fresh.
-    pub fn heard_fresh(&self, seat: usize, life: u64) {
+    pub fn heard_fresh(&self, seat: usize, life: u64, term: u64) {
         if self.taken()[seat] != Some(life) {
-            self.heard()[seat] = Some((Instant::now(), life));
+            self.heard()[seat] = Some(Claim { at: Instant::now(), life, term });
         }
     }
 
-    /// The life in which the replica of a seat is fresh now.
-    fn fresh(&self, seat: usize) -> Option<u64> {
-        self.heard()[seat].filter(|(at, _)| at.elapsed() < HEARD).map(|(_, life)| life)
+    /// What the replica of a seat says if it was fresh a moment ago.
+    fn fresh(&self, seat: usize) -> Option<Claim> {
+        self.heard()[seat].filter(|claim| claim.at.elapsed() < HEARD)
+    }
+
+    /// One that leads in this term asks whether this replica is fresh still.
+    pub fn asked(&self, term: u64) {
+        self.asked.fetch_max(term, Ordering::AcqRel);
+    }
+
+    fn claim(&self) -> Letter {
+        Letter::Fresh(self.life, self.asked.load(Ordering::Acquire))
     }
 
     /// It was tried to take a replica in.
@@ -125,7 +174,7 @@ impl<M: Service> Inner<M> {
             return self.node.found().await;
         }
         for node in self.carrier.others().filter_map(|seat| self.seats.node(seat)) {
-            self.carrier.send(node, Letter::Fresh(self.enrolment.life));
+            self.carrier.send(node, self.enrolment.claim());
         }
         Ok(())
     }
@@ -145,13 +194,19 @@ impl<M: Service> Inner<M> {
         for seat in self.carrier.others() {
             let Some(node) = self.seats.node(seat) else { continue };
             let role = status.members.iter().find(|(n, _)| *n == node).map(|(_, role)| *role);
-            if let Some(life) = self.enrolment.fresh(seat) {
-                let taken = self.take_in(node, life, role.is_some()).await;
-                self.enrolment.tried(seat, life, taken.is_ok());
-                return taken;
-            }
-            if role == Some(Role::Learner) {
-                return self.node.admit(node, Role::Voter, CHANGE).await;
+            match due(self.enrolment.fresh(seat), status.term, role) {
+                Due::Nothing => {}
+                Due::Ask => self.carrier.send(node, Letter::Prove(status.term)),
+                Due::TakeIn(life) => {
+                    let taken = self.take_in(node, life, role.is_some()).await;
+                    self.enrolment.tried(seat, life, taken.is_ok());
+                    return taken;
+                }
+                // It does no harm if it is not there, and takes no part if it is fresh.
+                Due::Admit => match self.node.admit(node, Role::Voter, SILENT).await {
+                    Ok(()) | Err(LogError::Unknown) => {}
+                    Err(error) => return Err(error),
+                },
             }
         }
         Ok(())
@@ -174,5 +229,35 @@ impl<M: Service> Inner<M> {
             admitted = self.node.admit(node, Role::Voter, CHANGE) => admitted,
             () = welcome => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_said_to_a_leader_before_has_no_one_removed() {
+        let claims = Enrolment::new(3);
+        claims.heard_fresh(1, 77, 0);
+        assert_eq!(due(claims.fresh(1), 5, Some(Role::Voter)), Due::Ask);
+        claims.heard_fresh(1, 77, 4);
+        assert_eq!(due(claims.fresh(1), 5, Some(Role::Voter)), Due::Ask);
+        claims.heard_fresh(1, 77, 5);
+        assert_eq!(due(claims.fresh(1), 5, Some(Role::Voter)), Due::TakeIn(77));
+        claims.tried(1, 77, true);
+        claims.heard_fresh(1, 77, 5);
+        assert_eq!(due(claims.fresh(1), 5, Some(Role::Voter)), Due::Nothing, "it was taken in");
+        assert_eq!(due(claims.fresh(1), 5, Some(Role::Learner)), Due::Admit);
+        assert_eq!(due(claims.fresh(1), 5, None), Due::Admit, "it was removed, and that was all");
+    }
+
+    #[test]
+    fn a_replica_says_of_which_term_it_was_asked() {
+        let fresh = Enrolment::new(3);
+        assert_eq!(fresh.claim(), Letter::Fresh(fresh.life, 0));
+        fresh.asked(9);
+        fresh.asked(7);
+        assert_eq!(fresh.claim(), Letter::Fresh(fresh.life, 9));
     }
 }

@@ -17,25 +17,30 @@ pub enum Letter {
     /// A message of the log.
     Log(Vec<u8>),
     /// The sender belongs to no group: it is new, or has lost its disk. It waits to be taken in. The number
-    /// is that of its life: drawn at its start.
-    Fresh(u64),
+    /// is that of its life: drawn at its start; the other, the latest term in which it was asked whether it
+    /// is fresh still.
+    Fresh(u64, u64),
     /// The sender leads the group and takes the receiver in: in the life of this number it may take part.
     Welcome(u64),
+    /// The sender leads in this term, and has heard that the receiver is fresh. That may be long ago.
+    Prove(u64),
 }
 
 impl Letter {
     fn kind(&self) -> u8 {
         match self {
             Letter::Log(_) => 0,
-            Letter::Fresh(_) => 1,
+            Letter::Fresh(..) => 1,
             Letter::Welcome(_) => 2,
+            Letter::Prove(_) => 3,
         }
     }
 
     fn body(&self) -> Cow<'_, [u8]> {
         match self {
             Letter::Log(bytes) => Cow::Borrowed(bytes),
-            Letter::Fresh(life) | Letter::Welcome(life) => Cow::Owned(life.to_le_bytes().to_vec()),
+            Letter::Fresh(life, term) => Cow::Owned([life.to_le_bytes(), term.to_le_bytes()].concat()),
+            Letter::Welcome(number) | Letter::Prove(number) => Cow::Owned(number.to_le_bytes().to_vec()),
         }
     }
 
@@ -49,9 +54,9 @@ impl Letter {
     /// ```
     /// use dvs_replica::letter::{Letter, unpack};
     /// let mut parcel = Vec::new();
-    /// Letter::Fresh(5).pack(&mut parcel);
+    /// Letter::Fresh(5, 1).pack(&mut parcel);
     /// Letter::Log(vec![7]).pack(&mut parcel);
-    /// assert_eq!(unpack(&parcel), Some(vec![Letter::Fresh(5), Letter::Log(vec![7])]));
+    /// assert_eq!(unpack(&parcel), Some(vec![Letter::Fresh(5, 1), Letter::Log(vec![7])]));
     /// assert_eq!(unpack(&parcel[..6]), None);
     /// ```
     pub fn pack(&self, parcel: &mut Vec<u8>) {
@@ -71,13 +76,21 @@ pub fn unpack(mut parcel: &[u8]) -> Option<Vec<Letter>> {
         let (body, rest) = rest.split_at_checked(length)?;
         letters.push(match (head[0], body) {
             (0, body) if body.len() <= LOG_MESSAGE_BYTES_MAX => Letter::Log(body.to_vec()),
-            (1, life) => Letter::Fresh(u64::from_le_bytes(life.try_into().ok()?)),
-            (2, life) => Letter::Welcome(u64::from_le_bytes(life.try_into().ok()?)),
+            (1, body) => {
+                let (life, term) = body.split_at_checked(8)?;
+                Letter::Fresh(number(life)?, number(term)?)
+            }
+            (2, life) => Letter::Welcome(number(life)?),
+            (3, term) => Letter::Prove(number(term)?),
             _ => return None,
         });
         parcel = rest;
     }
     Some(letters)
+}
+
+fn number(bytes: &[u8]) -> Option<u64> {
+    Some(u64::from_le_bytes(bytes.try_into().ok()?))
 }
 
 #[cfg(test)]

@@ -136,12 +136,13 @@ impl<M: Service> Inner<M> {
         match letter {
             Letter::Log(message) if self.enrolment.may_take_part() => self.node.receive(from, &message),
             Letter::Log(_) => {}
-            Letter::Fresh(life) => {
+            Letter::Fresh(life, term) => {
                 if let Some(seat) = self.seats.of(from) {
-                    self.enrolment.heard_fresh(seat, life);
+                    self.enrolment.heard_fresh(seat, life, term);
                 }
             }
             Letter::Welcome(life) => self.enrolment.welcomed(life),
+            Letter::Prove(term) => self.enrolment.asked(term),
         }
     }
 

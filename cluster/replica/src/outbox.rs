@@ -46,9 +46,9 @@ impl Outbox {
     /// use dvs_replica::outbox::{Next, Outbox};
     /// use std::time::Duration;
     /// let outbox = Outbox::default();
-    /// outbox.put(Letter::Fresh(5));
+    /// outbox.put(Letter::Fresh(5, 1));
     /// let Next::Parcel(parcel) = outbox.take(Duration::ZERO) else { panic!() };
-    /// assert_eq!(unpack(&parcel), Some(vec![Letter::Fresh(5)]));
+    /// assert_eq!(unpack(&parcel), Some(vec![Letter::Fresh(5, 1)]));
     /// assert_eq!(outbox.take(Duration::ZERO), Next::Nothing);
     /// ```
     pub fn put(&self, letter: Letter) {

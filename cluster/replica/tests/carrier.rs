@@ -65,7 +65,7 @@ fn letters_arrive_whole_and_a_seat_that_comes_back_is_followed() {
     let first = Seat::take(&process, 0);
     for n in 0..3_u8 {
         let second = Seat::take(&process, 1);
-        first.reaches(1, &second, &Letter::Fresh(5));
+        first.reaches(1, &second, &Letter::Fresh(5, 1));
         second.reaches(0, &first, &Letter::Log(vec![n; 60_000]));
         first.reaches(1, &second, &Letter::Log(vec![n; 100]));
         drop(second);
@@ -77,7 +77,7 @@ fn letters_arrive_whole_and_a_seat_that_comes_back_is_followed() {
 fn what_a_stranger_says_in_the_name_of_a_replica_is_not_taken() {
     let process = dvs::alone();
     let (first, second) = (Seat::take(&process, 0), Seat::take(&process, 1));
-    second.reaches(0, &first, &Letter::Fresh(5));
+    second.reaches(0, &first, &Letter::Fresh(5, 1));
     let stranger = process.bind(DC, Endpoint::NONE).unwrap();
     let mut parcel = Vec::new();
     Letter::Welcome(5).pack(&mut parcel);
