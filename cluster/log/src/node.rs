@@ -244,6 +244,7 @@ impl<M: Machine> Node<M> {
         match message::decode(self.inner.store.group(), bytes) {
             Some(Letter::Tell(number, answer)) => self.inner.post.told(from, number, answer),
             Some(Letter::Ask(number, question)) => {
+                self.inner.post.hears(from, number);
                 let once = matches!(question, Question::Propose { .. } | Question::Change { .. });
                 if once && !self.inner.seen().first_time(from, number) {
                     return;
@@ -333,9 +334,9 @@ impl<M: Machine> Inner<M> {
         let mut last = LogError::NoLeader;
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            let (leader, running) = {
+            let (leader, term, running) = {
                 let metrics = news.borrow_and_update();
-                (metrics.current_leader, metrics.running_state.is_ok())
+                (metrics.current_leader, metrics.current_term, metrics.running_state.is_ok())
             };
             if !running || self.has_ended() {
                 return Err(self.ended(Effect::No));
@@ -350,7 +351,7 @@ impl<M: Machine> Inner<M> {
                     let here = Runtime::timeout(left, self.answer(me, ask(left))).await.ok().flatten();
                     here.unwrap_or(Answer::Failed(Failure::Unknown))
                 }
-                Some(node) => self.elsewhere(node, ask(left), left).await,
+                Some(node) => self.elsewhere(node, term, ask(left), left).await,
             };
             match answer {
                 Answer::Failed(Failure::NotLeader) => {}
@@ -367,13 +368,17 @@ impl<M: Machine> Inner<M> {
         }
     }
 
-    /// Asks another node that leads; gives up when it was succeeded and does not answer soon.
-    async fn elsewhere(&self, node: NodeId, question: Question, left: Duration) -> Answer {
+    /// Asks another node that leads in this term; gives up when it was succeeded, perhaps by itself, and does
+    /// not answer soon.
+    async fn elsewhere(&self, node: NodeId, term: u64, question: Question, left: Duration) -> Answer {
         let mut news = self.news();
-        let was = Some(u64::from(node.0));
         let succeeded = async {
             loop {
-                if news.borrow_and_update().current_leader.is_some_and(|now| Some(now) != was) {
+                let (leads, now) = {
+                    let metrics = news.borrow_and_update();
+                    (metrics.current_leader.is_some(), metrics.current_term)
+                };
+                if leads && now > term {
                     return Runtime::sleep(self.timing.pause()).await;
                 }
                 if news.changed().await.is_err() {

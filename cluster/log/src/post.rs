@@ -1,10 +1,15 @@
 //! Questions to other members and the answers that are waited for.
+//!
+//! A member numbers its questions from its life on, which its store counts. So whoever is asked something by
+//! one that was started anew learns that its own questions to the life before will have no answer, and need
+//! not be waited for.
 
 use crate::message::{self, Answer, Letter, Question};
 use crate::network::Network;
 use crate::store::GroupId;
 use crate::types::Runtime;
 use dvs_abi::NodeId;
+use dvs_abi::limits::NODES_MAX;
 use openraft::AsyncRuntime;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,6 +17,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 type Instant = <Runtime as AsyncRuntime>::Instant;
+
+/// Numbers a life has for its questions.
+const LIFE_BITS: u32 = 40;
 
 /// Who was asked, and who waits for the answer.
 type Waiting = BTreeMap<u64, (NodeId, oneshot::Sender<Answer>)>;
@@ -27,6 +35,8 @@ struct Inner {
     network: Box<dyn Network>,
     waiting: Mutex<Waiting>,
     next: Mutex<u64>,
+    /// The latest life of each other member that was heard of.
+    lives: Mutex<BTreeMap<NodeId, u64>>,
 }
 
 /// Ends the wait for an answer, however the asker goes on.
@@ -44,8 +54,9 @@ impl Drop for Slot<'_> {
 impl Post {
     /// Numbers its questions from `openings`, so that no late answer fits a question after a restart.
     pub fn new(group: GroupId, network: Box<dyn Network>, openings: u64) -> Self {
-        let next = Mutex::new(openings << 40);
-        Post { inner: Arc::new(Inner { group, network, waiting: Mutex::default(), next }) }
+        let next = Mutex::new(openings << LIFE_BITS);
+        let (waiting, lives) = (Mutex::default(), Mutex::default());
+        Post { inner: Arc::new(Inner { group, network, waiting, next, lives }) }
     }
 
     /// Asks. Nothing comes back if the question could not be sent or no answer came in time.
@@ -89,6 +100,19 @@ impl Post {
         }
     }
 
+    /// A question of this number came from a node. If that is of a new life, what its last one was asked has
+    /// no answer.
+    pub fn hears(&self, from: NodeId, number: u64) {
+        let life = number >> LIFE_BITS;
+        let mut lives = self.inner.lives.lock().unwrap_or_else(PoisonError::into_inner);
+        if usize::from(from.0) >= NODES_MAX || lives.get(&from).is_some_and(|known| life <= *known) {
+            return;
+        }
+        if lives.insert(from, life).is_some() {
+            self.waiting().retain(|_, (asked, _)| *asked != from);
+        }
+    }
+
     /// Takes in an answer, if it was waited for from this node.
     pub fn told(&self, from: NodeId, number: u64, answer: Answer) {
         let mut waiting = self.waiting();
@@ -102,5 +126,39 @@ impl Post {
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.inner.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nowhere;
+    impl Network for Nowhere {
+        fn send(&self, _: NodeId, _: Vec<u8>) {}
+    }
+
+    #[tokio::test]
+    async fn what_the_last_life_of_a_member_was_asked_is_not_waited_for() {
+        let post = Post::new(GroupId(1), Box::new(Nowhere), 1);
+        let life = |n: u64| n << LIFE_BITS;
+        post.hears(NodeId(2), life(3) + 1);
+        let ask = |node| {
+            let post = post.clone();
+            tokio::spawn(async move { post.ask(node, Question::Barrier, Duration::from_secs(600)).await })
+        };
+        let (dead, other) = (ask(NodeId(2)), ask(NodeId(1)));
+        while post.waiting().len() < 2 {
+            tokio::task::yield_now().await;
+        }
+        post.hears(NodeId(2), life(2));
+        post.hears(NodeId(2), life(3) + 9);
+        post.hears(NodeId(1), life(1));
+        assert_eq!(post.waiting().len(), 2, "nobody was started anew");
+        post.hears(NodeId(2), life(4));
+        assert_eq!(dead.await.unwrap(), None);
+        let number = *post.waiting().keys().next().unwrap();
+        post.told(NodeId(1), number, Answer::Changed);
+        assert_eq!(other.await.unwrap(), Some(Answer::Changed));
     }
 }
