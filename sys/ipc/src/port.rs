@@ -10,7 +10,7 @@
 //! | `wait` | how every wait of these ends |
 
 mod answer;
-mod call;
+pub(crate) mod call;
 mod receive;
 mod wait;
 

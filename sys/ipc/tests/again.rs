@@ -116,6 +116,21 @@ fn what_a_lost_instance_had_taken_is_sent_again_under_its_number() {
 }
 
 #[test]
+fn a_lane_that_its_other_side_closed_first_ends_with_the_word_of_the_daemon() {
+    let (client, service) = call();
+    service.take(0);
+    service.lane(0).close();
+    service.peer.ring(0);
+    // The client looks at the lane meanwhile; how long the daemon takes does not matter.
+    std::thread::park_timeout(Duration::from_millis(50));
+    service.lost(0);
+    let (seq, second) = service.take(1);
+    assert!(second.again());
+    service.reply(1, seq, 8);
+    assert_eq!(client.join().unwrap(), Ok(8));
+}
+
+#[test]
 fn what_it_had_not_taken_is_sent_as_if_for_the_first_time() {
     let (client, service) = call();
     service.posted(0);

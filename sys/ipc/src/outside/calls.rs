@@ -3,8 +3,9 @@
 use super::lanes::{Lanes, Use, Withheld};
 use super::{Attempt, Cancelled, Outside, ask};
 use crate::control::{Answer, Duty, Request};
-use crate::lane::{Cancel, GrantList, Outcome, Refused, Taken};
+use crate::lane::{Cancel, GrantList, Outcome, Progress, Refused, Taken};
 use crate::port::Port;
+use crate::port::call::{SHUT_NS, SHUT_TRIES};
 use crate::process::{Core, Held};
 use crate::wait::Wait;
 use dvs_abi::limits::{COPY_GRACE_NS, NOW_GRACE_LOCAL_NS, NOW_GRACE_REMOTE_NS, RECALL_GRACE_NS};
@@ -208,6 +209,7 @@ pub(crate) fn collect<W: Wait>(
     until: Deadline,
 ) -> Result<Attempt> {
     let Some(o) = port.process().shared().outside() else { return Err(Error::early(Code::DVSINIT)) };
+    hear_why_closed(port, o);
     let (outcome, closed, key, leaving) = {
         let mut lanes = o.lanes();
         let Some((key, seq)) = lanes.current(port.ix()) else {
@@ -249,6 +251,26 @@ pub(crate) fn collect<W: Wait>(
             (_, e) => Err(Error::new(Code::SRCDIED, e).at(dst)),
         },
         Outcome::Pending | Outcome::Broken => Err(Error::new(Code::IO, Effect::Unknown).at(dst)),
+    }
+}
+
+/// A lane is closed for both sides, by whichever the daemon told first. Of a call that had been taken up the
+/// other side has to hear why before anything can be said of its end: others may know it.
+fn hear_why_closed<W: Wait>(port: &Port<W>, o: &Outside) {
+    for _ in 0..SHUT_TRIES {
+        let untold = {
+            let lanes = o.lanes();
+            lanes.current(port.ix()).is_some_and(|(key, seq)| {
+                let progress = lanes.with_lane(key, |l| l.progress(seq));
+                matches!(progress, Some(Progress::Closed(effect)) if effect != Effect::No)
+                    && matches!(lanes.get(key), Some(Use::Out { closed: None, .. }))
+            })
+        };
+        if !untold {
+            return;
+        }
+        let soon = Deadline::from_ns(port.now().saturating_add(SHUT_NS));
+        port.home().wait(port.process().shared(), soon);
     }
 }
 

@@ -9,10 +9,10 @@ use dvs_abi::limits::{GRANTS_PER_CALL, WAIT_CHAIN_MAX};
 use dvs_abi::{Access, Call, Code, Deadline, Effect, Endpoint, Error, Grant, Kind, Message, Result, Timeout};
 use dvs_kern::rendezvous::{Phase, Step, Target};
 
-/// How long to wait for the daemon to say what became of a peer that closed its lane.
-const SHUT_NS: u64 = 200_000;
-/// How often; after that the peer is as good as dead.
-const SHUT_TRIES: usize = 64;
+/// How long to wait for the daemon to say what became of a peer that closed its lane, at a time,
+pub(crate) const SHUT_NS: u64 = 200_000;
+/// and how often: a second on a busy machine. After that the peer is as good as dead.
+pub(crate) const SHUT_TRIES: usize = 5_000;
 /// How long to wait before a call whose destination has moved is made a third time; then twice as long
 /// each time,
 const MOVED_NS: u64 = 200_000;
