@@ -16,10 +16,25 @@ use serde::{Deserialize, Serialize};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The bytes of a snapshot. Variants are never reordered or removed.
-#[derive(Serialize, Deserialize)]
-enum Image {
-    V1 { places: u64, machine: Vec<u8> },
+/// The bytes of a snapshot, as they are read. Variants are never reordered or removed.
+#[derive(Deserialize)]
+enum Image<'a> {
+    V1 { places: u64, machine: &'a [u8] },
+}
+
+/// What comes before the machine's own bytes.
+#[derive(Serialize)]
+enum Head {
+    V1 { places: u64, bytes: usize },
+}
+
+/// The bytes of a snapshot: those of the machine, with the head pushed in before them, as a copy of a large
+/// state takes long.
+fn image(places: u64, mut machine: Vec<u8>) -> Vec<u8> {
+    // Plain data into memory cannot fail.
+    let head = postcard::to_stdvec(&Head::V1 { places, bytes: machine.len() }).unwrap_or_default();
+    machine.splice(0..0, head);
+    machine
 }
 
 /// The state and how far it has come.
@@ -69,7 +84,7 @@ impl<M: Machine> Applier<M> {
         let Image::V1 { places, machine } =
             postcard::from_bytes(image).map_err(|e| format!("the snapshot's image: {e}"))?;
         let mut progress = self.progress();
-        progress.machine.restore(&machine)?;
+        progress.machine.restore(machine)?;
         progress.applied = meta.last_log_id;
         progress.members = meta.last_membership.clone();
         progress.places = places;
@@ -138,11 +153,7 @@ impl<M: Machine> RaftStateMachine<Types> for Applier<M> {
             last_membership: progress.members.clone(),
             snapshot_id: name,
         };
-        Builder {
-            meta,
-            image: machine.map(|machine| Image::V1 { places, machine }),
-            store: self.store.clone(),
-        }
+        Builder { meta, machine: machine.map(|machine| (places, machine)), store: self.store.clone() }
     }
 
     async fn begin_receiving_snapshot(&mut self) -> Result<Box<Vec<u8>>, StorageError> {
@@ -155,11 +166,11 @@ impl<M: Machine> RaftStateMachine<Types> for Applier<M> {
         snapshot: Box<Vec<u8>>,
     ) -> Result<(), StorageError> {
         guarded(|| self.become_image(meta, &snapshot)).flatten().map_err(failed)?;
-        self.store.keep_arrived(meta, &snapshot).map_err(crate::store::failed)
+        self.store.keep_arrived(meta, &snapshot).await.map_err(crate::store::failed)
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, StorageError> {
-        let found = self.store.snapshot().map_err(crate::store::failed)?;
+        let found = self.store.snapshot_in_parts().await.map_err(crate::store::failed)?;
         Ok(found.map(|(meta, image)| Snapshot { meta, snapshot: Box::new(image) }))
     }
 }
@@ -167,21 +178,40 @@ impl<M: Machine> RaftStateMachine<Types> for Applier<M> {
 /// A snapshot that was taken and is still to be written; the machine goes on meanwhile.
 pub(crate) struct Builder {
     meta: SnapshotMeta,
-    image: Result<Image, String>,
+    machine: Result<(u64, Vec<u8>), String>,
     store: Store,
 }
 
 impl RaftSnapshotBuilder<Types> for Builder {
     async fn build_snapshot(&mut self) -> Result<Snapshot, StorageError> {
-        let image = self.image.as_ref().map_err(|what| failed(what.as_str()))?;
-        let image = postcard::to_stdvec(image).map_err(|e| failed(e.to_string()))?;
+        let taken = std::mem::replace(&mut self.machine, Err("it was written already".to_owned()));
+        let (places, machine) = taken.map_err(failed)?;
+        let image = image(places, machine);
         if image.len() > LOG_SNAPSHOT_BYTES_MAX {
             return Err(failed(format!(
                 "a snapshot of {} bytes; {LOG_SNAPSHOT_BYTES_MAX} are kept",
                 image.len()
             )));
         }
-        self.store.keep_snapshot(&self.meta, &image).map_err(crate::store::failed)?;
+        self.store.keep_snapshot(&self.meta, &image).await.map_err(crate::store::failed)?;
         Ok(Snapshot { meta: self.meta.clone(), snapshot: Box::new(image) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_what_it_always_was() {
+        #[derive(Serialize)]
+        enum First {
+            V1 { places: u64, machine: Vec<u8> },
+        }
+        let machine = vec![5; 300];
+        let first = postcard::to_stdvec(&First::V1 { places: 7, machine: machine.clone() }).unwrap();
+        assert_eq!(image(7, machine.clone()), first);
+        let Image::V1 { places, machine: found } = postcard::from_bytes(&first).unwrap();
+        assert_eq!((places, found), (7, &machine[..]));
     }
 }

@@ -4,15 +4,15 @@
 //! ```text
 //!   table log        index    ─► record         table state   "owner"      group and node
 //!   table snapshot   "cover"  ─► what it covers               "vote"       for whom, in which term
-//!                    "image"  ─► its bytes                    "committed"  decided up to here (a hint)
-//!                                                             "purged"     entries up to here are gone
+//!                    "image"  ─► its series                   "committed"  decided up to here (a hint)
+//!   table image      series, n ─► part n of its bytes         "purged"     entries up to here are gone
 //!                                                             "openings"   how often it was opened
 //! ```
 //! Each value is `hash (8 bytes) │ version │ record`. The hash covers table and key as well, so a value is
 //! never taken for another one. Opening reads all of it: a member that cannot trust its file must not vote.
 
+mod image;
 mod log;
-
 mod record;
 #[cfg(test)]
 mod tests;
@@ -34,6 +34,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
 const STATE: TableDefinition<&str, &[u8]> = TableDefinition::new("state");
 const SNAPSHOT: TableDefinition<&str, &[u8]> = TableDefinition::new("snapshot");
+const IMAGE: TableDefinition<(u64, u32), &[u8]> = TableDefinition::new("image");
 /// Pages the library keeps in memory: a log is written far more than it is read.
 const CACHE_BYTES: usize = 8 << 20;
 
@@ -61,6 +62,8 @@ pub struct Store {
     failed: Arc<Mutex<Option<StoreError>>>,
     /// Last entries of snapshots that are being installed; their entries are not let go of before.
     arriving: Arc<Mutex<Vec<u64>>>,
+    /// Series of snapshots that are being written.
+    series: Arc<Mutex<image::Series>>,
     /// Decided up to here, not written yet.
     decided: Arc<Mutex<Option<Mark>>>,
 }
@@ -168,6 +171,7 @@ impl Store {
         })?;
         let mut store = Self::around(base, path, owner);
         guarded(path, || store.check())?;
+        store.number_series()?;
         store.openings = store.count_opening()?;
         Ok(store)
     }
@@ -175,7 +179,7 @@ impl Store {
     fn around(base: Database, path: &Path, owner: Owner) -> Self {
         let (base, path) = (Arc::new(base), Arc::new(path.to_owned()));
         let (failed, arriving, decided) = (Arc::default(), Arc::default(), Arc::default());
-        Store { base, path, owner, openings: 0, failed, arriving, decided }
+        Store { base, path, owner, openings: 0, failed, arriving, series: Arc::default(), decided }
     }
 
     fn count_opening(&self) -> Result<u64, StoreError> {

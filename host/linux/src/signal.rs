@@ -1,8 +1,10 @@
 //! Being asked to end, as something to wait for instead of a handler.
 
+use crate::ready::readable;
 use core::mem::MaybeUninit;
+use dvs_abi::Deadline;
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -68,14 +70,48 @@ pub fn termination() -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Waits for the next signal that [`termination`] gives word of; its number.
+///
+/// # Errors
+/// Of the system: `signals` is no such descriptor.
+pub fn next(signals: &OwnedFd) -> io::Result<i32> {
+    // As the system writes one: the number comes first.
+    let mut info = [0; size_of::<libc::signalfd_siginfo>()];
+    loop {
+        let read = readable(signals.as_fd(), Deadline::NEVER)
+            .and_then(|_| rustix::io::read(signals, &mut info).map_err(io::Error::from));
+        match read {
+            Ok(n) if n == info.len() => return Ok(i32::from_ne_bytes([info[0], info[1], info[2], info[3]])),
+            Ok(_) => return Err(io::ErrorKind::InvalidData.into()),
+            // Somebody else took it, or the wait was interrupted.
+            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{ends_with_parent, unblocked};
+    use super::{ends_with_parent, next, termination, unblocked};
     use crate::clock::now;
     use crate::pidfd::PidFd;
     use dvs_abi::Deadline;
     use std::os::unix::process::ExitStatusExt;
     use std::process::{Command, Stdio};
+
+    #[test]
+    fn signals_are_waited_for_one_by_one() {
+        let caught = std::thread::spawn(|| {
+            let signals = termination().unwrap();
+            for signal in [libc::SIGTERM, libc::SIGHUP] {
+                // SAFETY: sends a signal to the calling thread, which has blocked it: nothing is run by it.
+                assert_eq!(unsafe { libc::raise(signal) }, 0);
+                assert_eq!(next(&signals).unwrap(), signal);
+            }
+        });
+        caught.join().unwrap();
+        assert!(next(&std::fs::File::open("/dev/null").unwrap().into()).is_err());
+    }
 
     #[test]
     fn a_program_ends_with_the_thread_that_started_it() {

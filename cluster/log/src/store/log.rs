@@ -1,13 +1,13 @@
-//! The store as the consensus library uses it: entries, votes and the one snapshot.
+//! The store as the consensus library uses it: entries and votes; the snapshot is in [`super::image`].
 //!
 //! Calls write and sync before they return, on the thread of the member: what the library goes on to
 //! acknowledge is on the disk by then. `committed` is the exception: it is a hint, and durable with the next
 //! write.
 
-use super::{LOG, SNAPSHOT, STATE, Store, record};
+use super::{LOG, STATE, Store, record};
 use crate::error::StoreError;
-use crate::record::{Ballot, Cover, Mark, Record};
-use crate::types::{Entry, LogId, SnapshotMeta, StorageError, Types, Vote};
+use crate::record::{Ballot, Mark, Record};
+use crate::types::{Entry, LogId, StorageError, Types, Vote};
 use openraft::storage::{LogFlushed, LogState, RaftLogStorage};
 use openraft::{AnyError, EntryPayload, OptionalSend, RaftLogReader, StorageIOError};
 use redb::{ReadableDatabase, ReadableTable};
@@ -25,52 +25,6 @@ pub(crate) fn failed(error: StoreError) -> StorageError {
 }
 
 impl Store {
-    /// The snapshot, if there is one.
-    pub(crate) fn snapshot(&self) -> Result<Option<(SnapshotMeta, Vec<u8>)>, StoreError> {
-        let attempt = || {
-            let read = self.base.begin_read().map_err(record::begun)?;
-            let table = read.open_table(SNAPSHOT).map_err(record::table)?;
-            let cover = table.get("cover").map_err(record::storage)?;
-            let image = table.get("image").map_err(record::storage)?;
-            let (Some(cover), Some(image)) = (cover, image) else { return Ok(None) };
-            let cover: Cover = record::decode("snapshot", b"cover", cover.value())?;
-            let image: Vec<u8> = record::decode("snapshot", b"image", image.value())?;
-            let meta =
-                cover.checked().ok_or_else(|| record::Trouble::Damaged("the snapshot's members".into()))?;
-            Ok(Some((meta, image)))
-        };
-        self.noted(attempt().map_err(|t: record::Trouble| t.at(&self.path)))
-    }
-
-    /// The last entry the kept snapshot covers.
-    fn covered(&self) -> Result<Option<LogId>, StoreError> {
-        let attempt = || {
-            let read = self.base.begin_read().map_err(record::begun)?;
-            let table = read.open_table(SNAPSHOT).map_err(record::table)?;
-            let Some(cover) = table.get("cover").map_err(record::storage)? else { return Ok(None) };
-            let cover: Cover = record::decode("snapshot", b"cover", cover.value())?;
-            Ok(cover.last().map(LogId::from))
-        };
-        self.noted(attempt().map_err(|t: record::Trouble| t.at(&self.path)))
-    }
-
-    /// Keeps a snapshot that was taken here in place of the one before, unless that covers more: one that was
-    /// being written while another arrived is late.
-    pub(crate) fn keep_snapshot(&self, meta: &SnapshotMeta, image: &Vec<u8>) -> Result<(), StoreError> {
-        if self.covered()? > meta.last_log_id {
-            return Ok(());
-        }
-        self.write(|w| put_snapshot(w, meta, image))
-    }
-
-    /// Keeps a snapshot that arrived, and lets go of the entries it stands for, both or neither.
-    pub(crate) fn keep_arrived(&self, meta: &SnapshotMeta, image: &Vec<u8>) -> Result<(), StoreError> {
-        self.write(|w| {
-            put_snapshot(w, meta, image)?;
-            meta.last_log_id.as_ref().map_or(Ok(()), |last| cut_front(w, last))
-        })
-    }
-
     /// Tells that the library is about to be given a snapshot up to `last`; ends when the guard is dropped.
     pub(crate) fn arrives(&self, last: u64) -> Arrival<'_> {
         self.arriving().push(last);
@@ -139,17 +93,8 @@ impl Drop for Arrival<'_> {
     }
 }
 
-fn put_snapshot(
-    w: &redb::WriteTransaction,
-    meta: &SnapshotMeta,
-    image: &Vec<u8>,
-) -> Result<(), record::Trouble> {
-    record::put(w, SNAPSHOT, "cover", &Cover::from(meta))?;
-    record::put(w, SNAPSHOT, "image", image)
-}
-
 /// Lets go of the entries up to and with `last`.
-fn cut_front(w: &redb::WriteTransaction, last: &LogId) -> Result<(), record::Trouble> {
+pub(super) fn cut_front(w: &redb::WriteTransaction, last: &LogId) -> Result<(), record::Trouble> {
     record::put(w, STATE, "purged", &Mark::from(last))?;
     let mut table = w.open_table(LOG).map_err(record::table)?;
     table.retain_in(..=last.index, |_, _| false).map_err(record::storage)

@@ -46,18 +46,30 @@ fn hash(table: &str, key: &[u8], body: &[u8]) -> [u8; HASH_BYTES] {
 
 /// The bytes of a value.
 pub(super) fn encode<T: Serialize>(table: &str, key: &[u8], value: &T) -> Result<Vec<u8>, Trouble> {
+    seal(table, key, &Stored::V1(value))
+}
+
+/// The bytes of a value that has its version in itself.
+pub(super) fn seal<T: Serialize>(table: &str, key: &[u8], stored: &T) -> Result<Vec<u8>, Trouble> {
     let start = vec![0; HASH_BYTES];
-    let mut out = postcard::to_extend(&Stored::V1(value), start).map_err(|e| Trouble::Io(e.to_string()))?;
+    let mut out = postcard::to_extend(stored, start).map_err(|e| Trouble::Io(e.to_string()))?;
     let sum = hash(table, key, &out[HASH_BYTES..]);
     out[..HASH_BYTES].copy_from_slice(&sum);
     Ok(out)
 }
 
 /// The value of bytes.
-pub(super) fn decode<T: for<'a> Deserialize<'a>>(
+pub(super) fn decode<'a, T: Deserialize<'a>>(table: &str, key: &[u8], bytes: &'a [u8]) -> Result<T, Trouble> {
+    let Stored::V1(value) = unseal(table, key, bytes, 1)?;
+    Ok(value)
+}
+
+/// The value of bytes that has its version in itself; there are so many versions.
+pub(super) fn unseal<'a, T: Deserialize<'a>>(
     table: &str,
     key: &[u8],
-    bytes: &[u8],
+    bytes: &'a [u8],
+    versions: u8,
 ) -> Result<T, Trouble> {
     let place = || match <[u8; 8]>::try_from(key) {
         Ok(index) if table == "log" => format!("entry {}", u64::from_le_bytes(index)),
@@ -69,25 +81,26 @@ pub(super) fn decode<T: for<'a> Deserialize<'a>>(
     if sum != hash(table, key, body) {
         return Err(Trouble::Damaged(format!("{} does not fit its sum", place())));
     }
-    value(body, place)
+    value(body, versions, place)
 }
 
 /// The value of bytes that fit their sum.
-fn value<T: for<'a> Deserialize<'a>>(body: &[u8], place: impl Fn() -> String) -> Result<T, Trouble> {
-    if body.first().is_some_and(|version| *version > 0) {
+fn value<'a, T: Deserialize<'a>>(
+    body: &'a [u8],
+    versions: u8,
+    place: impl Fn() -> String,
+) -> Result<T, Trouble> {
+    if body.first().is_some_and(|version| *version >= versions) {
         return Err(Trouble::Newer(format!("{} has version {}", place(), u16::from(body[0]) + 1)));
     }
-    match postcard::from_bytes(body) {
-        Ok(Stored::V1(value)) => Ok(value),
-        Err(e) => Err(Trouble::Damaged(format!("{}: {e}", place()))),
-    }
+    postcard::from_bytes(body).map_err(|e| Trouble::Damaged(format!("{}: {e}", place())))
 }
 
 /// Reads what may be a value of a store, were its sum right, and checks that it comes back.
 pub(crate) fn try_value<T: Serialize + for<'a> Deserialize<'a> + PartialEq + Debug>(
     body: &[u8],
 ) -> Option<T> {
-    let read: T = value(body, String::new).ok()?;
+    let Stored::V1(read): Stored<T> = value(body, 1, String::new).ok()?;
     let bytes = encode("log", b"key", &read).ok()?;
     assert_eq!(decode::<T>("log", b"key", &bytes).ok().as_ref(), Some(&read), "what encodes decodes");
     Some(read)

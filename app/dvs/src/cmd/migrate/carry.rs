@@ -4,12 +4,11 @@ use crate::cmd::Context;
 use crate::cmd::service::services;
 use crate::fail::{Done, Fail};
 use crate::node::Node;
-use dvs::{Code, Deadline};
-use dvs_linux::ready::readable;
+use dvs::Code;
 use dvs_linux::signal;
 use dvsd::admin::{AdminAnswer, AdminRequest, MoveOrder};
 use serde::Serialize;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 /// How long the log may take to say where a service is whose program, or daemon, was lost on the way.
@@ -143,15 +142,9 @@ fn truth(context: &Context, (dc, slot): (u16, i32), to: u16, began: Instant) -> 
 fn give_up(signals: &OwnedFd, door: &Node, dc: u16, slot: i32) {
     let mut asked = false;
     loop {
-        let mut info = [0; 128];
-        if !readable(signals.as_fd(), Deadline::NEVER).is_ok_and(|r| r)
-            || rustix::io::read(signals, &mut info).is_err()
-        {
-            continue;
-        }
-        let caught = u32::from_ne_bytes([info[0], info[1], info[2], info[3]]);
+        let Ok(caught) = signal::next(signals) else { return };
         if asked || door.ask(&AdminRequest::CancelMove { dc, slot }).is_err() {
-            std::process::exit(128 + caught as i32);
+            std::process::exit(128 + caught);
         }
         asked = true;
     }

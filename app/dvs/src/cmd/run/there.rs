@@ -8,13 +8,11 @@ use crate::cmd::Context;
 use crate::fail::{Done, Fail};
 use crate::node::{Node, Target};
 use crate::output::{self, Format, say};
-use dvs::Deadline;
-use dvs_linux::ready::readable;
 use dvs_linux::signal;
 use dvsd::admin::{AdminAnswer, AdminRequest, ProgramSignal, RunOrder};
 use serde::Serialize;
 use std::io::Write;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -22,8 +20,8 @@ use std::time::Duration;
 /// The program has no deadline; the daemon says when its node is gone.
 const LONG: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Signals as they are numbered everywhere on Linux.
-const SIGHUP: u32 = 1;
-const SIGINT: u32 = 2;
+const SIGHUP: i32 = 1;
+const SIGINT: i32 = 2;
 const SIGPIPE: u8 = 13;
 
 /// What `--detach` prints as JSON.
@@ -118,13 +116,7 @@ fn write(error: bool, bytes: &[u8]) -> bool {
 fn pass_on(signals: &OwnedFd, door: &Node, node: u16, number: &OnceLock<u32>) {
     let mut asked = false;
     loop {
-        let mut info = [0; 128];
-        if !readable(signals.as_fd(), Deadline::NEVER).is_ok_and(|r| r)
-            || rustix::io::read(signals, &mut info).is_err()
-        {
-            continue;
-        }
-        let caught = u32::from_ne_bytes([info[0], info[1], info[2], info[3]]);
+        let Ok(caught) = signal::next(signals) else { return };
         let signal = if caught == SIGINT { ProgramSignal::Interrupt } else { ProgramSignal::Terminate };
         match number.get() {
             Some(&program) if !asked && caught != SIGHUP => {
@@ -136,6 +128,6 @@ fn pass_on(signals: &OwnedFd, door: &Node, node: u16, number: &OnceLock<u32>) {
             }
             _ => {}
         }
-        std::process::exit(128 + caught as i32);
+        std::process::exit(128 + caught);
     }
 }
