@@ -314,6 +314,9 @@ impl Council {
         let up: BTreeMap<_, _> = state.members().filter_map(|(n, m)| Some((n, m.incarnation()?))).collect();
         let others: Vec<_> = up.iter().map(|(n, i)| (*n, *i)).filter(|(n, _)| *n != self.me).collect();
         let beat = self.leases.beat(leader, &others, fx.now());
+        if leader == Some(self.me) {
+            daemon.leads(fx);
+        }
         if beat.confirm {
             self.ask(Doing::Confirm, Ask::Confirm(ATTEMPT));
         }

@@ -43,6 +43,11 @@ pub trait Follower {
     /// Has a node declared lost, as this node leads; false if it cannot now.
     fn lose(&mut self, node: NodeId, incarnation: Epoch, fx: &mut Effects<'_, Note>) -> bool;
 
+    /// This node leads.
+    fn leads(&mut self, fx: &mut Effects<'_, Note>) {
+        let _ = fx;
+    }
+
     /// Its command with this number is not done: it was for a leader only.
     fn refused(&mut self, number: u64, fx: &mut Effects<'_, Note>);
 }
