@@ -37,6 +37,9 @@ pub trait Follower {
     /// Until when the bind waits here that waits least.
     fn first_limit(&self) -> Option<u64>;
 
+    /// In which incarnation it holds a lease, at this time of its clock.
+    fn holds(&self, now: u64) -> Option<Epoch>;
+
     /// How many entries it has applied, and what follows from them.
     fn state(&self) -> (u64, &State);
 
@@ -171,6 +174,10 @@ impl<D: Follower> OverOrder for Node<D> {
 
     fn first_limit(&self) -> Option<u64> {
         self.daemon().and_then(D::first_limit)
+    }
+
+    fn holds(&self, now: u64) -> Option<Epoch> {
+        self.daemon().and_then(|d| d.holds(now))
     }
 }
 

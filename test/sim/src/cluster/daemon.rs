@@ -68,6 +68,10 @@ impl Follower for Daemon {
         self.pass_time(fx);
     }
 
+    fn holds(&self, now: u64) -> Option<Epoch> {
+        self.incarnation.filter(|_| self.radar.holds_lease(now))
+    }
+
     fn state(&self) -> (u64, &State) {
         Daemon::state(self)
     }

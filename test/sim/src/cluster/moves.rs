@@ -80,7 +80,7 @@ impl Daemon {
             let Some(waiter) = self.kern.movable_instance(MAIN.0, slot).filter(|_| to != self.me) else {
                 continue;
             };
-            if !fx.random().odds(60) || self.moves.leaving.values().any(|m| m.slot == slot) {
+            if !fx.random().odds(200) || self.moves.leaving.values().any(|m| m.slot == slot) {
                 continue;
             }
             self.moves.last = self.moves.last.max(fx.now()) + 1;

@@ -10,7 +10,7 @@ use super::store::Shared;
 use crate::control::MS;
 use crate::faults::Faults;
 use crate::invariant::Violation;
-use crate::invariants::{BindsEnd, MembersGoOn, SameDecisions, StateAgrees, StateTravels};
+use crate::invariants::{BindsEnd, LostAreOver, MembersGoOn, SameDecisions, StateAgrees, StateTravels};
 use crate::node;
 use crate::random::Random;
 use crate::world::World;
@@ -45,6 +45,7 @@ fn expect(mut world: World<Node>) -> World<Node> {
         .expect(SameDecisions::default())
         .expect(StateAgrees)
         .expect(MembersGoOn)
+        .expect(LostAreOver::default())
         .expect(RulesAgree)
         .expect(BoundOnce)
         .expect(OneServer)

@@ -349,6 +349,10 @@ impl Follower for Daemon {
         Daemon::look_at_clock(self, fx);
     }
 
+    fn holds(&self, now: u64) -> Option<Epoch> {
+        self.serves(now)
+    }
+
     fn state(&self) -> (u64, &State) {
         Daemon::state(self)
     }
