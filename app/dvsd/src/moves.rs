@@ -22,7 +22,6 @@ use crate::desk::NodeRecord;
 use dvs_abi::{DcId, NodeId};
 use dvs_control::command::Command;
 use dvs_control::epoch::Epoch;
-use dvs_control::service::{Place, Service};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -113,13 +112,8 @@ impl Daemon {
 
     /// Of a leader: has the log undo the moves whose time is over, if no other entry does.
     pub(crate) fn undo_late_moves(&mut self) {
-        let now = wall_clock();
-        let all = self.plane.state.containers().flat_map(|(dc, c)| c.services.iter().map(move |s| (dc, s)));
-        let late = |(dc, (slot, s)): (DcId, (&i32, &Service))| match s.place {
-            Place::Moving { number, deadline, .. } if deadline <= now => Some(((dc.0, *slot), number.0)),
-            _ => None,
-        };
-        let late: BTreeMap<(u16, i32), u64> = all.filter_map(late).collect();
+        let late: BTreeMap<(u16, i32), u64> =
+            self.plane.state.late_moves(wall_clock()).map(|(dc, slot, n)| ((dc.0, slot), n.0)).collect();
         let told = std::mem::replace(&mut self.moves.late, late.clone());
         for ((dc, slot), number) in late {
             if told.get(&(dc, slot)) != Some(&number) {

@@ -8,7 +8,8 @@
 //! a node is silent is
 //! [`dvs_control::detector::Detector`]. This is what is between them: who has asked, and when somebody has to
 //! be declared lost. A leader that did not run for a while forgives everybody, and what it decides it decides
-//! as the leader it was (in its own log): if it has been succeeded, nobody hears of it.
+//! as the leader it was (in its own log): if it has been succeeded, nobody hears of it. Whom it has judged it
+//! grants nothing more, even if it hears of it again: what it has put into the log may be decided much later.
 
 use crate::lease::Terms;
 use crate::vigil::Vigil;
@@ -35,6 +36,8 @@ pub struct Leases {
     vigil: Option<Vigil>,
     /// By node, and the incarnation that is watched.
     detectors: BTreeMap<NodeId, (Epoch, Detector)>,
+    /// Said to be lost, in this incarnation, since this node leads: that may be in the log and not decided yet.
+    judged: BTreeMap<NodeId, Epoch>,
     asks: Vec<Ask>,
     confirming: Option<Vec<Ask>>,
     last_beat: u64,
@@ -47,7 +50,7 @@ pub struct Beat {
     pub ask: Option<NodeId>,
     /// Have a majority confirm that this node leads.
     pub confirm: bool,
-    /// These have been silent until their leases were over.
+    /// These have been silent until their leases were over; said at each beat until that is decided.
     pub lost: Vec<NodeId>,
 }
 
@@ -59,6 +62,7 @@ impl Leases {
             terms,
             vigil: None,
             detectors: BTreeMap::new(),
+            judged: BTreeMap::new(),
             asks: Vec::new(),
             confirming: None,
             last_beat: now,
@@ -84,6 +88,11 @@ impl Leases {
         if leader != Some(self.me) {
             self.vigil = None;
             self.detectors.clear();
+            if leader.is_some() {
+                // Another term has begun since: what is left of this one in the log is decided, or dropped,
+                // before anything is granted. Hearing from no majority for a while is none.
+                self.judged.clear();
+            }
             self.asks.clear();
             beat.ask = leader;
             return beat;
@@ -91,14 +100,18 @@ impl Leases {
         let terms = self.terms;
         let vigil = self.vigil.get_or_insert_with(|| Vigil::new(terms, now));
         self.detectors.retain(|n, (incarnation, _)| up.contains(&(*n, *incarnation)));
+        self.judged.retain(|n, incarnation| up.contains(&(*n, *incarnation)));
         for (node, incarnation) in up {
             let (_, detector) = self.detectors.entry(*node).or_insert_with(|| {
                 vigil.granted(*node, now);
                 (*incarnation, Detector::new(now, BEAT_NS))
             });
-            if stopped {
+            if self.judged.contains_key(node) {
+                beat.lost.push(*node);
+            } else if stopped {
                 detector.forgive(now);
             } else if detector.suspects(now) && vigil.over(*node, now) {
+                self.judged.insert(*node, *incarnation);
                 beat.lost.push(*node);
             }
         }
@@ -112,6 +125,9 @@ impl Leases {
 
     /// A node that is up has asked, or this one has.
     pub fn asked(&mut self, ask: Ask, now: u64) {
+        if self.judged.contains_key(&ask.0) {
+            return;
+        }
         if let Some((_, detector)) = self.detectors.get_mut(&ask.0) {
             detector.heard(now);
         }
@@ -123,7 +139,8 @@ impl Leases {
     /// A majority has confirmed that this node leads, later than what is confirmed was asked, or has not.
     /// Gives back who is to be granted what they asked.
     pub fn confirmed(&mut self, confirmed: bool, now: u64) -> Vec<Ask> {
-        let asks = self.confirming.take().unwrap_or_default();
+        let mut asks = self.confirming.take().unwrap_or_default();
+        asks.retain(|(node, _)| !self.judged.contains_key(node));
         let (true, Some(vigil)) = (confirmed, self.vigil.as_mut()) else { return Vec::new() };
         asks.iter().for_each(|(node, _)| vigil.granted(*node, now));
         asks
@@ -182,6 +199,47 @@ mod tests {
         let lost = run(20, 100, |b| (20..60).contains(&b)).expect("it is lost");
         assert!(lost > 61, "at beat {lost}");
         assert_eq!(run(u64::MAX, 100, |b| (20..60).contains(&b)), None);
+    }
+
+    /// Found by the simulator: the leader's disk was slow, so what it had said was not decided yet when the node
+    /// was heard of again, and got a lease that outlived it.
+    #[test]
+    fn a_node_that_was_said_to_be_lost_is_granted_nothing_until_that_is_decided() {
+        let (mut l, up) = (Leases::new(ME, Terms::default(), 0), [(OTHER, Epoch(1))]);
+        l.beat(Some(ME), &up, BEAT_NS);
+        l.confirmed(true, BEAT_NS);
+        l.asked((OTHER, 7), BEAT_NS);
+        let (mut now, mut waits) = (2 * BEAT_NS, None);
+        while l.judged.is_empty() {
+            let beat = l.beat(Some(ME), &up, now);
+            // Its first question is about to be confirmed all the time.
+            if waits.is_none() {
+                waits = Some(beat.confirm);
+            }
+            now += BEAT_NS;
+        }
+        assert_eq!((waits, l.confirmed(true, now)), (Some(true), vec![(ME, 2 * BEAT_NS)]), "not what waited");
+        for _ in 0..5 {
+            l.asked((OTHER, now), now);
+            let beat = l.beat(Some(ME), &up, now);
+            assert_eq!((beat.lost, beat.confirm), (vec![OTHER], true));
+            let granted = l.confirmed(true, now);
+            assert!(granted.iter().all(|(node, _)| *node == ME), "{granted:?}");
+            now += BEAT_NS;
+        }
+        // It is decided, and the node begins anew.
+        let up = [(OTHER, Epoch(2))];
+        assert_eq!(l.beat(Some(ME), &up, now).lost, []);
+        l.confirmed(true, now);
+        l.asked((OTHER, now), now);
+        l.beat(Some(ME), &up, now + BEAT_NS);
+        assert_eq!(l.confirmed(true, now), [(OTHER, now), (ME, now + BEAT_NS)]);
+        // No majority answers for a while; and then somebody else leads.
+        l.judged.insert(OTHER, Epoch(2));
+        l.beat(None, &up, now + 2 * BEAT_NS);
+        assert!(!l.judged.is_empty(), "it leads as it did");
+        l.beat(Some(OTHER), &up, now + 2 * BEAT_NS);
+        assert!(l.judged.is_empty());
     }
 
     /// Found by the simulator: its session is made anew, so its first question takes a while.

@@ -262,6 +262,27 @@ fn what_was_bound_before_the_service_was_declared_is_its_instance() {
     assert_eq!(w.answer(id), Some(Err((Code::PROCSTS, Effect::No))), "the log moves it");
 }
 
+/// Found by the simulator: its clients waited for ever.
+#[test]
+fn what_was_bound_before_and_is_not_the_instance_hears_so_and_its_callers_go_elsewhere() {
+    let mut w = World::new(0b11);
+    w.feed(leased(1, &[USER]));
+    w.bound(SERVER, SLOT);
+    w.bound(CLIENT, Endpoint::NONE.raw());
+    let id = open(&mut w, u64::MAX);
+    assert!(matches!(w.answer(id), Some(Ok(Answer::Lane { remote: false, .. }))));
+    w.wants.clear();
+    w.feed(Event::Service { dc: 1, slot: SLOT, name: "kv".into(), kind: Some(Kind::Single) });
+    let (ticket, _) = w.want();
+    route(&mut w, 5, &[Action::Freeze, Action::Point(FAR), Action::Thaw]);
+    w.told.clear();
+    w.decided(ticket, Err(Code::SLOTUSED));
+    assert!(w.told.contains(&(SERVER, Told::Moved { dc: 1, endpoint: SLOT })));
+    assert_eq!(closed(&mut w, CLIENT), [Code::MIGRATE], "what was not taken up goes again");
+    let id = open(&mut w, u64::MAX);
+    assert!(matches!(w.answer(id), Some(Ok(Answer::Lane { remote: true, .. }))));
+}
+
 /// Found by chance: the next instance of a node whose first was lost was taken for the first when callers
 /// went elsewhere, and ended although it was offered.
 #[test]

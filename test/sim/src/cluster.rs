@@ -20,14 +20,20 @@
 //! | `clerk` | one command after the other into the log, each until it is answered |
 //! | `rules` | what the rules command, carried out |
 //! | `people`, `calls` | programs of one node, and the calls in its lanes |
+//! | `hosts`, `leaves`, `comes` | programs that keep a number and hand it over, with the real phases of a move |
+//! | [`moves`] | what daemons have to do with that |
 //! | [`session`] | what nodes say to each other arrives in order, once, until the session ends |
 //! | [`store`] | what the servers keep |
 //! | [`scenario`] | one run |
 
 mod calls;
 mod clerk;
+mod comes;
 pub mod daemon;
+mod hosts;
 pub mod invariants;
+mod leaves;
+pub mod moves;
 mod people;
 mod rules;
 pub mod scenario;

@@ -12,7 +12,7 @@
 
 pub mod daemon;
 mod instances;
-mod moves;
+pub mod moves;
 pub mod order;
 mod programs;
 pub mod scenario;
@@ -61,7 +61,7 @@ pub(crate) fn card(node: u16) -> NodeCard {
 
 pub(crate) fn container(name: String) -> DcConfig {
     let (warn, warn_type) = (Endpoint::NONE.raw(), 0);
-    DcConfig { name, tasks: 4, procs: 40, sysprocs: 12, warn, warn_type, nodes: everywhere(), born: 0 }
+    DcConfig { name, tasks: 4, procs: 46, sysprocs: 18, warn, warn_type, nodes: everywhere(), born: 0 }
 }
 
 pub(crate) fn service(slot: i32, kind: Kind) -> ServiceSpec {

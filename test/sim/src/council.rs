@@ -71,6 +71,8 @@ pub struct Council {
     /// Who should have a vote, as this node would have it.
     goal: Vec<NodeId>,
     quiet: bool,
+    /// The daemon has asked how long the log is.
+    asked: bool,
 }
 
 impl Council {
@@ -90,6 +92,7 @@ impl Council {
             reviewed: 0,
             goal: everybody(),
             quiet: false,
+            asked: false,
         }
     }
 
@@ -160,6 +163,7 @@ impl Council {
                     _ => self.ask(Doing::Other, Ask::Propose(bytes, ATTEMPT)),
                 }
             }
+            Packet::Fetch(_) => self.asked = true,
             Packet::Renew(..) => {
                 // The leader's own is asked at its beat.
                 let leader = self.member.as_ref().and_then(Member::leader).filter(|n| *n != self.me);
@@ -257,9 +261,10 @@ impl Council {
         }
     }
 
-    /// Entries after the first so many, for the daemon; nothing if it has all.
-    pub(crate) fn entries(&self, applied: u64) -> Option<Packet> {
-        let rest = self.log.get(applied as usize..).filter(|rest| !rest.is_empty())?;
+    /// Entries after the first so many, for the daemon; nothing if it has all and has not asked.
+    pub(crate) fn entries(&mut self, applied: u64) -> Option<Packet> {
+        let asked = std::mem::take(&mut self.asked);
+        let rest = self.log.get(applied as usize..).filter(|rest| asked || !rest.is_empty())?;
         let entries = rest.iter().take(ENTRIES_MAX).cloned().collect();
         Some(Packet::Entries(applied, entries, self.log.len() as u64))
     }
@@ -314,6 +319,9 @@ impl Council {
         let up: BTreeMap<_, _> = state.members().filter_map(|(n, m)| Some((n, m.incarnation()?))).collect();
         let others: Vec<_> = up.iter().map(|(n, i)| (*n, *i)).filter(|(n, _)| *n != self.me).collect();
         let beat = self.leases.beat(leader, &others, fx.now());
+        if leader == Some(self.me) {
+            daemon.leads(fx);
+        }
         if beat.confirm {
             self.ask(Doing::Confirm, Ask::Confirm(ATTEMPT));
         }

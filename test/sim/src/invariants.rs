@@ -3,6 +3,7 @@
 mod binds_end;
 mod done_once;
 mod heals;
+mod lost_are_over;
 mod members_go_on;
 mod none_needlessly;
 mod one_instance;
@@ -15,6 +16,7 @@ mod state_travels;
 pub use binds_end::BindsEnd;
 pub use done_once::DoneOnce;
 pub use heals::Heals;
+pub use lost_are_over::LostAreOver;
 pub use members_go_on::MembersGoOn;
 pub use none_needlessly::NoneNeedlessly;
 pub use one_instance::OneInstance;
@@ -29,6 +31,7 @@ use crate::control::Node;
 use crate::control::daemon::Daemon;
 use crate::invariant::View;
 use dvs_abi::NodeId;
+use dvs_control::epoch::Epoch;
 use dvs_control::state::State;
 
 /// What the nodes of a world with an order have in common.
@@ -44,6 +47,9 @@ pub trait OverOrder {
 
     /// Until when the bind waits here that waits least.
     fn first_limit(&self) -> Option<u64>;
+
+    /// In which incarnation it holds a lease, at this time of its clock.
+    fn holds(&self, now: u64) -> Option<Epoch>;
 }
 
 /// The log, as it is decided.

@@ -37,11 +37,19 @@ pub trait Follower {
     /// Until when the bind waits here that waits least.
     fn first_limit(&self) -> Option<u64>;
 
+    /// In which incarnation it holds a lease, at this time of its clock.
+    fn holds(&self, now: u64) -> Option<Epoch>;
+
     /// How many entries it has applied, and what follows from them.
     fn state(&self) -> (u64, &State);
 
     /// Has a node declared lost, as this node leads; false if it cannot now.
     fn lose(&mut self, node: NodeId, incarnation: Epoch, fx: &mut Effects<'_, Note>) -> bool;
+
+    /// This node leads.
+    fn leads(&mut self, fx: &mut Effects<'_, Note>) {
+        let _ = fx;
+    }
 
     /// Its command with this number is not done: it was for a leader only.
     fn refused(&mut self, number: u64, fx: &mut Effects<'_, Note>);
@@ -166,6 +174,10 @@ impl<D: Follower> OverOrder for Node<D> {
 
     fn first_limit(&self) -> Option<u64> {
         self.daemon().and_then(D::first_limit)
+    }
+
+    fn holds(&self, now: u64) -> Option<Epoch> {
+        self.daemon().and_then(|d| d.holds(now))
     }
 }
 

@@ -4,7 +4,13 @@ mod common;
 
 use common::{equal_seeds_give_equal_traces, sum};
 use dvs_sim::Faults;
+use dvs_sim::cluster::Node;
 use dvs_sim::cluster::scenario::{run, world, world_with};
+use dvs_sim::control::wire::Note;
+use dvs_sim::{Invariant, View};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
 
 fn all_is_so(seeds: impl IntoIterator<Item = u64>) {
     common::all_is_so("cluster", seeds, |seed| run(&mut world(seed)).map(|_| ()));
@@ -18,6 +24,45 @@ fn all_is_so_seeds_0_to_29() {
 #[test]
 fn all_is_so_seeds_30_to_59() {
     all_is_so(30..60);
+}
+
+/// How moves ended.
+#[derive(Default, Clone)]
+struct Endings(Rc<RefCell<BTreeMap<String, usize>>>);
+
+impl Invariant<Node> for Endings {
+    fn name(&self) -> &'static str {
+        "it counts"
+    }
+
+    fn check(&mut self, view: &View<'_, Node>) -> Result<(), String> {
+        for note in view.notes() {
+            if let Note::Moved(_, how) = note {
+                let how =
+                    if how.contains("was undone") { "undone" } else { how.split('(').next().unwrap_or("") };
+                *self.0.borrow_mut().entry(how.to_owned()).or_default() += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, _: &View<'_, Node>) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+#[test]
+fn services_move_and_moves_are_refused_and_undone() {
+    let endings = Endings::default();
+    for seed in 0..12 {
+        let mut w = world(seed);
+        w.expect(endings.clone());
+        run(&mut w).unwrap_or_else(|v| panic!("{v}"));
+    }
+    let endings = endings.0.take();
+    for how in ["Moved", "Stayed", "undone"] {
+        assert!(endings.get(how).is_some_and(|n| *n > 2), "{endings:?}");
+    }
 }
 
 /// See docs/sim-bugs.md.

@@ -236,6 +236,17 @@ impl State {
         }
     }
 
+    /// Moves whose deadline is over at `now`, ns, and that no entry has undone yet: service and number. A
+    /// leader has the log undo them if nothing else is put into it.
+    pub fn late_moves(&self, now: u64) -> impl Iterator<Item = (DcId, i32, Epoch)> + '_ {
+        let all =
+            self.containers().flat_map(|(dc, c)| c.services.iter().map(move |(slot, s)| (dc, *slot, s)));
+        all.filter_map(move |(dc, slot, s)| match s.place {
+            Place::Moving { number, deadline, .. } if deadline <= now => Some((dc, slot, number)),
+            _ => None,
+        })
+    }
+
     /// Moves whose deadline has passed are undone.
     pub(super) fn undo_late(&mut self, place: Epoch, out: &mut Vec<Change>) {
         let now = self.clock;

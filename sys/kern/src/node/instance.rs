@@ -143,6 +143,9 @@ impl Node {
         let endpoint = Endpoint::new(0, slot);
         let waits = wait.and_then(|wait| self.unpark(wait));
         if let Err(code) = result {
+            if waits.is_none() {
+                self.refuse_enlisted(dc, slot);
+            }
             self.detach(dc, slot, End::Withdrawn, false);
             if let Some(w) = waits {
                 self.reply(w.session, w.id, Err(Error::early(code).at(endpoint)));
@@ -154,6 +157,18 @@ impl Node {
         self.reply(w.session, w.id, result);
         // It knows the endpoint now, and hears what it may do.
         self.tell_instance(dc, slot);
+    }
+
+    /// What was bound here before the service was declared is not its instance. Its program takes itself for
+    /// bound, and callers have calls in lanes to it.
+    fn refuse_enlisted(&mut self, dc: u16, slot: i32) {
+        let bound = self.dcs.get(&dc).and_then(|c| c.bound(slot)).filter(|d| d.service && d.pid != 0);
+        let Some((session, endpoint)) = bound.map(|d| (d.session, d.endpoint)) else { return };
+        self.lose_calls(dc, slot, self.config.me, Code::MIGRATE);
+        if let Some(s) = session {
+            self.note_left(s, (dc, endpoint));
+            self.tell(s, Told::Moved { dc, endpoint: endpoint.raw() });
+        }
     }
 
     /// The end of an instance was decided: another one may be offered.

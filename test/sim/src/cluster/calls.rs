@@ -3,13 +3,14 @@
 
 use super::daemon::Daemon;
 use super::people::{Role, find};
-use super::wire::{Key, Told as Seen, Word, effect, ends, key};
+use super::wire::{Key, Said, Told as Seen, Word, effect, key};
 use crate::actor::Effects;
+use crate::control::moves::Word as Letter;
 use crate::control::wire::Note;
 use crate::control::{MAIN, MS, SERVICES};
 use dvs_abi::{Code, Effect, Endpoint, NodeId};
-use dvs_control::service::Kind;
-use dvs_kern::control::{Answer, Event as Told, Request, WireError};
+use dvs_control::service::{Kind, Place};
+use dvs_kern::control::{Answer, Duty, Event as Told, Request, WireError};
 use dvs_kern::node::event::{Attach, Event, PROXY, SessionId};
 use dvs_kern::node::link::LinkKey;
 use dvs_radar::Serving;
@@ -19,7 +20,7 @@ use std::collections::BTreeMap;
 const PATIENCE_NS: u64 = 3_000 * MS;
 
 /// A call in a lane.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct InLane {
     number: u64,
     taken: bool,
@@ -29,6 +30,8 @@ struct InLane {
     carried: bool,
     /// The client, if it is of this node.
     client: SessionId,
+    /// What it says, if it is no call of a service.
+    letter: Option<Letter>,
 }
 
 /// The calls of a node.
@@ -37,7 +40,7 @@ pub(super) struct Calls {
     links: BTreeMap<(SessionId, u16), LinkKey>,
     lanes: BTreeMap<Key, InLane>,
     /// Lanes the proxy has asked for.
-    opens: BTreeMap<u64, (NodeId, Key, u64)>,
+    opens: BTreeMap<u64, (NodeId, Key, u64, Option<Letter>)>,
     ids: u64,
 }
 
@@ -52,8 +55,30 @@ impl Calls {
         self.lanes.retain(|_, call| call.client != session);
     }
 
-    fn key(&self, session: SessionId, link: u16, lane: u8) -> Option<Key> {
+    pub(super) fn key(&self, session: SessionId, link: u16, lane: u8) -> Option<Key> {
         self.links.get(&(session, link)).map(|k| key(*k, lane))
+    }
+
+    /// A letter of a program of this node goes to another one.
+    pub(super) fn carry(&mut self, key: Key, number: u64, client: SessionId) {
+        let call = InLane { number, taken: false, origin: None, carried: true, client, letter: None };
+        self.lanes.insert(key, call);
+    }
+
+    /// Nobody waits for the answer any more.
+    pub(super) fn give_up(&mut self, key: Key) {
+        self.lanes.remove(&key);
+    }
+
+    /// Letters that came from other nodes.
+    pub(super) fn letters(&self) -> Vec<(Key, u64, Letter)> {
+        self.lanes.iter().filter_map(|(k, c)| Some((*k, c.number, c.letter.clone()?))).collect()
+    }
+
+    /// A letter is answered: to whom that goes.
+    pub(super) fn answered(&mut self, key: Key, number: u64) -> Option<(NodeId, Key)> {
+        self.lanes.get(&key).filter(|c| c.number == number)?;
+        self.lanes.remove(&key)?.origin
     }
 }
 
@@ -151,7 +176,8 @@ impl Daemon {
 
     /// The server of a service takes what has come, and answers what it has taken.
     fn serve(&mut self, slot: i32, kind: Kind, fx: &mut Effects<'_, Note>) {
-        if self.people.server(slot).is_none() {
+        let (takes, answers_may) = self.may_serve(slot, kind, fx.now());
+        if !takes && !answers_may {
             return;
         }
         let to = Endpoint::new(0, slot).raw();
@@ -162,23 +188,66 @@ impl Daemon {
                 continue;
             }
             // Between the two it may be killed, moved, cut off.
-            if std::mem::replace(&mut call.taken, true) {
-                answers.push((*key, *call));
+            if call.taken && answers_may {
+                answers.push((*key, call.clone()));
             }
+            call.taken |= takes;
         }
         for (key, call) in answers {
-            let leave = self.radar.serving((MAIN, slot), fx.now()) == Serving::Full;
+            let leave =
+                self.radar.serving((MAIN, slot), fx.now()) == Serving::Full || self.leaves(slot, fx.now());
             let epoch = find(self, slot).map_or(0, |s| s.epoch.0);
-            let value = self.store.borrow_mut().add(slot, call.number, kind != Kind::Single);
-            fx.note(Note::Told(Seen::Did(call.number, slot, epoch, leave)));
+            let value = match kind {
+                Kind::Single => self.add_kept(slot, fx),
+                _ => self.store.borrow_mut().add(slot, call.number, true),
+            };
+            fx.note(Note::Told(Seen::Did(call.number, slot, epoch, leave, value)));
             self.calls.lanes.remove(&key);
             match call.origin {
                 Some((node, key)) => {
+                    let value = Said::Value(value);
                     self.say(node, Word::Reply { key, number: call.number, value }, fx);
                 }
                 None => self.answer(key, call.client, value, fx),
             }
         }
+    }
+
+    /// Whether a server here may take requests up, and answer what it has taken up.
+    fn may_serve(&self, slot: i32, kind: Kind, now: u64) -> (bool, bool) {
+        let takes = self.people.server(slot).is_some();
+        if kind != Kind::Single {
+            return (takes, takes);
+        }
+        let Some(host) = self.people.single(slot).and_then(|s| self.hosts.get(&s)) else {
+            return (false, false);
+        };
+        let may = host.kept.is_some() && host.may == Duty::Full && self.radar.holds_lease(now);
+        (takes && !host.parked, may)
+    }
+
+    /// Whether a service moves away from here: what was taken up is answered, and travels.
+    fn leaves(&self, slot: i32, now: u64) -> bool {
+        let place = find(self, slot).map(|s| s.place);
+        let from_here = matches!(place, Some(Place::Moving { from, .. }) if from == self.me);
+        from_here && self.radar.holds_lease(now)
+    }
+
+    /// Whether a server of this node has taken something up and not answered it.
+    pub(super) fn in_hands(&self, slot: i32) -> bool {
+        let to = Endpoint::new(0, slot).raw();
+        let leads =
+            |key: &Key| self.kern.lane_of(LinkKey(key.0), key.1).is_some_and(|l| l.open && l.to == to);
+        self.calls.lanes.iter().any(|(key, call)| call.taken && !call.carried && leads(key))
+    }
+
+    /// One is added to what the one instance keeps.
+    fn add_kept(&mut self, slot: i32, fx: &mut Effects<'_, Note>) -> i64 {
+        let host = self.people.single(slot).and_then(|s| self.hosts.get_mut(&s));
+        let Some(kept) = host.and_then(|h| h.kept.as_mut()) else { return 0 };
+        kept.writes += 1;
+        fx.note(Note::Wrote(slot, kept.born, kept.writes));
+        kept.writes as i64
     }
 
     fn answer(&mut self, key: Key, client: SessionId, value: i64, fx: &mut Effects<'_, Note>) {
@@ -196,6 +265,9 @@ impl Daemon {
         fx: &mut Effects<'_, Note>,
     ) {
         let result = result.map_err(|e| (Code::from_i32(e.code).unwrap_or(Code::INVAL), effect(e.effect)));
+        if self.host_replied(session, id, &result, fx) {
+            return;
+        }
         match (session, result) {
             (PROXY, result) => self.proxy_replied(id, result, fx),
             (_, Ok(Answer::Bound { endpoint, .. })) => drop(self.bound(session, id, Ok(endpoint), fx)),
@@ -213,13 +285,17 @@ impl Daemon {
     }
 
     fn proxy_replied(&mut self, id: u64, result: Result<Answer, (Code, Effect)>, fx: &mut Effects<'_, Note>) {
-        let Some((node, caller, number)) = self.calls.opens.remove(&id) else { return };
+        let Some((node, caller, number, letter)) = self.calls.opens.remove(&id) else { return };
         match result {
             Ok(Answer::Lane { link, lane, .. }) => {
                 let Some(key) = self.calls.key(PROXY, link, lane) else { return };
                 let origin = Some((node, caller));
-                let call = InLane { number, taken: false, origin, carried: false, client: PROXY };
+                let written = letter.is_some();
+                let call = InLane { number, taken: false, origin, carried: false, client: PROXY, letter };
                 self.calls.lanes.insert(key, call);
+                if written {
+                    self.read_letters(fx);
+                }
             }
             Ok(_) => {}
             Err((code, effect)) => {
@@ -247,11 +323,23 @@ impl Daemon {
         let Some((number, slot, _)) = client.call else { return };
         client.doing = Doing::Calling(key);
         let carried = node != self.me;
-        let call = InLane { number, taken: false, origin: None, carried, client: session };
+        let call = InLane { number, taken: false, origin: None, carried, client: session, letter: None };
         self.calls.lanes.insert(key, call);
         if carried {
-            self.say(node, Word::Call { key, ends: ends(from, slot), number }, fx);
+            self.say_call(node, key, (from.raw(), Endpoint::new(0, slot).raw()), number, None, fx);
         }
+    }
+
+    pub(super) fn say_call(
+        &mut self,
+        node: NodeId,
+        key: Key,
+        ends: (i32, i32),
+        number: u64,
+        letter: Option<Letter>,
+        fx: &mut Effects<'_, Note>,
+    ) {
+        self.say(node, Word::Call { key, ends, number, letter }, fx);
     }
 
     /// The rules tell a session something.
@@ -282,6 +370,12 @@ impl Daemon {
                 }
             }
             Told::Mark { mark } => self.feed(request(Request::Heard { mark }), fx),
+            Told::Instance { may, .. } => {
+                if let Some(host) = self.hosts.get_mut(&session) {
+                    host.may = may;
+                }
+            }
+            Told::Moved { endpoint, .. } if self.host_moved(session, endpoint) => {}
             Told::Freeze { .. } | Told::Thaw { .. } => {
                 if let Some(p) = self.people.processes.get_mut(&session) {
                     p.frozen = matches!(event, Told::Freeze { .. });
@@ -295,7 +389,7 @@ impl Daemon {
     }
 
     fn lane_closed(&mut self, session: SessionId, key: Key, code: Code, fx: &mut Effects<'_, Note>) {
-        let Some(call) = self.calls.lanes.get(&key).copied() else { return };
+        let Some(call) = self.calls.lanes.get(&key).cloned() else { return };
         let effect = if call.taken || call.carried { Effect::Unknown } else { Effect::No };
         match call.origin {
             Some((node, caller)) if session == PROXY => {
@@ -305,6 +399,7 @@ impl Daemon {
             }
             None if session == call.client => {
                 self.calls.lanes.remove(&key);
+                self.letter_answered(session, key, call.number, None, fx);
                 if let Some(client) = self.people.client(session).filter(|c| c.doing == Doing::Calling(key)) {
                     client.ended(code, effect, fx);
                 }
@@ -316,16 +411,18 @@ impl Daemon {
     /// A word about a call from the proxy of another node.
     pub(super) fn carried(&mut self, node: NodeId, word: Word, fx: &mut Effects<'_, Note>) {
         match word {
-            Word::Call { key, ends: (from, to), number } => {
+            Word::Call { key, ends: (from, to), number, letter } => {
                 let id = self.calls.next_id();
-                self.calls.opens.insert(id, (node, key, number));
-                let to = Endpoint::new(0, to).raw();
+                self.calls.opens.insert(id, (node, key, number, letter));
                 let open = Event::ProxyOpen { id, node: node.0, dc: MAIN.0, from, to, remaining: u64::MAX };
                 self.feed(open, fx);
             }
             Word::Reply { key, number, value } => {
                 if let Some(client) = self.comes_back(key, number) {
-                    self.answer(key, client, value, fx);
+                    match value {
+                        Said::Value(value) => self.answer(key, client, value, fx),
+                        Said::Letter(letter) => self.letter_answered(client, key, number, Some(letter), fx),
+                    }
                     self.free_retired(key, fx);
                 }
             }
@@ -335,6 +432,7 @@ impl Daemon {
                     if let Some(c) = self.people.client(client).filter(|c| c.doing == Doing::Calling(key)) {
                         c.ended(code, effect(done), fx);
                     }
+                    self.letter_answered(client, key, number, None, fx);
                     self.free_retired(key, fx);
                 }
             }

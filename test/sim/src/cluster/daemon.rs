@@ -3,6 +3,8 @@
 
 use super::calls::Calls;
 use super::clerk::{Clerk, Order, not_begun};
+use super::hosts::Host;
+use super::moves::Moves;
 use super::people::People;
 use super::session::{Became, Segment, Session};
 use super::store::Shared;
@@ -13,13 +15,13 @@ use crate::control::{DAEMONS, LEASE_NS, MS, ORDER, card, terms};
 use crate::node::Follower;
 use dvs_abi::{Code, DcId, NodeId};
 use dvs_control::change::Change;
-use dvs_control::command::{Command, Entry, Refusal};
+use dvs_control::command::{Command, Entry, Refusal, Reply};
 use dvs_control::epoch::Epoch;
 use dvs_control::member::Member;
 use dvs_control::state::{Answer, State};
 use dvs_kern::node::Node;
 use dvs_kern::node::config::{NodeConfig, NodeEntry};
-use dvs_kern::node::event::Event;
+use dvs_kern::node::event::{Event, SessionId};
 use dvs_kern::node::record::Record;
 use dvs_radar::links::{Links, Said};
 use dvs_radar::{Event as News, Radar};
@@ -38,6 +40,8 @@ pub struct Daemon {
     pub(super) radar: Radar,
     pub(super) people: People,
     pub(super) calls: Calls,
+    pub(super) hosts: BTreeMap<SessionId, Host>,
+    pub(super) moves: Moves,
     pub(super) store: Shared,
     /// Events for the rules, and whether they are at one.
     pub(super) pending: VecDeque<Event>,
@@ -64,6 +68,10 @@ impl Follower for Daemon {
         self.pass_time(fx);
     }
 
+    fn holds(&self, now: u64) -> Option<Epoch> {
+        self.incarnation.filter(|_| self.radar.holds_lease(now))
+    }
+
     fn state(&self) -> (u64, &State) {
         Daemon::state(self)
     }
@@ -77,6 +85,13 @@ impl Follower for Daemon {
             self.settle(fx);
         }
         of.is_some()
+    }
+
+    fn leads(&mut self, fx: &mut Effects<'_, Note>) {
+        if self.incarnation.is_some() {
+            self.undo_late_moves(fx.now());
+            self.settle(fx);
+        }
     }
 
     fn refused(&mut self, number: u64, fx: &mut Effects<'_, Note>) {
@@ -161,6 +176,8 @@ impl Daemon {
             radar: Radar::new(me, terms()),
             people: People::default(),
             calls: Calls::default(),
+            hosts: BTreeMap::new(),
+            moves: Moves::default(),
             store,
             pending: VecDeque::new(),
             feeding: false,
@@ -210,7 +227,8 @@ impl Daemon {
         if self.clerk.len() > 3 {
             return Some(format!("{} commands", self.clerk.len()));
         }
-        self.people.unsettled()
+        let moves = self.hosts.iter().find(|(_, h)| h.moves());
+        self.people.unsettled().or_else(|| moves.map(|(s, h)| format!("session {s}: {h:?}")))
     }
 
     /// The services whose instance here serves, each with the epoch of that.
@@ -272,7 +290,7 @@ impl Daemon {
             self.follow(change, fx);
         }
         if began.is_some() && began == self.incarnation {
-            self.steer(News::Applied { place, changes: &changes }, fx);
+            self.steer_applied(place, &changes, fx);
         }
         if let Some(ticket) = self.clerk.done(entry, &answer) {
             self.answered(ticket, &answer, fx);
@@ -353,13 +371,17 @@ impl Daemon {
         dcs.into_iter().for_each(|dc| self.tell_container(dc, fx));
         self.radar = Radar::new(self.me, terms());
         let all = self.state.containers().flat_map(|(dc, c)| c.services.keys().map(move |s| (dc, *s)));
-        for (dc, slot) in all.collect::<Vec<_>>() {
-            self.tell_service(dc, slot, fx);
+        let all: Vec<_> = all.collect();
+        for (dc, slot) in &all {
+            self.tell_service(*dc, *slot, fx);
         }
         self.steer(News::Restored, fx);
         self.steer(News::Began { incarnation }, fx);
         for node in self.links.all_up() {
             self.steer(News::Link { node, up: true }, fx);
+        }
+        for (dc, slot) in all {
+            self.tell_place(dc, slot, fx);
         }
         std::mem::take(&mut self.held).into_iter().for_each(|order| self.clerk.order(order));
         for node in self.links.all_linked() {
@@ -391,6 +413,9 @@ impl Daemon {
         }
         let Some(ticket) = self.asked.remove(&ticket) else { return };
         let refused = |e: Refusal| Code::from_i32(e.code).unwrap_or(Code::INVAL);
+        if let Ok(Reply::Begun(number)) = answer {
+            return self.feed(Event::MoveBegun { ticket, number: number.0 }, fx);
+        }
         let result = answer.clone().map(|_| ()).map_err(refused);
         self.feed(Event::Decided { ticket, result }, fx);
     }
@@ -446,6 +471,7 @@ impl Daemon {
                 Said::TooMuch => self.give_up(from, fx),
             },
             Word::Applied(applied) => self.steer(News::Heard { node: from, applied }, fx),
+            Word::Move(record) => self.move_record(from, record, fx),
             Word::Call { .. } | Word::Reply { .. } | Word::Failed { .. } => self.carried(from, word, fx),
         }
     }
@@ -466,6 +492,7 @@ impl Daemon {
     fn node_down(&mut self, node: NodeId, fx: &mut Effects<'_, Note>) {
         self.steer(News::Link { node, up: false }, fx);
         self.feed(Event::NodeDown { node: node.0 }, fx);
+        self.moves_node_down(node);
     }
 
     fn node_over(&mut self, node: NodeId, fx: &mut Effects<'_, Note>) {

@@ -8,6 +8,7 @@ mod one_place_an_epoch;
 mod one_server;
 mod rules_agree;
 mod serves_by_leave;
+mod state_follows;
 
 pub use answers_once::AnswersOnce;
 pub use bound_once::BoundOnce;
@@ -17,6 +18,7 @@ pub use one_place_an_epoch::OnePlaceAnEpoch;
 pub use one_server::OneServer;
 pub use rules_agree::RulesAgree;
 pub use serves_by_leave::ServesByLeave;
+pub use state_follows::StateFollows;
 
 use super::Node;
 use super::daemon::Daemon;

@@ -3,6 +3,7 @@
 
 use super::calls::Client;
 use super::daemon::Daemon;
+use super::hosts::Host;
 use crate::actor::Effects;
 use crate::control::wire::Note;
 use crate::control::{MAIN, MS, SERVICES, everywhere, service};
@@ -43,7 +44,7 @@ pub(super) struct Process {
     /// It takes no request.
     pub(super) frozen: bool,
     /// It was asked to end, or ends by itself.
-    ends: bool,
+    pub(super) ends: bool,
 }
 
 /// The programs of a node. The number of a process is that of its session and 100.
@@ -81,6 +82,12 @@ impl People {
         found.filter(|(_, p)| p.endpoint.is_some() && !p.frozen && !p.ends).map(|(s, _)| *s)
     }
 
+    /// The program of a service of which there is one, if it is the instance here.
+    pub(super) fn single(&self, slot: i32) -> Option<SessionId> {
+        let found = self.processes.iter().find(|(_, p)| matches!(p.role, Role::Server(s) if s == slot));
+        found.filter(|(_, p)| p.endpoint.is_some() && !p.ends).map(|(s, _)| *s)
+    }
+
     pub(super) fn serving(&self, kern: &Node) -> Vec<(i32, u64)> {
         let Some((_, dc)) = kern.containers().find(|(dc, _)| *dc == MAIN.0) else { return Vec::new() };
         let epoch = |slot: i32| dc.service(slot).filter(|s| s.serving == Duty::Full).map(|s| (slot, s.epoch));
@@ -97,7 +104,7 @@ impl People {
         found.map(|(s, p)| format!("session {s}: {p:?}"))
     }
 
-    fn count(&self, of: impl Fn(&Role) -> bool) -> usize {
+    pub(super) fn count(&self, of: impl Fn(&Role) -> bool) -> usize {
         self.processes.values().filter(|p| of(&p.role)).count()
     }
 }
@@ -115,11 +122,14 @@ impl Daemon {
             self.come(fx);
         }
         self.go(fx);
+        self.hosts_tick(fx);
+        self.moves_tick(fx);
         self.call_and_serve(fx);
         if self.quiet {
             self.undo_people();
         } else if self.incarnation().is_some() {
             self.operators(fx);
+            self.order_moves(fx);
         }
     }
 
@@ -134,6 +144,7 @@ impl Daemon {
             if let Role::Client(client) = p.role {
                 client.died(fx);
             }
+            self.host_dies(session, fx);
             self.calls.forget(session);
             self.feed(Event::Died { session, code: Some(0) }, fx);
         }
@@ -159,6 +170,8 @@ impl Daemon {
             let odds = match place {
                 Place::Vacant => 100,
                 _ if kind != Kind::Single => 30,
+                // To stand by.
+                _ if !self.quiet => 10,
                 _ => 0,
             };
             if fx.random().odds(odds) {
@@ -167,7 +180,7 @@ impl Daemon {
         }
     }
 
-    fn connect(&mut self, role: Role, endpoint: i32, fx: &mut Effects<'_, Note>) {
+    pub(super) fn connect(&mut self, role: Role, endpoint: i32, fx: &mut Effects<'_, Note>) {
         self.people.sessions += 1;
         let (session, note) = (self.people.sessions, fx.random().next());
         if matches!(role, Role::Program(_)) {
@@ -176,6 +189,11 @@ impl Daemon {
         let id = self.calls.next_id();
         let limit = fx.now() + BIND_WAIT_NS + SLACK_NS;
         let bind = Some((id, note));
+        if let Role::Server(slot) = role
+            && SERVICES.contains(&(slot, Kind::Single))
+        {
+            self.hosts.insert(session, Host::new(slot));
+        }
         let process = Process { role, endpoint: None, bind, limit, frozen: true, ends: false };
         self.people.processes.insert(session, process);
         let (pid, name) = (100 + session, format!("p{session}"));
@@ -195,7 +213,10 @@ impl Daemon {
     ) -> bool {
         let Some(p) = self.people.processes.get_mut(&session) else { return false };
         let Some((_, note)) = p.bind.take_if(|(asked, _)| *asked == id) else { return false };
+        let stands_by = self.host_bound(session, result.map(|_| ()), fx) && result.is_err();
+        let Some(p) = self.people.processes.get_mut(&session) else { return true };
         match result {
+            Err(_) if stands_by => {}
             Ok(endpoint) => {
                 p.endpoint = Some(Endpoint::from_raw(endpoint));
                 if let Role::Program(until) = &mut p.role {
@@ -216,9 +237,17 @@ impl Daemon {
     /// Old ones end.
     fn go(&mut self, fx: &mut Effects<'_, Note>) {
         let (now, quiet) = (fx.now(), self.quiet);
-        for p in self.people.processes.values_mut() {
+        let vacant = |slot: i32| find(self, slot).is_none_or(|s| s.place == Place::Vacant);
+        let vacant: Vec<i32> = SERVICES.iter().map(|(s, _)| *s).filter(|s| vacant(*s)).collect();
+        for (session, p) in &mut self.people.processes {
+            let host = self.hosts.get(session);
             p.ends |= match &p.role {
                 Role::Program(until) => until.is_some_and(|t| t <= now),
+                // Whoever stands by for nobody makes room for one that serves.
+                Role::Server(slot) if host.is_some_and(Host::is_idle) && vacant.contains(slot) => {
+                    fx.random().odds(100)
+                }
+                Role::Server(_) if host.is_some_and(Host::moves) => !quiet && fx.random().odds(12),
                 Role::Server(_) => !quiet && p.endpoint.is_some() && fx.random().odds(4),
                 Role::Client(_) => !quiet && fx.random().odds(2),
             };

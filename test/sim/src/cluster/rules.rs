@@ -5,14 +5,41 @@ use super::wire::Word;
 use crate::actor::Effects;
 use crate::control::wire::Note;
 use dvs_abi::{DcId, NodeId};
+use dvs_control::change::Change;
 use dvs_control::command::Command as Decision;
 use dvs_control::epoch::Epoch;
-use dvs_control::service::ServiceSpec;
+use dvs_control::service::{Place, ServiceSpec};
 use dvs_kern::node::event::{Command, Event, Want};
+use dvs_kern::node::mover::Placed;
 use dvs_kern::node::service::Action as Step;
 use dvs_radar::Event as News;
 
 impl Daemon {
+    /// An entry was done.
+    pub(super) fn steer_applied(&mut self, place: Epoch, changes: &[Change], fx: &mut Effects<'_, Note>) {
+        // Whose instance moves may answer what it has taken up; where it is, is said when it was told so.
+        for change in changes {
+            if let Change::Held { dc, slot, .. } = change {
+                self.tell_place(*dc, *slot, fx);
+            }
+        }
+        self.steer(News::Applied { place, changes }, fx);
+        for change in changes {
+            if let Change::Placed { dc, slot, .. } | Change::Held { dc, slot, .. } = change {
+                self.tell_place(*dc, *slot, fx);
+            }
+        }
+    }
+
+    /// Tells the rules where a service is by the log.
+    pub(super) fn tell_place(&mut self, dc: DcId, slot: i32, fx: &mut Effects<'_, Note>) {
+        let service = self.state.container(dc).and_then(|c| c.services.get(&slot));
+        let Some(s) = service.filter(|s| !s.withdrawn) else { return };
+        let (node, moves) = (s.at(), matches!(s.place, Place::Moving { .. }));
+        let placed = Placed { node, moves, epoch: s.epoch.0 };
+        self.feed(Event::ServicePlace { dc: dc.0, slot, placed }, fx);
+    }
+
     /// RADAR hears something; the rules do what it says.
     pub(super) fn steer(&mut self, news: News<'_>, fx: &mut Effects<'_, Note>) {
         if self.incarnation().is_none() {
@@ -48,16 +75,18 @@ impl Daemon {
         match command {
             Command::Reply { session, id, result } => self.replied(session, id, result, fx),
             Command::Tell { session, event, attach } => self.told(session, event, attach, fx),
-            Command::Decide { ticket, want } => self.decide(Some(ticket), decision(want)),
+            Command::Decide { ticket, want } => self.decide(Some(ticket), decision(want, fx.now())),
             Command::Control { node, record } => self.say(NodeId(node), Word::Rules(record), fx),
             Command::Signal { pid } => self.people.signal(pid),
+            Command::StandsBy { slot, .. } => self.move_standby(slot, fx),
+            Command::MoveReport { id, .. } => self.move_over(id, fx),
             // Memory, sessions that break rules, lines for people: there are none here.
             _ => {}
         }
     }
 }
 
-fn decision(want: Want) -> Decision {
+fn decision(want: Want, now: u64) -> Decision {
     match want {
         Want::Create { dc, config } => Decision::Create { dc: Some(DcId(dc)), spec: config },
         Want::End { dc } => Decision::End { dc: DcId(dc) },
@@ -68,8 +97,8 @@ fn decision(want: Want) -> Decision {
         }
         Want::Offer { dc, slot } => Decision::Offer { dc: DcId(dc), slot, in_step: true },
         Want::Retire { dc, slot } => Decision::Retire { dc: DcId(dc), slot },
-        Want::Move { dc, slot, to, .. } => {
-            Decision::Move { dc: DcId(dc), slot, to: NodeId(to), deadline: u64::MAX }
+        Want::Move { dc, slot, to, hold_ns } => {
+            Decision::Move { dc: DcId(dc), slot, to: NodeId(to), deadline: now + hold_ns }
         }
         Want::Undo { dc, slot, number } => Decision::Undo { dc: DcId(dc), slot, number: Epoch(number) },
         Want::Arrive { dc, slot, number } => Decision::Arrive { dc: DcId(dc), slot, number: Epoch(number) },

@@ -4,12 +4,13 @@ use super::Node;
 use super::daemon::Daemon;
 use super::invariants::{
     AnswersOnce, BoundOnce, CallsEnd, Heals, OnePlaceAnEpoch, OneServer, RulesAgree, ServesByLeave,
+    StateFollows,
 };
 use super::store::Shared;
 use crate::control::MS;
 use crate::faults::Faults;
 use crate::invariant::Violation;
-use crate::invariants::{BindsEnd, MembersGoOn, SameDecisions, StateAgrees};
+use crate::invariants::{BindsEnd, LostAreOver, MembersGoOn, SameDecisions, StateAgrees, StateTravels};
 use crate::node;
 use crate::random::Random;
 use crate::world::World;
@@ -44,6 +45,7 @@ fn expect(mut world: World<Node>) -> World<Node> {
         .expect(SameDecisions::default())
         .expect(StateAgrees)
         .expect(MembersGoOn)
+        .expect(LostAreOver::default())
         .expect(RulesAgree)
         .expect(BoundOnce)
         .expect(OneServer)
@@ -52,6 +54,8 @@ fn expect(mut world: World<Node>) -> World<Node> {
         .expect(BindsEnd::default())
         .expect(CallsEnd::default())
         .expect(AnswersOnce::default())
+        .expect(StateTravels::default())
+        .expect(StateFollows::default())
         .expect(Heals);
     world
 }

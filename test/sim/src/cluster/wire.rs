@@ -1,6 +1,8 @@
 //! What nodes say to each other in a session, and what clients and servers tell the invariants.
 
-use dvs_abi::{Code, Effect, Endpoint};
+use super::moves::MoveRecord;
+use crate::control::moves::Word as Letter;
+use dvs_abi::{Code, Effect};
 use dvs_control::epoch::Epoch;
 use dvs_kern::node::link::LinkKey;
 use dvs_kern::node::record::Record;
@@ -26,10 +28,12 @@ pub enum Word {
     Call {
         /// Of the caller.
         key: Key,
-        /// Caller and callee.
+        /// Caller and callee, endpoints.
         ends: (i32, i32),
         /// Which.
         number: u64,
+        /// What a program that hands its service over says; else the service's number is to be added to.
+        letter: Option<Letter>,
     },
     /// It is answered.
     Reply {
@@ -38,7 +42,7 @@ pub enum Word {
         /// Which call.
         number: u64,
         /// The answer.
-        value: i64,
+        value: Said,
     },
     /// It has failed; the code, and whether it was done (as [`Effect`] has it).
     Failed {
@@ -51,6 +55,17 @@ pub enum Word {
         /// Whether it was done.
         effect: u8,
     },
+    /// Between daemons, about a move.
+    Move(MoveRecord),
+}
+
+/// An answer.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
+pub enum Said {
+    /// Of a service.
+    Value(i64),
+    /// To a letter.
+    Letter(Letter),
 }
 
 /// What clients and servers saw.
@@ -64,8 +79,12 @@ pub enum Told {
     Failed(u64, Code),
     /// Its call ended, and nobody knows whether it was done.
     Unknown(u64, Code),
-    /// A server has done a call of a service, in this epoch; whether RADAR let it.
-    Did(u64, i32, u64, bool),
+    /// A server has done a call of a service, in this epoch; whether it might; and what came of it.
+    Did(u64, i32, u64, bool, i64),
+    /// A program of a service of which there is one begins with nothing; drawn for it.
+    Born(i32, u64),
+    /// What such a program kept, or was about to take over, is lost with it.
+    Lost(i32),
 }
 
 pub(super) fn effect(number: u8) -> Effect {
@@ -74,8 +93,4 @@ pub(super) fn effect(number: u8) -> Effect {
         1 => Effect::Yes,
         _ => Effect::Unknown,
     }
-}
-
-pub(super) fn ends(from: Endpoint, to: i32) -> (i32, i32) {
-    (from.raw(), to)
 }

@@ -349,6 +349,10 @@ impl Follower for Daemon {
         Daemon::look_at_clock(self, fx);
     }
 
+    fn holds(&self, now: u64) -> Option<Epoch> {
+        self.serves(now)
+    }
+
     fn state(&self) -> (u64, &State) {
         Daemon::state(self)
     }
@@ -410,8 +414,8 @@ impl Follower for Daemon {
         if self.sent.is_some_and(|at| now >= at + REPEAT_NS) {
             self.propose(fx);
         }
-        if self.applied == 0 {
-            fx.send(ORDER, Packet::Fetch(0).encode());
+        if self.applied == 0 || self.phase == Phase::Catching {
+            fx.send(ORDER, Packet::Fetch(self.applied).encode());
         }
         if self.serves(now).is_none() {
             return;

@@ -8,7 +8,7 @@
 //!              the log: Move, Undo, Arrive
 //! ```
 
-mod link;
+pub mod link;
 
 pub use link::{State, Word};
 

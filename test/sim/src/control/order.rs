@@ -16,7 +16,7 @@ use dvs_control::command::{Command, Entry};
 use dvs_control::epoch::Epoch;
 use dvs_control::state::State;
 use dvs_radar::leases::Leases;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Entries that are not durable yet; more are dropped, and repeated by those who sent them.
 const UNSYNCED_MAX: usize = 256;
@@ -45,6 +45,8 @@ pub struct TotalOrder {
     asks: BTreeMap<NodeId, Epoch>,
     /// Taken for lost, in this incarnation.
     lost: BTreeMap<NodeId, Epoch>,
+    /// Moves whose time is over, and that it has had undone.
+    late: BTreeSet<Epoch>,
 }
 
 impl TotalOrder {
@@ -62,6 +64,7 @@ impl TotalOrder {
             leases: Leases::new(ORDER, terms(), 0),
             asks: BTreeMap::new(),
             lost: BTreeMap::new(),
+            late: BTreeSet::new(),
         }
     }
 
@@ -191,6 +194,11 @@ impl TotalOrder {
             let same = self.asks.get(&node).copied().filter(|i| up.get(&node) == Some(i));
             if let Some(incarnation) = same.filter(|i| self.lost.get(&node) != Some(i)) {
                 fx.send(node, Packet::Renewed(incarnation, sent, Epoch(self.committed as u64)).encode());
+            }
+        }
+        for (dc, slot, number) in self.state.late_moves(now).collect::<Vec<_>>() {
+            if !self.late.contains(&number) && self.append_own(Command::Undo { dc, slot, number }, fx) {
+                self.late.insert(number);
             }
         }
         for node in beat.lost {

@@ -5,8 +5,8 @@ use super::{MS, Node};
 use crate::faults::Faults;
 use crate::invariant::Violation;
 use crate::invariants::{
-    BindsEnd, DoneOnce, Heals, MembersGoOn, NoneNeedlessly, OneInstance, OneOwner, OnePlaceAnEpoch,
-    SameDecisions, StateAgrees, StateTravels,
+    BindsEnd, DoneOnce, Heals, LostAreOver, MembersGoOn, NoneNeedlessly, OneInstance, OneOwner,
+    OnePlaceAnEpoch, SameDecisions, StateAgrees, StateTravels,
 };
 use crate::node;
 use crate::random::Random;
@@ -40,6 +40,7 @@ fn expect(mut world: World<Node>) -> World<Node> {
         .expect(SameDecisions::default())
         .expect(StateAgrees)
         .expect(MembersGoOn)
+        .expect(LostAreOver::default())
         .expect(OneOwner)
         .expect(OneInstance)
         .expect(StateTravels::default())

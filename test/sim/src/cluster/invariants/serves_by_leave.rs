@@ -15,7 +15,7 @@ impl Invariant<Node> for ServesByLeave {
     }
 
     fn check(&mut self, view: &View<'_, Node>) -> Result<(), String> {
-        let found = view.notes().iter().find(|n| matches!(n, Note::Told(Told::Did(.., false))));
+        let found = view.notes().iter().find(|n| matches!(n, Note::Told(Told::Did(.., false, _))));
         found.map_or(Ok(()), |note| Err(format!("{note:?} on {:?}", view.touched())))
     }
 }

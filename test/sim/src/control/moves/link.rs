@@ -42,7 +42,7 @@ pub struct State {
 }
 
 impl Word {
-    pub(super) fn of(note: Note, state: State) -> Word {
+    pub(crate) fn of(note: Note, state: State) -> Word {
         match note {
             Note::Prepare => Word::Prepare,
             Note::Ready => Word::Ready,
@@ -53,7 +53,7 @@ impl Word {
         }
     }
 
-    pub(super) fn note(self) -> Option<Note> {
+    pub(crate) fn note(self) -> Option<Note> {
         Some(match self {
             Word::Prepare => Note::Prepare,
             Word::Ready => Note::Ready,
