@@ -13,12 +13,14 @@ use crate::list::{Change, List, Refusal};
 use crate::seats::seat_of;
 use crate::wire::{self, Ordered, Report};
 use dvs_abi::limits::REPLICA_SEATS_MAX;
-use dvs_abi::{Code, Deadline, Error, NodeId, Timeout};
+use dvs_abi::{Code, Deadline, Error, Message, NodeId, Timeout};
 use dvs_ipc::wait::Wait;
 use std::time::Duration;
 
 /// How long a replica may take to say how it is.
 const REPORT_WITHIN: Duration = Duration::from_millis(500);
+/// Another replica leads in this time, or nobody can.
+const RESIGN_WITHIN: Duration = Duration::from_secs(5);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -159,6 +161,33 @@ impl<W: Wait> Client<W> {
             // One that does not answer may have taken it.
             sent.is_err() || wire::decode_ordered(&m) == Some(Ordered::Begun)
         })
+    }
+
+    /// Has another replica lead, if that of this node does; returns when that is so. It may lead again later.
+    ///
+    /// # Errors
+    /// [`CrewError::Refused`] if it has none, [`CrewError::Late`] if nobody else can.
+    pub fn resign(&self, node: NodeId) -> Result<(), CrewError> {
+        let until = Deadline::after(self.port().now(), Timeout::After(RESIGN_WITHIN));
+        loop {
+            let crew = self.crew()?;
+            let seat = crew.list.of(node).ok_or(Refusal::NotThere(node))?;
+            match crew.leader() {
+                Some(leader) if leader.node != node.0 => return Ok(()),
+                Some(_) => {
+                    let mut m = Message::new(wire::RESIGN);
+                    // If it did not hear this it is told again.
+                    let at = seat_of(self.service(), seat);
+                    let _ = self.port().sendrec(at, &mut m, Timeout::After(REPORT_WITHIN));
+                }
+                None => {}
+            }
+            if until.passed(self.port().now()) {
+                return Err(CrewError::Late("no other replica leads"));
+            }
+            // tidy: nobody tells a caller who leads
+            std::thread::sleep(LOOK);
+        }
     }
 
     /// Waits until the replica of a node has all and a vote.

@@ -18,7 +18,7 @@ use crate::reception::Reception;
 use crate::seats::{Seats, seat_of};
 use crate::senders::Senders;
 use crate::service::Service;
-use crate::wire::{self, Ordered, Report, STATUS, encode_report};
+use crate::wire::{self, Ordered, RESIGN, Report, STATUS, encode_report};
 use dvs_abi::limits::REPLICA_SEATS_MAX;
 use dvs_abi::{Code, DcId, Endpoint, Error, Message, NodeId};
 use dvs_ipc::control::{Rule, ServiceKind};
@@ -190,13 +190,13 @@ impl<M: Service> Replica<M> {
     /// store is damaged, another's, or in use.
     pub fn start(process: &Process, plan: &Plan, machine: M) -> Result<Self, ReplicaError> {
         let (dc, service, node) = (plan.seats.dc, plan.seats.service, process.node());
-        make_folder(&plan.store)?;
         let list = find_list(process, plan)?;
         let out = ReplicaError::Out { node, version: list.version() };
         let no_seat = || if list.version() > 0 { out } else { ReplicaError::NoSeat(node) };
         let (me, sitter) = list.of(node).zip(list.sitter_of(node)).ok_or_else(no_seat)?;
         let seat = seat_of(service, me);
         let port = process.bind(dc, seat).map_err(endpoint(format!("the replica's endpoint {seat}")))?;
+        make_folder(&plan.store)?;
         keep_list(plan, &list, node)?;
         let store = open(plan, node)?;
         let carrier = Carrier::new(process, (dc, service), list, me);
@@ -240,6 +240,11 @@ impl<M: Service> Replica<M> {
                 let _ = orders.upgrade().map(|o| o.try_send(Order::Letters(from, letters)));
             };
             let desk = move |m: &Message| match wire::decode_change(m) {
+                None if m.mtype() == RESIGN => {
+                    let (tell, _) = std::sync::mpsc::channel();
+                    let taken = changes.upgrade().is_some_and(|o| o.try_send(Order::HandOver(tell)).is_ok());
+                    Some(wire::encode_ordered(if taken { Ordered::Begun } else { Ordered::NotNow }))
+                }
                 Some((change, version)) => {
                     let order = Order::Change(change, version);
                     let ordered = match counter.list().with(change) {

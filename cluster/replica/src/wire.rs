@@ -10,6 +10,7 @@
 //! 0x5206    version                                    length                     status (postcard)
 //! 0x5207    version | what                             node, version of the list
 //! 0x5208    version | whether, or why not
+//! 0x5209    version                                    (answered as above)
 //! `from` and `to` are nodes (16 each): a seat may have been given to another one meanwhile.
 //! lent      first range: room for the answer; second: the request, or the parcel as the only one
 //! ```
@@ -40,6 +41,8 @@ pub const STATUS_ANSWER: i32 = 0x5206;
 pub const CHANGE: i32 = 0x5207;
 /// Type of what is said of it.
 pub const CHANGE_ANSWER: i32 = 0x5208;
+/// Type of an order to have another replica lead, if this one does.
+pub const RESIGN: i32 = 0x5209;
 
 /// Bytes of a request that fit its message.
 pub const REQUEST_INLINE_MAX: usize = INLINE_BYTES - 32;
