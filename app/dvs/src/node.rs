@@ -8,6 +8,9 @@ use dvsd::admin::{AdminAnswer, AdminRequest, Status};
 use dvsd::client::AdminClient;
 use std::path::PathBuf;
 
+/// What `dvs run` tells a program of its container.
+pub const DC_VARIABLE: &str = "DVS_DC";
+
 /// The node a command talks to.
 #[derive(Clone, Debug)]
 pub struct Node {
@@ -29,6 +32,15 @@ impl Node {
         };
         let dir = dir.unwrap_or_else(|| paths::runtime_dir(&name));
         Node { name, dir, guessed }
+    }
+
+    /// The node whose daemon has started this program, if one has.
+    pub fn of_run() -> Option<Node> {
+        std::env::var_os(DC_VARIABLE)?;
+        let socket = PathBuf::from(std::env::var_os(paths::SOCKET_VARIABLE)?);
+        let dir = socket.parent()?.to_owned();
+        let name = std::env::var(dvs::NODE_VARIABLE).unwrap_or_else(|_| "node0".to_owned());
+        Some(Node { name, dir, guessed: false })
     }
 
     /// The node a configuration describes.

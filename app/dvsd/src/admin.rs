@@ -60,6 +60,8 @@ pub enum AdminRequest {
     Migrate(MoveOrder),
     /// A move that is under way is not to be; whether that can be is answered where it was asked for.
     CancelMove { dc: u16, slot: i32 },
+    /// What the program that has an endpoint on a node was started with. Answered by `Command`.
+    CommandOf { node: u16, dc: u16, endpoint: i32 },
 }
 
 /// A part of what is answered.
@@ -121,6 +123,11 @@ pub enum AdminAnswer {
     },
     /// What would hinder a move.
     Checked(MoveCheck),
+    /// Program and arguments, and the folder it was started in.
+    Command {
+        program: Vec<String>,
+        folder: Option<String>,
+    },
 }
 
 /// A service to be moved.

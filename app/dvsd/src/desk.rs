@@ -95,6 +95,7 @@ pub(crate) enum Query {
     Logs { since: u64 },
     Migrate(MoveOrder),
     CancelMove { dc: u16, slot: i32 },
+    CommandOf { dc: u16, endpoint: i32 },
 }
 
 /// What an administrator gets when what they wanted is decided.
@@ -257,6 +258,9 @@ impl Daemon {
             AdminRequest::Drain { node, on } => {
                 let node = NodeId(node);
                 self.decide(Decision::Drain { node, on }, For::Admin(s, Wish::Done));
+            }
+            AdminRequest::CommandOf { node, dc, endpoint } => {
+                self.ask_one(s, node, Query::CommandOf { dc, endpoint });
             }
             AdminRequest::Migrate(order) => self.ask_source(s, (order.dc, order.slot), Query::Migrate(order)),
             AdminRequest::CancelMove { dc, slot } => {
@@ -498,6 +502,10 @@ impl Daemon {
                 self.move_cancelled(*dc, *slot);
                 Vec::new()
             }
+            Query::CommandOf { dc, endpoint } => match self.may_run(from) {
+                Ok(()) => vec![self.command_at(*dc, *endpoint)],
+                Err(e) => refused(e),
+            },
             // Answered when the program is started, and ends; when the service moves, and has moved.
             Query::Run(_) | Query::Migrate(_) => Vec::new(),
         }

@@ -104,3 +104,17 @@ fn a_leader_that_is_about_to_end_has_another_one_lead_and_nothing_is_lost() {
     assert!(!alone.at(0).hand_over(LONG), "there is nobody else");
     alone.propose(0, "it goes on").unwrap();
 }
+
+#[test]
+fn a_dead_member_that_had_everything_is_not_waited_for_when_another_one_is_to_lead() {
+    let mut world = World::of(5);
+    world.propose(0, "everybody has this").unwrap();
+    let old = world.leader_seen(0, None);
+    let has = |n: u16| world.at(n).wait(|s| s.applied >= 1, LONG).is_some();
+    assert!((0..5).all(has));
+    // Those that would be asked first: of equals the one with the highest number.
+    let dead: Vec<u16> = (0..5).rev().filter(|n| *n != old).take(2).collect();
+    dead.iter().for_each(|n| world.kill(*n));
+    let long = LONG / 10;
+    assert!(world.at(old).hand_over(long));
+}

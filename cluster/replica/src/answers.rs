@@ -19,11 +19,16 @@ pub enum Ended {
     Failed(LogError),
     /// One of its endpoints cannot be used any more: its daemon is gone, for example.
     Unbound(Error),
+    /// It is about to leave its group, and serves nobody meanwhile.
+    Leaves,
+    /// It is not in the list of replicas any more, of this version.
+    Out(u64),
 }
 
 #[derive(Default)]
 struct Inner {
     ready: bool,
+    leaves: bool,
     answered: Vec<Answered>,
     ended: Option<Ended>,
 }
@@ -76,6 +81,26 @@ impl Answers {
         self.wake();
     }
 
+    /// It is about to leave its group, or stays after all.
+    pub fn leave(&self, leaves: bool) {
+        let mut inner = self.inner();
+        if std::mem::replace(&mut inner.leaves, leaves) != leaves {
+            drop(inner);
+            self.news.notify_all();
+            self.wake();
+        }
+    }
+
+    /// Waits until it stays after all.
+    ///
+    /// # Errors
+    /// The replica ends.
+    pub fn await_stays(&self) -> Result<(), Ended> {
+        let waits = |i: &mut Inner| i.leaves && i.ended.is_none();
+        let inner = self.news.wait_while(self.inner(), waits).unwrap_or_else(PoisonError::into_inner);
+        inner.ended.clone().map_or(Ok(()), Err)
+    }
+
     /// Waits until the group is there.
     ///
     /// # Errors
@@ -101,6 +126,7 @@ impl Answers {
     /// What has come since the last look; the end, if that has come.
     pub fn take(&self) -> (Vec<Answered>, Option<Ended>) {
         let mut inner = self.inner();
-        (std::mem::take(&mut inner.answered), inner.ended.clone())
+        let leaves = inner.leaves.then_some(Ended::Leaves);
+        (std::mem::take(&mut inner.answered), inner.ended.clone().or(leaves))
     }
 }

@@ -6,6 +6,11 @@
 //!                                    (lent, or in the message)      │
 //!                     ◄── RECEIPT: taken or not, "I send to you from e" ◄──┘
 //! ```
+//! *Who is a replica* is said by the [list](crate::list), which changes: a parcel names the nodes it goes from
+//! and to, and whoever holds another one for the replica of that seat does not take it. A receipt says which
+//! version of the list its sender knows; who knows an older one asks for that, and so finds out that it is
+//! out, too.
+//!
 //! *Who sends.* A seat's endpoint is well known, so an answer of it is its word. A sender's endpoint is any
 //! free one; a parcel is taken from it only if the seat it claims has named it in an answer of its own: each
 //! receipt names the endpoint from which that replica sends. Two replicas that do not know each other's
@@ -15,12 +20,14 @@
 //! or slow holds up nobody. Its sender waits until the seat is bound again.
 
 use crate::letter::{Letter, unpack};
+use crate::list::List;
 use crate::outbox::{Next, Outbox};
-use crate::seats::Seats;
-use crate::wire;
-use dvs_abi::{Code, Endpoint, Error, Kind, Message, NodeId, Result, Timeout};
+use crate::seats::seat_of;
+use crate::wire::{self, Head, Receipt};
+use dvs_abi::limits::REPLICA_SEATS_MAX;
+use dvs_abi::{Code, DcId, Endpoint, Error, Kind, Message, NodeId, Result, Timeout};
 use dvs_ipc::{Lend, Port, Process};
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -43,33 +50,78 @@ pub type Desk = dyn Fn(&Message) -> Option<Message> + Send + Sync;
 /// The other replicas.
 pub struct Carrier {
     process: Process,
-    seats: Seats,
+    place: (DcId, Endpoint),
     me: usize,
+    node: NodeId,
+    list: Mutex<Arc<List>>,
     boxes: Vec<Outbox>,
     /// From where each seat sends to us, as it said itself.
     known: Mutex<Vec<Option<Endpoint>>>,
     /// From where we send to each.
     senders: Vec<AtomicI32>,
+    /// Somebody has spoken from this seat who is not in our list.
+    hinted: Vec<AtomicBool>,
 }
 
 impl Carrier {
-    /// The other replicas of a service, as seen from seat `me`.
-    pub fn new(process: &Process, seats: &Seats, me: usize) -> Arc<Carrier> {
-        let count = seats.count();
+    /// The other replicas of the service at `place`, as seen from seat `me` of a list.
+    pub fn new(process: &Process, place: (DcId, Endpoint), list: List, me: usize) -> Arc<Carrier> {
+        let all = 0..REPLICA_SEATS_MAX;
         Arc::new(Carrier {
             process: process.clone(),
-            seats: seats.clone(),
+            place,
             me,
-            boxes: (0..count).map(|_| Outbox::default()).collect(),
-            known: Mutex::new(vec![None; count]),
-            senders: (0..count).map(|_| AtomicI32::new(Endpoint::NONE.raw())).collect(),
+            node: list.node(me).unwrap_or_default(),
+            list: Mutex::new(Arc::new(list)),
+            boxes: all.clone().map(|_| Outbox::default()).collect(),
+            known: Mutex::new(vec![None; all.len()]),
+            senders: all.clone().map(|_| AtomicI32::new(Endpoint::NONE.raw())).collect(),
+            hinted: all.map(|_| AtomicBool::new(false)).collect(),
         })
+    }
+
+    /// The latest list that this replica knows.
+    pub fn list(&self) -> Arc<List> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes up a list, if it is later than the one known.
+    pub fn follow(&self, list: &List) {
+        let mut known = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        if list.version() <= known.version() || !list.is_sound() {
+            return;
+        }
+        let before = std::mem::replace(&mut *known, Arc::new(list.clone()));
+        drop(known);
+        let is = |list: &List, seat| list.sitter(seat).map(|s| (s.node, s.since));
+        for seat in (0..REPLICA_SEATS_MAX).filter(|seat| is(&before, *seat) != is(list, *seat)) {
+            // What was for, or from, whoever had the seat.
+            self.known()[seat] = None;
+            self.boxes[seat].clear();
+            self.boxes[seat].greet();
+        }
     }
 
     /// The seats of the others.
     pub fn others(&self) -> impl Iterator<Item = usize> {
-        let me = self.me;
-        (0..self.seats.count()).filter(move |seat| *seat != me)
+        let (list, me) = (self.list(), self.me);
+        (0..REPLICA_SEATS_MAX).filter(move |seat| *seat != me && list.sitter(*seat).is_some())
+    }
+
+    /// The seats that somebody has to send to: those of the others, and whoever seems to know more.
+    pub fn wanted(&self) -> impl Iterator<Item = usize> {
+        let others: Vec<usize> = self.others().collect();
+        let hinted = |seat: &usize| self.hinted[*seat].load(Ordering::Acquire);
+        (0..REPLICA_SEATS_MAX).filter(move |seat| others.contains(seat) || hinted(seat))
+    }
+
+    /// Asks all others which list they know.
+    pub fn greet(&self) {
+        self.others().for_each(|seat| self.boxes[seat].greet());
+    }
+
+    fn at(&self, seat: usize) -> Endpoint {
+        seat_of(self.place.1, seat)
     }
 
     fn known(&self) -> MutexGuard<'_, Vec<Option<Endpoint>>> {
@@ -82,7 +134,7 @@ impl Carrier {
 
     /// Puts a letter on its way; never waits.
     pub fn send(&self, to: NodeId, letter: Letter) {
-        match self.seats.of(to) {
+        match self.list().of(to) {
             Some(seat) if seat != self.me => self.boxes[seat].put(letter),
             _ => {}
         }
@@ -90,11 +142,13 @@ impl Carrier {
 
     /// Ends the threads of this carrier.
     pub fn close(&self) {
-        for seat in self.others() {
+        for seat in 0..REPLICA_SEATS_MAX {
             self.boxes[seat].close();
-            self.process.stop(self.seats.dc, self.sender(seat), Code::SHUTDOWN);
+            if self.sender(seat) != Endpoint::NONE {
+                self.process.stop(self.place.0, self.sender(seat), Code::SHUTDOWN);
+            }
         }
-        self.process.stop(self.seats.dc, self.seats.at(self.me), Code::SHUTDOWN);
+        self.process.stop(self.place.0, self.at(self.me), Code::SHUTDOWN);
     }
 
     /// Sends what is for one seat until the box is closed. The port is that of this sender.
@@ -115,8 +169,14 @@ impl Carrier {
 
     /// Delivers a parcel, or finds that it cannot be: then it is lost, as on a network.
     fn deliver(&self, seat: usize, port: &Port, parcel: &[u8]) -> Result<()> {
+        let list = self.list();
+        let Some(to) = list.node(seat) else { return self.learn(seat, port) };
         for _ in 0..KNOWN_TRIES {
-            match self.attempt(seat, port, parcel) {
+            if self.list().version() > list.version() {
+                // Whom it was for may be another one now.
+                return Ok(());
+            }
+            match self.attempt((seat, to), port, parcel) {
                 Ok(true) => return Ok(()),
                 // It asks us, now, who we are.
                 Ok(false) => std::thread::park_timeout(KNOWN_AGAIN),
@@ -135,14 +195,30 @@ impl Carrier {
     }
 
     /// One call; whether the other side took the parcel.
-    fn attempt(&self, seat: usize, port: &Port, parcel: &[u8]) -> Result<bool> {
-        let mut m = wire::encode_parcel(self.me, parcel);
+    fn attempt(&self, (seat, to): (usize, NodeId), port: &Port, parcel: &[u8]) -> Result<bool> {
+        let mut m = wire::encode_parcel(self.me, self.node, to, parcel);
         let mut lends = [Lend::Read(parcel)];
         let lends = if parcel.len() > wire::INLINE_MAX { &mut lends[..] } else { &mut [] };
-        port.sendrec_with(self.seats.at(seat), &mut m, lends, Timeout::After(RECEIPT_WITHIN))?;
-        let Some((taken, sender)) = wire::decode_receipt(&m) else { return Ok(false) };
+        port.sendrec_with(self.at(seat), &mut m, lends, Timeout::After(RECEIPT_WITHIN))?;
+        let Some(Receipt { taken, sender, list }) = wire::decode_receipt(&m) else { return Ok(false) };
+        if list > self.list().version() {
+            self.learn(seat, port)?;
+        }
         self.known()[seat] = (sender != Endpoint::NONE).then_some(sender);
         Ok(taken)
+    }
+
+    /// Asks whoever has a seat for its list.
+    fn learn(&self, seat: usize, port: &Port) -> Result<()> {
+        self.hinted[seat].store(false, Ordering::Release);
+        match ask_list(port, self.at(seat), RECEIPT_WITHIN) {
+            Ok(Some(list)) => self.follow(&list),
+            Ok(None) => {}
+            Err(e) if ends(e.code) => return Err(e),
+            // It will be asked again when it speaks again.
+            Err(_) => {}
+        }
+        Ok(())
     }
 
     fn await_bound(&self, seat: usize, port: &Port) -> Result<()> {
@@ -152,7 +228,7 @@ impl Carrier {
             return Ok(());
         }
         let within = Timeout::After(BOUND_WITHIN);
-        match port.system().wait_bind(self.seats.dc, self.seats.at(seat), within) {
+        match port.system().wait_bind(self.place.0, self.at(seat), within) {
             Err(e) if ends(e.code) => Err(e),
             // A node that is not there says so at once.
             Ok(_) | Err(_) => {
@@ -188,12 +264,23 @@ impl Carrier {
     /// Takes a parcel; nothing if the message is none.
     fn take(&self, port: &Port, m: &Message, inbox: &Inbox) -> Option<Message> {
         let head = wire::decode_parcel(m)?;
-        let node = self.seats.node(head.seat).filter(|_| head.seat != self.me)?;
-        let sender = self.sender(head.seat);
+        let Head { seat, from, to, .. } = head;
+        let others = seat < REPLICA_SEATS_MAX && seat != self.me;
+        let list = self.list();
+        if !others || to != self.node || list.node(seat) != Some(from) {
+            if others && list.node(seat) != Some(from) {
+                // It may know a later list than we do, with itself in it.
+                self.hinted[seat].store(true, Ordering::Release);
+                self.boxes[seat].greet();
+            }
+            let refused = Receipt { taken: false, sender: Endpoint::NONE, list: list.version() };
+            return Some(wire::encode_receipt(&refused));
+        }
+        let receipt = Receipt { taken: false, sender: self.sender(seat), list: list.version() };
         if self.known()[head.seat] != Some(m.source()) {
             // It is asked whether this is its sender; what it sends meanwhile is not taken.
             self.boxes[head.seat].greet();
-            return Some(wire::encode_receipt(false, sender));
+            return Some(wire::encode_receipt(&receipt));
         }
         let parcel = match head.inline {
             true => wire::inline_parcel(m, &head).to_vec(),
@@ -205,10 +292,17 @@ impl Carrier {
             }
         };
         if let Some(letters) = unpack(&parcel).filter(|l| !l.is_empty()) {
-            inbox(node, letters);
+            inbox(from, letters);
         }
-        Some(wire::encode_receipt(true, sender))
+        Some(wire::encode_receipt(&Receipt { taken: true, ..receipt }))
     }
+}
+
+/// The list that the replica at an endpoint knows; nothing if it is none.
+pub(crate) fn ask_list(port: &Port, at: Endpoint, within: Duration) -> Result<Option<List>> {
+    let mut m = Message::new(wire::STATUS);
+    port.sendrec(at, &mut m, Timeout::After(within))?;
+    Ok(wire::decode_report(&m).map(|r| r.list).filter(List::is_sound))
 }
 
 /// After which the port is of no more use.

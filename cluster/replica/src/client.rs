@@ -153,14 +153,23 @@ impl<W: Wait> Client<W> {
         self.repeat(true, request)
     }
 
+    /// Where the service is called.
+    pub fn service(&self) -> Endpoint {
+        self.service
+    }
+
     /// How the replica at a seat is, by its own word; asks that one only.
     ///
     /// # Errors
     /// Of the call; `BADREQUEST` when it is no replica.
     pub fn report(&self, seat: usize) -> dvs_abi::Result<Report> {
+        self.report_within(seat, REPORT_WITHIN)
+    }
+
+    pub(crate) fn report_within(&self, seat: usize, within: Duration) -> dvs_abi::Result<Report> {
         let mut m = Message::new(STATUS);
         let at = seat_of(self.service, seat);
-        self.port.sendrec(at, &mut m, Timeout::After(REPORT_WITHIN))?;
+        self.port.sendrec(at, &mut m, Timeout::After(within))?;
         wire::decode_report(&m).ok_or(Error::new(Code::BADREQUEST, Effect::Yes).at(at))
     }
 

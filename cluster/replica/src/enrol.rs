@@ -3,7 +3,7 @@
 //! ```text
 //!            all seats are fresh, and this is the first one: found the group
 //!   FRESH ──────────────────────────────────────────────────────────────────► MEMBER
-//!     │  ▲ says so to all others, and again to one that leads and asks           ▲
+//!     │  ▲ says so to all others                                                 ▲
 //!     │  │                                                                       │
 //!     ▼  │                                                                       │ the log says so
 //!   WELCOMED ────────────────────────────────────────────────────────────────────┘
@@ -19,12 +19,24 @@
 //! later: a member in good order would be removed, and a group of three that loses another one meanwhile is
 //! stuck. So a leader acts on nothing but an answer to a question of its own term. A seat that the group does
 //! not know although it has a log was removed so far that it was not taken in again: that is done then.
+//!
+//! Who is to be a member is said by the [list](crate::list). Whoever leads makes it so, one step after the
+//! other, and looks again when it was broken off:
+//!
+//! ```text
+//!   in the list, fresh ──► catches up ──► voter
+//!   leaves: serves nobody ──► out of the group ──► no seat: it is told that it is out
+//!     └ leads: another one is to lead first
+//! ```
 
 use crate::answers::Ended;
 use crate::letter::Letter;
-use crate::member::Inner;
+use crate::list::{Change, List};
+use crate::listed;
+use crate::member::{HAND_OVER, Inner};
 use crate::service::Service;
 use dvs_abi::NodeId;
+use dvs_abi::limits::REPLICA_SEATS_MAX;
 use dvs_log::{LogError, Role, Status};
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -41,6 +53,7 @@ const HEARD: Duration = Duration::from_millis(500);
 const WELCOME: Duration = Duration::from_millis(100);
 /// A change of the members takes so long at most; a new one gets the whole state meanwhile.
 const CHANGE: Duration = Duration::from_secs(30);
+
 /// For one that is not heard of, so long: others may have to be looked after.
 const SILENT: Duration = Duration::from_secs(1);
 
@@ -89,9 +102,10 @@ pub(crate) struct Enrolment {
 }
 
 impl Enrolment {
-    pub fn new(seats: usize) -> Self {
+    pub fn new() -> Self {
         let life = RandomState::new().hash_one((std::process::id(), std::time::SystemTime::now()));
-        let (heard, taken) = (Mutex::new(vec![None; seats]), Mutex::new(vec![None; seats]));
+        let heard = Mutex::new(vec![None; REPLICA_SEATS_MAX]);
+        let taken = Mutex::new(vec![None; REPLICA_SEATS_MAX]);
         Enrolment { heard, taken, life, asked: AtomicU64::new(0), part: AtomicBool::new(false) }
     }
 
@@ -155,6 +169,9 @@ pub(crate) async fn keep<M: Service>(inner: Arc<Inner<M>>) {
         if !status.running {
             return inner.answers.end(inner.why_ended().await);
         }
+        if let Err(ended) = inner.follow(&status) {
+            return inner.answers.end(ended);
+        }
         let done = match status.members.is_empty() {
             true => inner.seek().await,
             false => inner.look_after(&status).await,
@@ -166,14 +183,43 @@ pub(crate) async fn keep<M: Service>(inner: Arc<Inner<M>>) {
 }
 
 impl<M: Service> Inner<M> {
+    /// Takes up the latest list, and sees what it says of this replica.
+    fn follow(&self, status: &Status) -> Result<(), Ended> {
+        self.node.read(|m| m.list().map(|list| self.carrier.follow(list)));
+        let list = self.carrier.list();
+        self.keep_list(&list)?;
+        self.senders.look();
+        let me = list.sitter_of(self.me).filter(|s| s.since == self.since);
+        let Some(me) = me else { return Err(Ended::Out(list.version())) };
+        // Who leads serves until another one does.
+        self.answers.leave(me.leaves && status.leader != Some(self.me));
+        if me.leaves {
+            // Nobody sends to it any more when it is out: it asks.
+            self.carrier.greet();
+        }
+        Ok(())
+    }
+
+    /// Keeps the list for the next start, before it is acted on.
+    fn keep_list(&self, list: &List) -> Result<(), Ended> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if *kept < list.version() {
+            let refused = |e| LogError::Refused(format!("the list of replicas: {e}"));
+            crate::kept::write(&self.store, list).map_err(|e| Ended::Failed(refused(e)))?;
+            *kept = list.version();
+        }
+        Ok(())
+    }
+
     /// Founds the group, or asks to be taken in.
     async fn seek(&self) -> Result<(), LogError> {
-        let first = self.seats.of(self.me) == Some(0);
+        let list = self.carrier.list();
+        let first = list.version() == 0 && list.of(self.me) == Some(0);
         if first && self.carrier.others().all(|seat| self.enrolment.fresh(seat).is_some()) {
             self.enrolment.part.store(true, Ordering::Release);
             return self.node.found().await;
         }
-        for node in self.carrier.others().filter_map(|seat| self.seats.node(seat)) {
+        for node in self.carrier.others().filter_map(|seat| list.node(seat)) {
             self.carrier.send(node, self.enrolment.claim());
         }
         Ok(())
@@ -181,9 +227,11 @@ impl<M: Service> Inner<M> {
 
     async fn look_after(&self, status: &Status) -> Result<(), LogError> {
         self.enrolment.part.store(true, Ordering::Release);
-        // A group that is being founded acknowledges nothing before a majority of the seats is in it.
-        let founded =
-            status.voters().filter(|n| self.seats.of(*n).is_some()).count() * 2 > self.seats.count();
+        let list = self.carrier.list();
+        // A group that is being founded acknowledges nothing before a majority of the seats is in it. The
+        // list is not changed before.
+        let there = status.voters().filter(|n| list.of(*n).is_some()).count();
+        let founded = list.version() > 0 || there * 2 > list.sitters().count();
         // In step is who has done what was acknowledged before it says so.
         if founded && !self.answers.is_ready() && self.node.read_barrier(HEARD).await.is_ok() {
             self.answers.ready();
@@ -191,25 +239,55 @@ impl<M: Service> Inner<M> {
         if status.leader != Some(self.me) {
             return Ok(());
         }
-        for seat in self.carrier.others() {
-            let Some(node) = self.seats.node(seat) else { continue };
-            let role = status.members.iter().find(|(n, _)| *n == node).map(|(_, role)| *role);
+        if list.sitter_of(self.me).is_some_and(|s| s.leaves) {
+            // If nobody can, it is tried again.
+            self.node.hand_over(HAND_OVER).await;
+            return Ok(());
+        }
+        for (seat, sitter) in list.sitters().filter(|(_, s)| s.node != self.me) {
+            let role = status.members.iter().find(|(n, _)| *n == sitter.node).map(|(_, role)| *role);
+            match (sitter.leaves, role) {
+                (true, Some(_)) => return self.node.remove(sitter.node, CHANGE).await,
+                (true, None) => return self.change(list.with(Change::Gone(sitter.node)).ok()).await,
+                (false, _) => {}
+            }
             match due(self.enrolment.fresh(seat), status.term, role) {
                 Due::Nothing => {}
-                Due::Ask => self.carrier.send(node, Letter::Prove(status.term)),
+                Due::Ask => self.carrier.send(sitter.node, Letter::Prove(status.term)),
                 Due::TakeIn(life) => {
-                    let taken = self.take_in(node, life, role.is_some()).await;
+                    let taken = self.take_in(sitter.node, life, role.is_some()).await;
                     self.enrolment.tried(seat, life, taken.is_ok());
                     return taken;
                 }
                 // It does no harm if it is not there, and takes no part if it is fresh.
-                Due::Admit => match self.node.admit(node, Role::Voter, SILENT).await {
+                Due::Admit => match self.admit(sitter.node, SILENT).await {
                     Ok(()) | Err(LogError::Unknown) => {}
                     Err(error) => return Err(error),
                 },
             }
         }
         Ok(())
+    }
+
+    /// Has the group decide on the next list.
+    pub(crate) async fn change(&self, next: Option<List>) -> Result<(), LogError> {
+        let Some(next) = next else { return Ok(()) };
+        // If it is not done, another change was: it is thought over by whoever wants it.
+        self.node.propose(listed::entry(&next), CHANGE).await.map(drop)
+    }
+
+    /// Makes a replica a voter, unless it is not wanted any more meanwhile.
+    async fn admit(&self, node: NodeId, within: Duration) -> Result<(), LogError> {
+        let version = self.carrier.list().version();
+        let unwanted = async {
+            while self.node.read(|m| m.list().map_or(0, List::version)) <= version {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::select! {
+            admitted = self.node.admit(node, Role::Voter, within) => admitted,
+            () = unwanted => Ok(()),
+        }
     }
 
     /// Takes a fresh replica in; if it was a member, what it was is removed before.
@@ -226,7 +304,7 @@ impl<M: Service> Inner<M> {
             }
         };
         tokio::select! {
-            admitted = self.node.admit(node, Role::Voter, CHANGE) => admitted,
+            admitted = self.admit(node, CHANGE) => admitted,
             () = welcome => Ok(()),
         }
     }
@@ -238,7 +316,7 @@ mod tests {
 
     #[test]
     fn what_was_said_to_a_leader_before_has_no_one_removed() {
-        let claims = Enrolment::new(3);
+        let claims = Enrolment::new();
         claims.heard_fresh(1, 77, 0);
         assert_eq!(due(claims.fresh(1), 5, Some(Role::Voter)), Due::Ask);
         claims.heard_fresh(1, 77, 4);
@@ -254,7 +332,7 @@ mod tests {
 
     #[test]
     fn a_replica_says_of_which_term_it_was_asked() {
-        let fresh = Enrolment::new(3);
+        let fresh = Enrolment::new();
         assert_eq!(fresh.claim(), Letter::Fresh(fresh.life, 0));
         fresh.asked(9);
         fresh.asked(7);

@@ -29,13 +29,16 @@
 //! | [`parts`] | requests larger than an entry of the log |
 //! | [`active`], [`passive`] | the two ways, as state machines over a log |
 //! | [`bytes`](mod@bytes) | large values in states |
-//! | [`seats`] | who is a replica, and at which endpoints they find each other |
+//! | [`seats`] | who founds a service's replicas, and at which endpoints they find each other |
+//! | [`list`], [`listed`] | who is a replica now: decided by the group, beside the server's state |
 //! | [`letter`], [`wire`] | what is said between replicas, and by callers |
 //! | [`service`] | what a replica does with a request, whichever way |
 //! | [`carrier`], [`outbox`] | letters as calls of the container |
 //! | [`calls`] | what a replica does with the calls it has taken up |
+//! | [`kept`] | the list, beside the log |
 //! | [`member`], [`reception`], [`replica`] | the threads of a replica |
 //! | [`client`] | calls that are repeated at another replica when theirs is lost |
+//! | [`crew`] | changing who is a replica |
 //!
 //! Up to [`wire`] everything is pure.
 #![forbid(unsafe_code)]
@@ -47,9 +50,13 @@ pub mod call;
 pub mod calls;
 pub mod carrier;
 pub mod client;
+pub mod crew;
 pub mod duplicates;
 mod enrol;
+pub mod kept;
 pub mod letter;
+pub mod list;
+pub mod listed;
 pub mod member;
 pub mod outbox;
 pub mod parts;
@@ -57,6 +64,7 @@ pub mod passive;
 pub mod reception;
 pub mod replica;
 pub mod seats;
+mod senders;
 pub mod service;
 pub mod wire;
 

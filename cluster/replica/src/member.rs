@@ -7,12 +7,15 @@ use crate::calls::Calls;
 use crate::carrier::{Carrier, Way};
 use crate::enrol::Enrolment;
 use crate::letter::Letter;
-use crate::seats::Seats;
+use crate::list::Change;
+use crate::listed::Listed;
+use crate::senders::Senders;
 use crate::service::Service;
 use dvs_abi::limits::{LOG_ASKED_MAX, REPLICA_WAITING_MAX};
 use dvs_abi::{Effect, Endpoint, NodeId};
 use dvs_log::{LogError, Node, Store, Timing};
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -45,20 +48,26 @@ pub enum Order {
     Letters(NodeId, Vec<Letter>),
     /// This replica is about to end: another one is to lead. Answered when it does, or cannot.
     HandOver(std::sync::mpsc::Sender<bool>),
+    /// Change the list of replicas, if it is of this version still.
+    Change(Change, u64),
 }
 
 /// How a member is started.
 pub struct Start<M> {
-    /// Its store.
+    /// Its store, and
     pub store: Store,
+    /// where that is.
+    pub path: PathBuf,
     /// The machine, as new.
     pub machine: M,
     /// The times of its group.
     pub timing: Timing,
-    /// The replicas.
-    pub seats: Seats,
-    /// The way to them.
+    /// The way to the other replicas,
     pub carrier: Arc<Carrier>,
+    /// whoever sends on it,
+    pub(crate) senders: Arc<Senders>,
+    /// and the version of the list that gave this replica its seat.
+    pub since: u64,
     /// The way to whoever serves.
     pub answers: Arc<Answers>,
 }
@@ -66,7 +75,7 @@ pub struct Start<M> {
 /// The way to a member's thread.
 pub struct Member<M> {
     /// The member of the group.
-    pub node: Node<M>,
+    pub node: Node<Listed<M>>,
     /// Orders to it; when all of these are dropped, it ends.
     pub orders: mpsc::Sender<Order>,
 }
@@ -91,29 +100,34 @@ pub fn start<M: Service>(start: Start<M>) -> Result<(Member<M>, std::thread::Joi
 
 /// What the tasks of a member share.
 pub(crate) struct Inner<M> {
-    pub node: Node<M>,
-    pub seats: Seats,
+    pub node: Node<Listed<M>>,
     pub carrier: Arc<Carrier>,
+    pub senders: Arc<Senders>,
     pub answers: Arc<Answers>,
     pub me: NodeId,
+    pub since: u64,
     pub enrolment: Enrolment,
-    calls: Arc<Calls<M>>,
+    /// Where the log is, and
+    pub store: PathBuf,
+    /// which version of the list is kept beside it.
+    pub kept: Mutex<u64>,
+    calls: Arc<Calls<Listed<M>>>,
 }
 
 async fn run<M: Service>(
     start: Start<M>,
     mut arriving: mpsc::Receiver<Order>,
-    tell: oneshot::Sender<Result<Node<M>, LogError>>,
+    tell: oneshot::Sender<Result<Node<Listed<M>>, LogError>>,
 ) {
-    let Start { store, machine, timing, seats, carrier, answers } = start;
+    let Start { store, path, machine, timing, carrier, senders, since, answers } = start;
     let me = store.node();
-    let opened = Node::open(store, machine, Way(carrier.clone()), timing).await;
+    let opened = Node::open(store, Listed::new(machine), Way(carrier.clone()), timing).await;
     let node = opened.as_ref().ok().cloned();
     // Whoever starts it waits.
     let _ = tell.send(opened);
     let Some(node) = node else { return };
-    let (enrolment, calls) = (Enrolment::new(seats.count()), Calls::new(node.clone()));
-    let inner = Inner { node, seats, carrier, answers, me, enrolment, calls };
+    let (enrolment, calls, kept) = (Enrolment::new(), Calls::new(node.clone()), Mutex::new(0));
+    let inner = Inner { node, carrier, senders, answers, me, since, enrolment, store: path, kept, calls };
     let inner = Arc::new(inner);
     let keeper = tokio::spawn(crate::enrol::keep(inner.clone()));
     while let Some(order) = arriving.recv().await {
@@ -123,6 +137,15 @@ async fn run<M: Service>(
                 let inner = inner.clone();
                 // Who does not wait any more has given up.
                 drop(tokio::spawn(async move { tell.send(inner.node.hand_over(HAND_OVER).await) }));
+            }
+            Order::Change(change, version) => {
+                let inner = inner.clone();
+                // Whoever wants it looks whether it was done.
+                drop(tokio::spawn(async move {
+                    let list = inner.carrier.list();
+                    let next = list.with(change).ok().filter(|_| list.version() == version);
+                    inner.change(next).await
+                }));
             }
             Order::Letters(from, letters) => letters.into_iter().for_each(|l| inner.letter(from, l)),
         }
@@ -137,7 +160,7 @@ impl<M: Service> Inner<M> {
             Letter::Log(message) if self.enrolment.may_take_part() => self.node.receive(from, &message),
             Letter::Log(_) => {}
             Letter::Fresh(life, term) => {
-                if let Some(seat) = self.seats.of(from) {
+                if let Some(seat) = self.carrier.list().of(from) {
                     self.enrolment.heard_fresh(seat, life, term);
                 }
             }

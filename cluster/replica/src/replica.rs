@@ -9,30 +9,40 @@
 //! ```
 
 use crate::answers::{Answers, Ended};
-use crate::carrier::Carrier;
+use crate::carrier::{Carrier, ask_list};
+use crate::kept;
+use crate::list::List;
+use crate::listed::Listed;
 use crate::member::{self, Member, Order};
 use crate::reception::Reception;
-use crate::seats::Seats;
+use crate::seats::{Seats, seat_of};
+use crate::senders::Senders;
 use crate::service::Service;
-use crate::wire::{Report, STATUS, encode_report};
-use dvs_abi::{Code, Endpoint, Error, Message, NodeId};
+use crate::wire::{self, Ordered, RESIGN, Report, STATUS, encode_report};
+use dvs_abi::limits::REPLICA_SEATS_MAX;
+use dvs_abi::{Code, DcId, Endpoint, Error, Message, NodeId};
 use dvs_ipc::control::{Rule, ServiceKind};
 use dvs_ipc::{Port, Process, ServicePlan};
 use dvs_log::{GroupId, LogError, Node, Role, Store, StoreError, Timing};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+/// A replica that runs says at once which list it knows; one of a node that is not reached does not.
+const KNOWN_WITHIN: Duration = Duration::from_millis(300);
 /// Between two attempts to become an instance of the service while nothing can be decided.
 const DECIDED_AGAIN: Duration = Duration::from_millis(200);
 
 /// What makes a replica.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The replicas of the service and where it is called; the same list on every node.
+    /// Where the service is called, and the replicas it is founded with: the same list on every node. Once that
+    /// was changed it is what the replicas say, or what this one has kept beside its log.
     pub seats: Seats,
+    /// A later list, if one is known: see [`known_list`].
+    pub known: Option<List>,
     /// The file this replica keeps its log in. Made if it is not there.
     pub store: PathBuf,
     /// The times of the group; the same for all.
@@ -48,7 +58,14 @@ impl Plan {
     /// A plan with the usual times, and a name after the slot.
     pub fn new(seats: Seats, store: impl Into<PathBuf>) -> Plan {
         let name = format!("replicated{}", seats.service.slot());
-        Plan { seats, store: store.into(), timing: Timing::default(), name, rule: Rule::Continue }
+        Plan {
+            seats,
+            known: None,
+            store: store.into(),
+            timing: Timing::default(),
+            name,
+            rule: Rule::Continue,
+        }
     }
 }
 
@@ -58,6 +75,14 @@ pub enum ReplicaError {
     /// The node is not in the list.
     #[error("{0} is not in the list of the service's nodes")]
     NoSeat(NodeId),
+    /// It was taken out of the list, in this version.
+    #[error("{node} is not in the list of the service's nodes any more (version {version})")]
+    Out {
+        /// Its node.
+        node: NodeId,
+        /// The version of the list.
+        version: u64,
+    },
     /// An endpoint cannot be bound, or is none any more.
     #[error("{what}: {error}")]
     Endpoint {
@@ -137,8 +162,8 @@ fn endpoint(what: impl Into<String>) -> impl FnOnce(Error) -> ReplicaError {
 pub struct Replica<M: Service> {
     process: Process,
     plan: Plan,
-    seats: Seats,
     carrier: Arc<Carrier>,
+    senders: Arc<Senders>,
     answers: Arc<Answers>,
     member: Option<Member<M>>,
     waiting: Arc<AtomicU32>,
@@ -164,31 +189,36 @@ impl<M: Service> Replica<M> {
     /// The node has no seat, the seat's endpoint is taken (a replica of this service runs here already), the
     /// store is damaged, another's, or in use.
     pub fn start(process: &Process, plan: &Plan, machine: M) -> Result<Self, ReplicaError> {
-        let (seats, node) = (plan.seats.clone(), process.node());
-        let me = seats.of(node).ok_or(ReplicaError::NoSeat(node))?;
-        let seat = seats.at(me);
-        let port =
-            process.bind(seats.dc, seat).map_err(endpoint(format!("the replica's endpoint {seat}")))?;
+        let (dc, service, node) = (plan.seats.dc, plan.seats.service, process.node());
+        let list = find_list(process, plan)?;
+        let out = ReplicaError::Out { node, version: list.version() };
+        let no_seat = || if list.version() > 0 { out } else { ReplicaError::NoSeat(node) };
+        let (me, sitter) = list.of(node).zip(list.sitter_of(node)).ok_or_else(no_seat)?;
+        let seat = seat_of(service, me);
+        let port = process.bind(dc, seat).map_err(endpoint(format!("the replica's endpoint {seat}")))?;
+        make_folder(&plan.store)?;
+        keep_list(plan, &list, node)?;
         let store = open(plan, node)?;
-        let carrier = Carrier::new(process, &seats, me);
-        let answers = Arc::new(Answers::new(process, (seats.dc, seats.service)));
-        let (timing, waiting) = (plan.timing, Arc::<AtomicU32>::default());
+        let carrier = Carrier::new(process, (dc, service), list, me);
+        let answers = Arc::new(Answers::new(process, (dc, service)));
+        let senders = Senders::new(process, dc, carrier.clone(), answers.clone());
         let mut replica = Replica {
             process: process.clone(),
             plan: plan.clone(),
-            seats: seats.clone(),
             carrier: carrier.clone(),
+            senders: senders.clone(),
             answers: answers.clone(),
             member: None,
-            waiting,
+            waiting: Arc::default(),
             threads: Vec::new(),
         };
-        let start = member::Start { store, machine, timing, seats, carrier, answers };
+        let (timing, path, since) = (plan.timing, plan.store.clone(), sitter.since);
+        let start = member::Start { store, path, machine, timing, carrier, senders, since, answers };
         let (member, thread) = member::start(start)?;
         replica.threads.push(thread);
         replica.listen(port, &member)?;
         replica.member = Some(member);
-        replica.start_senders()?;
+        replica.senders.look();
         Ok(replica)
     }
 
@@ -203,14 +233,34 @@ impl<M: Service> Replica<M> {
         let (carrier, answers, orders) =
             (self.carrier.clone(), self.answers.clone(), member.orders.downgrade());
         let (node, waiting, me) = (member.node.clone(), self.waiting.clone(), self.process.node());
+        let (counter, in_step, changes) = (carrier.clone(), answers.clone(), orders.clone());
         self.spawn("replica-seat", move || {
             let inbox = move |from: NodeId, letters| {
                 // One that is behind loses some, as a network does.
                 let _ = orders.upgrade().map(|o| o.try_send(Order::Letters(from, letters)));
             };
-            let desk = move |m: &Message| {
-                let report = report(&node, me, waiting.load(Ordering::Relaxed));
-                (m.mtype() == STATUS).then(|| encode_report(&report))
+            let desk = move |m: &Message| match wire::decode_change(m) {
+                None if m.mtype() == RESIGN => {
+                    let (tell, _) = std::sync::mpsc::channel();
+                    let taken = changes.upgrade().is_some_and(|o| o.try_send(Order::HandOver(tell)).is_ok());
+                    Some(wire::encode_ordered(if taken { Ordered::Begun } else { Ordered::NotNow }))
+                }
+                Some((change, version)) => {
+                    let order = Order::Change(change, version);
+                    let ordered = match counter.list().with(change) {
+                        _ if !in_step.is_ready() => Ordered::NotNow,
+                        Ok(_) if counter.list().version() == version => {
+                            let taken = changes.upgrade().is_some_and(|o| o.try_send(order).is_ok());
+                            if taken { Ordered::Begun } else { Ordered::NotNow }
+                        }
+                        _ => Ordered::Refused,
+                    };
+                    Some(wire::encode_ordered(ordered))
+                }
+                None => {
+                    let report = report(&node, me, waiting.load(Ordering::Relaxed), &counter.list());
+                    (m.mtype() == STATUS).then(|| encode_report(&report))
+                }
             };
             let error = carrier.run_seat(&port, &inbox, &desk);
             if error.code != Code::SHUTDOWN {
@@ -219,26 +269,13 @@ impl<M: Service> Replica<M> {
         })
     }
 
-    fn start_senders(&mut self) -> Result<(), ReplicaError> {
-        for seat in self.carrier.others().collect::<Vec<_>>() {
-            let port =
-                self.process.bind(self.seats.dc, Endpoint::NONE).map_err(endpoint("a free endpoint"))?;
-            let (carrier, answers) = (self.carrier.clone(), self.answers.clone());
-            self.spawn("replica-sender", move || match carrier.run_sender(seat, &port) {
-                Err(error) if error.code != Code::SHUTDOWN => answers.end(Ended::Unbound(error)),
-                _ => {}
-            })?;
-        }
-        Ok(())
-    }
-
     /// What ends it from another thread.
     pub fn stopper(&self) -> Stopper {
         Stopper(self.answers.clone())
     }
 
     /// The member of the group, to be looked at.
-    pub fn node(&self) -> Option<&Node<M>> {
+    pub fn node(&self) -> Option<&Node<Listed<M>>> {
         self.member.as_ref().map(|m| &m.node)
     }
 
@@ -250,27 +287,46 @@ impl<M: Service> Replica<M> {
     pub fn serve(&self) -> Result<(), ReplicaError> {
         let Some(member) = &self.member else { return Ok(()) };
         if let Err(ended) = self.answers.await_ready() {
-            return over(ended);
+            return self.over(ended);
         }
-        let service = self.seats.service;
+        let service = self.plan.seats.service;
         loop {
+            if let Err(ended) = self.answers.await_stays() {
+                return self.over(ended);
+            }
             match self.become_instance() {
                 Ok(port) => {
                     let mut reception = Reception::new(&port, &member.orders, &self.answers, &self.waiting);
-                    let ended = reception.serve();
-                    if ended == Ended::Asked {
-                        self.hand_over(member);
+                    match reception.serve() {
+                        // What was taken up goes to another one when the port is dropped.
+                        Ended::Leaves => {}
+                        ended => {
+                            if ended == Ended::Asked {
+                                self.hand_over(member);
+                            }
+                            return self.over(ended);
+                        }
                     }
-                    return over(ended);
                 }
                 // Nothing is decided at the moment; the replica is there for the others meanwhile.
                 Err(e) if matches!(e.code, Code::TIMEDOUT | Code::STALE | Code::AGAIN | Code::NOSPC) => {
                     if let Some(ended) = self.answers.ended_within(DECIDED_AGAIN) {
-                        return over(ended);
+                        return self.over(ended);
                     }
                 }
                 Err(e) => return Err(endpoint(format!("the service's endpoint {service}"))(e)),
             }
+        }
+    }
+
+    fn over(&self, ended: Ended) -> Result<(), ReplicaError> {
+        match ended {
+            Ended::Asked => Ok(()),
+            Ended::Failed(error) => Err(error.into()),
+            Ended::Unbound(error) => Err(endpoint("an endpoint of the replica")(error)),
+            // Whoever leaves is told at last that it is out.
+            Ended::Leaves => Err(ReplicaError::Out { node: self.process.node(), version: 0 }),
+            Ended::Out(version) => Err(ReplicaError::Out { node: self.process.node(), version }),
         }
     }
 
@@ -286,7 +342,7 @@ impl<M: Service> Replica<M> {
 
     /// Binds the service's endpoint: that offers this replica as one that is in step.
     fn become_instance(&self) -> dvs_abi::Result<Port> {
-        let (dc, service) = (self.seats.dc, self.seats.service);
+        let (dc, service) = (self.plan.seats.dc, self.plan.seats.service);
         if !self.process.is_alone() {
             let (name, kind, rule) = (self.plan.name.clone(), ServiceKind::Active, self.plan.rule);
             let declared = ServicePlan { name, kind, rule, nodes: Vec::new() };
@@ -299,6 +355,7 @@ impl<M: Service> Replica<M> {
 impl<M: Service> Drop for Replica<M> {
     fn drop(&mut self) {
         self.carrier.close();
+        self.senders.join();
         // Its thread ends when nobody can give it orders any more.
         self.member = None;
         for thread in self.threads.drain(..) {
@@ -308,29 +365,66 @@ impl<M: Service> Drop for Replica<M> {
     }
 }
 
-fn over(ended: Ended) -> Result<(), ReplicaError> {
-    match ended {
-        Ended::Asked => Ok(()),
-        Ended::Failed(error) => Err(error.into()),
-        Ended::Unbound(error) => Err(endpoint("an endpoint of the replica")(error)),
+/// The latest list of a service's replicas that is kept beside a log, or known to a replica that runs.
+///
+/// # Errors
+/// What is kept is none, or this process cannot call.
+pub fn known_list(
+    process: &Process,
+    (dc, service): (DcId, Endpoint),
+    store: &Path,
+) -> Result<Option<List>, ReplicaError> {
+    let kept = kept::read(store).map_err(|e| folder(&kept::file(store), &e))?;
+    let port = process.bind(dc, Endpoint::NONE).map_err(endpoint("a free endpoint"))?;
+    let seats = (0..REPLICA_SEATS_MAX).map(|seat| seat_of(service, seat));
+    // One that does not answer may be asked when this one runs.
+    let said = seats.filter_map(|at| ask_list(&port, at, KNOWN_WITHIN).ok().flatten());
+    Ok(kept.into_iter().chain(said).max_by_key(List::version))
+}
+
+fn find_list(process: &Process, plan: &Plan) -> Result<List, ReplicaError> {
+    let known = known_list(process, (plan.seats.dc, plan.seats.service), &plan.store)?;
+    let known = known.into_iter().chain(plan.known.clone()).max_by_key(List::version);
+    // Of the first one, what the replicas say is not taken for granted: they may disagree.
+    let first = List::founding(plan.seats.nodes());
+    Ok(known.filter(|list| list.version() > 0).unwrap_or(first))
+}
+
+/// Keeps the list. The log of a replica that was taken out meanwhile, and is to be one again, is put aside.
+fn keep_list(plan: &Plan, list: &List, me: NodeId) -> Result<(), ReplicaError> {
+    let refused = |e: std::io::Error| folder(&kept::file(&plan.store), &e);
+    let kept = kept::read(&plan.store).map_err(refused)?;
+    let kept = kept.unwrap_or_else(|| List::founding(plan.seats.nodes()));
+    let since = |list: &List| list.sitter_of(me).map(|s| s.since);
+    if since(&kept) != since(list) {
+        kept::put_aside(&plan.store).map_err(|e| folder(&plan.store, &e))?;
     }
+    if list.version() == 0 {
+        return Ok(());
+    }
+    kept::write(&plan.store, list).map_err(refused)
+}
+
+fn folder(path: &Path, error: &std::io::Error) -> ReplicaError {
+    ReplicaError::Folder { path: path.to_owned(), what: error.to_string() }
+}
+
+fn make_folder(store: &Path) -> Result<(), ReplicaError> {
+    let Some(parent) = store.parent() else { return Ok(()) };
+    std::fs::create_dir_all(parent).map_err(|e| folder(parent, &e))
 }
 
 fn open(plan: &Plan, node: NodeId) -> Result<Store, ReplicaError> {
     let path = &plan.store;
-    if let Some(folder) = path.parent() {
-        let made = std::fs::create_dir_all(folder);
-        made.map_err(|e| ReplicaError::Folder { path: folder.to_owned(), what: e.to_string() })?;
-    }
     // Zero is the control plane's.
     let group = GroupId(1 << 48 | u64::from(plan.seats.dc.0) << 32 | plan.seats.service.slot() as u32 as u64);
     let store = if path.exists() { Store::open(path, group, node) } else { Store::create(path, group, node) };
     Ok(store?)
 }
 
-fn report<M: Service>(node: &Node<M>, me: NodeId, waiting: u32) -> Report {
+fn report<M: Service>(node: &Node<M>, me: NodeId, waiting: u32, list: &List) -> Report {
     let status = node.status();
-    let members = status.members.iter().take(dvs_abi::limits::REPLICA_SEATS_MAX);
+    let members = status.members.iter().take(REPLICA_SEATS_MAX);
     Report {
         node: me.0,
         leader: status.leader.map(|n| n.0),
@@ -339,5 +433,6 @@ fn report<M: Service>(node: &Node<M>, me: NodeId, waiting: u32) -> Report {
         applied: status.applied,
         members: members.map(|(n, role)| (n.0, *role == Role::Voter)).collect(),
         waiting,
+        list: list.clone(),
     }
 }

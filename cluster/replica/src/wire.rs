@@ -4,20 +4,27 @@
 //! type      word 0                                     words 1, 2, 3              then
 //! 0x5201    version | op | again | inline (8 each)     number, binding, length    request, if inline
 //! 0x5202    version | outcome                          length                     answer, if it fits
-//! 0x5203    version | seat | inline                    length                     parcel, if inline
-//! 0x5204    version | taken                            sender's endpoint
+//! 0x5203    version | seat | inline | - | from | to    length                     parcel, if inline
+//! 0x5204    version | taken                            sender's endpoint, version of the list
 //! 0x5205    version
 //! 0x5206    version                                    length                     status (postcard)
+//! 0x5207    version | what                             node, version of the list
+//! 0x5208    version | whether, or why not
+//! 0x5209    version                                    (answered as above)
+//! `from` and `to` are nodes (16 each): a seat may have been given to another one meanwhile.
 //! lent      first range: room for the answer; second: the request, or the parcel as the only one
 //! ```
 
+use crate::list::{Change, List};
 use crate::service::Outcome;
 use dvs_abi::limits::{INLINE_BYTES, REPLICA_PARCEL_BYTES_MAX, REPLICA_REQUEST_BYTES_MAX};
-use dvs_abi::{Endpoint, Message};
+use dvs_abi::{Endpoint, Message, NodeId};
 use serde::{Deserialize, Serialize};
 
-/// The version spoken here.
+/// The version spoken with callers.
 pub const VERSION: u8 = 1;
+/// The version that replicas speak with each other.
+pub const AMONG_VERSION: u8 = 2;
 /// Type of a call of the service.
 pub const CALL: i32 = 0x5201;
 /// Type of its answer.
@@ -30,6 +37,12 @@ pub const RECEIPT: i32 = 0x5204;
 pub const STATUS: i32 = 0x5205;
 /// Type of its answer.
 pub const STATUS_ANSWER: i32 = 0x5206;
+/// Type of an order to change the list of replicas.
+pub const CHANGE: i32 = 0x5207;
+/// Type of what is said of it.
+pub const CHANGE_ANSWER: i32 = 0x5208;
+/// Type of an order to have another replica lead, if this one does.
+pub const RESIGN: i32 = 0x5209;
 
 /// Bytes of a request that fit its message.
 pub const REQUEST_INLINE_MAX: usize = INLINE_BYTES - 32;
@@ -156,19 +169,24 @@ pub fn decode_told(m: &Message) -> Option<Told> {
 /// The head of a parcel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Head {
-    /// Who says that it sends.
+    /// Who says that it sends: the seat,
     pub seat: usize,
+    /// and the node.
+    pub from: NodeId,
+    /// Whom it is for.
+    pub to: NodeId,
     /// The parcel is in the message.
     pub inline: bool,
     /// Bytes of the parcel.
     pub length: usize,
 }
 
-/// Writes a parcel; it goes in if it fits, else it has to be lent.
-pub fn encode_parcel(seat: usize, parcel: &[u8]) -> Message {
+/// Writes a parcel of a seat, from a node to a node; it goes in if it fits, else it has to be lent.
+pub fn encode_parcel(seat: usize, from: NodeId, to: NodeId, parcel: &[u8]) -> Message {
     let mut m = Message::new(PARCEL);
     let inline = parcel.len() <= INLINE_MAX;
-    m.set_word(0, u64::from_le_bytes([VERSION, seat as u8, u8::from(inline), 0, 0, 0, 0, 0]));
+    let ([a, b], [c, d]) = (from.0.to_le_bytes(), to.0.to_le_bytes());
+    m.set_word(0, u64::from_le_bytes([AMONG_VERSION, seat as u8, u8::from(inline), 0, a, b, c, d]));
     m.set_word(1, parcel.len() as u64);
     if inline {
         put(&mut m, 16, parcel);
@@ -178,13 +196,14 @@ pub fn encode_parcel(seat: usize, parcel: &[u8]) -> Message {
 
 /// Reads the head of a parcel.
 pub fn decode_parcel(m: &Message) -> Option<Head> {
-    let [version, seat, inline, ..] = m.word(0).to_le_bytes();
+    let [version, seat, inline, _, a, b, c, d] = m.word(0).to_le_bytes();
     let length = usize::try_from(m.word(1)).ok().filter(|n| *n <= REPLICA_PARCEL_BYTES_MAX)?;
     let inline = inline == 1;
-    if m.mtype() != PARCEL || version != VERSION || inline && length > INLINE_MAX {
+    if m.mtype() != PARCEL || version != AMONG_VERSION || inline && length > INLINE_MAX {
         return None;
     }
-    Some(Head { seat: usize::from(seat), inline, length })
+    let (from, to) = (NodeId(u16::from_le_bytes([a, b])), NodeId(u16::from_le_bytes([c, d])));
+    Some(Head { seat: usize::from(seat), from, to, inline, length })
 }
 
 /// The parcel in the message.
@@ -192,19 +211,87 @@ pub fn inline_parcel<'a>(m: &'a Message, head: &Head) -> &'a [u8] {
     m.inline().get(16..16 + head.length).unwrap_or(&[])
 }
 
-/// Writes a receipt: whether the parcel was taken, and from which endpoint this replica sends to that seat.
-pub fn encode_receipt(taken: bool, sender: Endpoint) -> Message {
+/// What a replica says to a parcel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Receipt {
+    /// It was taken.
+    pub taken: bool,
+    /// From which endpoint this replica sends to that seat.
+    pub sender: Endpoint,
+    /// The version of the list that this replica knows.
+    pub list: u64,
+}
+
+/// Writes a receipt.
+pub fn encode_receipt(receipt: &Receipt) -> Message {
     let mut m = Message::new(RECEIPT);
-    m.set_word(0, u64::from_le_bytes([VERSION, u8::from(taken), 0, 0, 0, 0, 0, 0]));
-    m.set_word(1, sender.raw() as u32 as u64);
+    m.set_word(0, u64::from_le_bytes([AMONG_VERSION, u8::from(receipt.taken), 0, 0, 0, 0, 0, 0]));
+    m.set_word(1, receipt.sender.raw() as u32 as u64);
+    m.set_word(2, receipt.list);
     m
 }
 
 /// Reads a receipt.
-pub fn decode_receipt(m: &Message) -> Option<(bool, Endpoint)> {
+pub fn decode_receipt(m: &Message) -> Option<Receipt> {
     let [version, taken, ..] = m.word(0).to_le_bytes();
     let sender = Endpoint::from_raw(m.word(1) as u32 as i32);
-    (m.mtype() == RECEIPT && version == VERSION).then_some((taken == 1, sender))
+    let receipt = Receipt { taken: taken == 1, sender, list: m.word(2) };
+    (m.mtype() == RECEIPT && version == AMONG_VERSION).then_some(receipt)
+}
+
+/// Writes an order to change the list, if that is of this version still.
+pub fn encode_change(change: Change, version: u64) -> Message {
+    let mut m = Message::new(CHANGE);
+    let (what, node) = match change {
+        Change::Add(node) => (0, node),
+        Change::Remove(node) => (1, node),
+        Change::Gone(node) => (2, node),
+    };
+    m.set_word(0, u64::from_le_bytes([AMONG_VERSION, what, 0, 0, 0, 0, 0, 0]));
+    m.set_word(1, u64::from(node.0));
+    m.set_word(2, version);
+    m
+}
+
+/// Reads an order to change the list, and of which version; what only replicas decide is none.
+pub fn decode_change(m: &Message) -> Option<(Change, u64)> {
+    let [version, what, ..] = m.word(0).to_le_bytes();
+    let node = NodeId(u16::try_from(m.word(1)).ok()?);
+    if m.mtype() != CHANGE || version != AMONG_VERSION {
+        return None;
+    }
+    let change = match what {
+        0 => Change::Add(node),
+        1 => Change::Remove(node),
+        _ => return None,
+    };
+    Some((change, m.word(2)))
+}
+
+/// What is said to an order to change the list.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ordered {
+    /// It is tried; the list will say.
+    Begun,
+    /// The list is another one by now, or the change makes no sense.
+    Refused,
+    /// This replica is not in step, or has too much to do.
+    NotNow,
+}
+
+/// Writes it.
+pub fn encode_ordered(ordered: Ordered) -> Message {
+    let mut m = Message::new(CHANGE_ANSWER);
+    m.set_word(0, u64::from_le_bytes([AMONG_VERSION, ordered as u8, 0, 0, 0, 0, 0, 0]));
+    m
+}
+
+/// Reads it.
+pub fn decode_ordered(m: &Message) -> Option<Ordered> {
+    let [version, ordered, ..] = m.word(0).to_le_bytes();
+    let known = [Ordered::Begun, Ordered::Refused, Ordered::NotNow];
+    let ordered = known.into_iter().find(|o| *o as u8 == ordered)?;
+    (m.mtype() == CHANGE_ANSWER && version == AMONG_VERSION).then_some(ordered)
 }
 
 /// How a replica is, as it says itself.
@@ -224,6 +311,8 @@ pub struct Report {
     pub members: Vec<(u16, bool)>,
     /// Callers that wait at it.
     pub waiting: u32,
+    /// The replicas, as it knows them.
+    pub list: List,
 }
 
 /// Writes a report.
@@ -231,7 +320,7 @@ pub fn encode_report(report: &Report) -> Message {
     let mut m = Message::new(STATUS_ANSWER);
     // It fits: five members at most are told.
     let bytes = postcard::to_stdvec(report).unwrap_or_default();
-    m.set_word(0, u64::from(VERSION));
+    m.set_word(0, u64::from(AMONG_VERSION));
     m.set_word(1, bytes.len() as u64);
     put(&mut m, 16, &bytes);
     m
@@ -239,7 +328,7 @@ pub fn encode_report(report: &Report) -> Message {
 
 /// Reads a report.
 pub fn decode_report(m: &Message) -> Option<Report> {
-    if m.mtype() != STATUS_ANSWER || m.word(0) != u64::from(VERSION) {
+    if m.mtype() != STATUS_ANSWER || m.word(0) != u64::from(AMONG_VERSION) {
         return None;
     }
     let length = usize::try_from(m.word(1)).ok()?;
@@ -267,31 +356,40 @@ mod tests {
         ] {
             assert_eq!(decode_told(&encode_told(&told)), Some(told));
         }
-        let m = encode_parcel(2, &long);
+        let (from, to) = (NodeId(u16::MAX), NodeId(7));
+        let m = encode_parcel(2, from, to, &long);
         let head = decode_parcel(&m).unwrap();
-        assert_eq!(
-            (head, inline_parcel(&m, &head)),
-            (Head { seat: 2, inline: true, length: 176 }, &long[..])
-        );
-        assert!(!decode_parcel(&encode_parcel(2, &[0; INLINE_MAX + 1])).unwrap().inline);
-        let e = Endpoint::new(9, 4000);
-        assert_eq!(decode_receipt(&encode_receipt(true, e)), Some((true, e)));
+        let wanted = Head { seat: 2, from, to, inline: true, length: 176 };
+        assert_eq!((head, inline_parcel(&m, &head)), (wanted, &long[..]));
+        assert!(!decode_parcel(&encode_parcel(2, from, to, &[0; INLINE_MAX + 1])).unwrap().inline);
+        let receipt = Receipt { taken: true, sender: Endpoint::new(9, 4000), list: u64::MAX };
+        assert_eq!(decode_receipt(&encode_receipt(&receipt)), Some(receipt));
+        for change in [Change::Add(to), Change::Remove(from)] {
+            assert_eq!(decode_change(&encode_change(change, 7)), Some((change, 7)));
+        }
+        assert_eq!(decode_change(&encode_change(Change::Gone(to), 7)), None);
+        for ordered in [Ordered::Begun, Ordered::Refused, Ordered::NotNow] {
+            assert_eq!(decode_ordered(&encode_ordered(ordered)), Some(ordered));
+        }
         let members = vec![(u16::MAX, true); 5];
         let (node, leader, waiting) = (u16::MAX, Some(u16::MAX), u32::MAX);
         let (term, last, applied) = (u64::MAX, u64::MAX, u64::MAX);
-        let report = Report { node, leader, term, last, applied, members, waiting };
+        let nodes: Vec<NodeId> = (1..=5).map(|n| NodeId(u16::MAX - n)).collect();
+        let list = List::founding(&nodes);
+        let report = Report { node, leader, term, last, applied, members, waiting, list };
         assert_eq!(decode_report(&encode_report(&report)), Some(report));
     }
 
     proptest! {
         #[test]
         fn no_message_is_a_surprise(
-            t in 0x5200..0x5208,
+            t in 0x5200..0x520a,
             bytes in proptest::collection::vec(any::<u8>(), 0..=192),
         ) {
             let mut m = Message::new(t);
             m.set_bytes(&bytes).expect("short enough");
             let _ = (decode_told(&m), decode_receipt(&m), decode_report(&m));
+            let _ = (decode_change(&m), decode_ordered(&m));
             if let Some(call) = decode_call(&m) {
                 assert!(!call.inline || inline_request(&m, &call).len() == call.length);
             }

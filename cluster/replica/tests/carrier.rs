@@ -3,9 +3,10 @@
 
 use dvs_abi::{Code, DcId, Endpoint, NodeId, Timeout};
 use dvs_ipc::Process;
-use dvs_replica::Seats;
 use dvs_replica::carrier::Carrier;
 use dvs_replica::letter::Letter;
+use dvs_replica::list::List;
+use dvs_replica::seats::seat_of;
 use dvs_replica::wire;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -14,8 +15,10 @@ use std::time::Duration;
 const DC: DcId = DcId(0);
 const LONG: Duration = Duration::from_secs(60);
 
-fn seats() -> Seats {
-    Seats::new(DC, Endpoint::new(0, 3), &[NodeId(0), NodeId(1)]).unwrap()
+const SERVICE: Endpoint = Endpoint::new(0, 3);
+
+fn list() -> List {
+    List::founding(&[NodeId(0), NodeId(1)])
 }
 
 /// A seat with its threads; ends with the value.
@@ -27,9 +30,9 @@ struct Seat {
 
 impl Seat {
     fn take(process: &Process, me: usize) -> Seat {
-        let (carrier, other) = (Carrier::new(process, &seats(), me), 1 - me);
+        let (carrier, other) = (Carrier::new(process, (DC, SERVICE), list(), me), 1 - me);
         let (tell, letters) = mpsc::channel();
-        let port = process.bind(DC, seats().at(me)).unwrap();
+        let port = process.bind(DC, seat_of(SERVICE, me)).unwrap();
         let sender = process.bind(DC, Endpoint::NONE).unwrap();
         let (c, d) = (carrier.clone(), carrier.clone());
         let inbox = move |from, all: Vec<Letter>| all.into_iter().for_each(|l| drop(tell.send((from, l))));
@@ -82,9 +85,9 @@ fn what_a_stranger_says_in_the_name_of_a_replica_is_not_taken() {
     let mut parcel = Vec::new();
     Letter::Welcome(5).pack(&mut parcel);
     for seat in 0..4 {
-        let mut m = wire::encode_parcel(seat, &parcel);
-        stranger.sendrec(seats().at(0), &mut m, Timeout::After(LONG)).unwrap();
-        assert!(!wire::decode_receipt(&m).is_some_and(|(taken, _)| taken), "claims seat {seat}");
+        let mut m = wire::encode_parcel(seat, NodeId(seat as u16), NodeId(0), &parcel);
+        stranger.sendrec(seat_of(SERVICE, 0), &mut m, Timeout::After(LONG)).unwrap();
+        assert!(!wire::decode_receipt(&m).is_some_and(|r| r.taken), "claims seat {seat}");
     }
     second.reaches(0, &first, &Letter::Log(vec![1]));
     assert!(first.letters.try_iter().all(|(_, l)| l != Letter::Welcome(5)));

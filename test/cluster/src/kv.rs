@@ -75,6 +75,8 @@ pub struct Replicas {
     program: &'static str,
     /// The rule of the service is *reads*.
     pub reads: bool,
+    /// How many nodes founded the group.
+    pub founders: usize,
 }
 
 impl Replicas {
@@ -92,7 +94,8 @@ impl Replicas {
 
     /// Those of `count` nodes, none of them started.
     pub fn none(program: &'static str, count: usize) -> Replicas {
-        Replicas { actors: (0..count).map(|_| None).collect(), program, reads: false }
+        let actors = (0..count).map(|_| None).collect();
+        Replicas { actors, program, reads: false, founders: count }
     }
 
     /// Starts that of node `n` again, on what it has on its disk.
@@ -103,7 +106,7 @@ impl Replicas {
 
     /// The same on another disk.
     pub fn revive_on(&mut self, nodes: &[Node], n: usize, store: &Path) {
-        let mut arguments = vec![self.actors.len().to_string(), store.display().to_string()];
+        let mut arguments = vec![self.founders.to_string(), store.display().to_string()];
         if self.reads {
             arguments.push("reads".to_owned());
         }

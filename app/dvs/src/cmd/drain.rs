@@ -1,15 +1,18 @@
 //! `dvs drain`
 
 use super::Context;
+use super::crew::Crew;
 use super::migrate::carry::carry;
 use super::nodes::order;
 use super::service::services;
 use crate::fail::{Done, Fail};
 use crate::output::{self, Format, say};
+use dvs::{Endpoint, NodeId};
 use dvs_control::service::Kind;
 use dvsd::admin::{AdminAnswer, AdminRequest, MoveOrder, NodeRow, ServiceRow};
 use serde::Serialize;
 use std::process::ExitCode;
+use std::time::Duration;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -18,8 +21,9 @@ Examples:
   dvs drain beta --off       something may be placed there again
 
 Single services go to the allowed node with the fewest of them, where somebody stands by or is \
-started as on this one. What cannot move is named with the reason (exit code 5), and stays; so do \
-replicas, of which the others go on, and programs that are no service.";
+started as on this one. A replica of a replicated service goes to an allowed node that has none, and is \
+started there as on this one; if there is no such node it stays, and another one leads. What cannot move \
+is named with the reason (exit code 5), and stays; so do programs that are no service.";
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -65,9 +69,16 @@ impl Drain {
             say(&format!("{} gets nothing new", self.target));
         }
         let mut all = Vec::new();
-        let there = |row: &ServiceRow| row.at == Some(node) && row.spec.kind == Kind::Single;
+        let there = |row: &ServiceRow| match row.spec.kind {
+            Kind::Single => row.at == Some(node),
+            Kind::Active => row.instances.contains(&node),
+            Kind::Passive => false,
+        };
         for row in services(context)?.into_iter().filter(there) {
-            let left = self.empty(context, node, &row)?;
+            let left = match row.spec.kind {
+                Kind::Active => self.replica(context, node, &row)?,
+                _ => self.empty(context, node, &row)?,
+            };
             if shown {
                 show(&left);
             }
@@ -77,6 +88,40 @@ impl Drain {
             output::json(&all)?;
         }
         Ok(if all.iter().all(|l| l.moved) { ExitCode::SUCCESS } else { ExitCode::from(5) })
+    }
+
+    /// Moves the replica of a replicated service to the best node that has none; else another one leads.
+    fn replica(&self, context: &Context, node: u16, row: &ServiceRow) -> Done<Left> {
+        let (dc, slot, name) = (row.dc, row.slot, row.spec.name.clone());
+        let stays = |why: String| {
+            Ok(Left { dc, slot, name: name.clone(), to: None, moved: false, why, held_ms: None })
+        };
+        let crew = Crew::new(context, dc, Endpoint::new(0, slot))?;
+        // A service of another make than dvs-replica has no list of replicas.
+        let list = match crew.look() {
+            Ok(seen) => seen.list,
+            Err(e) => return stays(e.what().to_owned()),
+        };
+        let mut reasons = Vec::new();
+        let free = |to: &u16| list.sitter_of(NodeId(*to)).is_none_or(|s| s.leaves);
+        for to in candidates(context, node, row)?.into_iter().filter(free) {
+            let within = Duration::from_secs(u64::from(self.deadline));
+            let done = crew.command_of(node).and_then(|start| crew.carry(node, to, start, within, false));
+            match done {
+                Ok(()) => {
+                    let (to, why) = (Some(to), String::new());
+                    return Ok(Left { dc, slot, name, to, moved: true, why, held_ms: None });
+                }
+                Err(e) => reasons.push(format!("n{to}: {}", e.what())),
+            }
+        }
+        if reasons.is_empty() {
+            reasons.push("no other node that is up, may have it and has no replica of it yet".to_owned());
+        }
+        if let Err(e) = crew.resign(node) {
+            reasons.push(format!("it leads: {}", e.what()));
+        }
+        stays(reasons.join("; "))
     }
 
     /// Moves one service to the best node that takes it.

@@ -1,12 +1,14 @@
 //! `dvs migrate`
 
 pub mod carry;
+mod replicas;
 
 use super::Context;
 use super::service::services;
 use crate::fail::{Done, Fail};
 use crate::output::{self, Format, say};
 use carry::{Outcome, carry};
+use dvs_control::service::Kind;
 use dvsd::admin::{AdminAnswer, AdminRequest, MoveCheck, MoveOrder, ServiceRow};
 use std::process::ExitCode;
 
@@ -17,14 +19,19 @@ Examples:
   dvs migrate shop/10 --to n2 --check   what would be in the way
   dvs migrate kv --to n2 -- ./kv-2.1    to another version of the program; the
                                         same way back
+  dvs migrate kv --from n0 --to n3      of a replicated service, that replica
 
 Callers are served while the state is copied, then held for some milliseconds; nothing that they \
 asked is lost or done twice. Until the service has arrived the move can be given up, with Ctrl-C: \
 then all is as before. If a program, a node or this command dies on the way, the system decides on \
 which side the service goes on; dvs service ls shows it.
 
+Of a replicated service one of its replicas moves: another one is started on the new node, gets all that \
+the others have while they serve, and then the old one goes. What is broken off there goes on when the \
+command is repeated; dvs kv members shows it, and undoes it.
+
 A program is started on the other node as dvs run does it: its configuration has to allow that with \
-remote_programs = true. A service moves if its program runs in a dvs_migrate::Host.";
+remote_programs = true. A single service moves if its program runs in a dvs_migrate::Host.";
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -34,6 +41,9 @@ pub struct Migrate {
     /// Name or number of the node it is to go to
     #[arg(long, value_name = "NODE")]
     to: String,
+    /// Of a replicated service: the node whose replica moves, if there are several
+    #[arg(long, value_name = "NODE")]
+    from: Option<String>,
     /// Only say what would be in the way
     #[arg(long)]
     check: bool,
@@ -55,6 +65,15 @@ impl Migrate {
     pub fn run(&self, context: &Context) -> Done {
         let service = find(context, &self.service)?;
         let to = context.node.node_id(&self.to)?;
+        if service.spec.kind == Kind::Active {
+            return self.replica(context, &service, to);
+        }
+        if let Some(from) = &self.from
+            && service.at != Some(context.node.node_id(from)?)
+        {
+            return Err(Fail::usage(format!("{} is not on {from}", service.spec.name))
+                .next("see where it is with: dvs service ls"));
+        }
         let order = MoveOrder {
             dc: service.dc,
             slot: service.slot,

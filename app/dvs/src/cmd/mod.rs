@@ -2,6 +2,7 @@
 
 pub mod completions;
 pub mod cp;
+pub mod crew;
 pub mod daemon;
 pub mod dc;
 pub mod demo;

@@ -11,7 +11,7 @@ use crate::admin::{AdminAnswer, MoveCheck, MoveOrder};
 use crate::daemon::Daemon;
 use crate::programs::Asker;
 use dvs_abi::limits::MOVES_MAX;
-use dvs_abi::{Code, DcId, NodeId};
+use dvs_abi::{Code, DcId, Endpoint, NodeId};
 use dvs_control::service::Place;
 use dvs_ipc::control::Answer;
 use dvs_kern::mover::{MoverAnswer, MoverReport};
@@ -125,6 +125,22 @@ impl Daemon {
 
     fn place_of(&self, dc: u16, slot: i32) -> Option<Place> {
         self.plane.state.container(DcId(dc)).and_then(|c| c.services.get(&slot)).map(|s| s.place)
+    }
+
+    /// The same for whoever asks by endpoint.
+    pub(crate) fn command_at(&self, dc: u16, endpoint: i32) -> AdminAnswer {
+        let endpoint = Endpoint::from_raw(endpoint);
+        let found = self.node.containers().find(|(n, _)| *n == dc);
+        let session = found
+            .and_then(|(_, c)| c.descriptors().find(|d| d.endpoint.slot() == endpoint.slot()))
+            .and_then(|d| d.session);
+        match session.and_then(|s| self.command_of(s)) {
+            Some((program, folder)) => AdminAnswer::Command { program, folder },
+            None => {
+                let why = format!("what was started as {endpoint} is not known; name it behind --");
+                AdminAnswer::Refused { code: Code::NOENT as i32, why }
+            }
+        }
     }
 
     /// What a program was started with, as far as its node can know: by this daemon, or from the system, of

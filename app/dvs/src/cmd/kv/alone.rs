@@ -5,15 +5,13 @@ use crate::cmd::Context;
 use crate::cmd::nodes::order;
 use crate::cmd::service::services;
 use crate::fail::{Done, Fail};
+use crate::node::DC_VARIABLE;
 use crate::output::say;
 use dvs::{DcId, Process};
 use dvs_control::service::{Kind, PartitionRule, ServiceSpec};
 use dvs_kv::Alone;
 use dvs_migrate::{Ended, Host, Manner, News};
 use dvsd::admin::AdminRequest;
-
-/// What `dvs run` tells a program of its container.
-const DC_VARIABLE: &str = "DVS_DC";
 
 /// Serves until it has moved away, or is ended.
 pub fn run(context: &Context, place: &Place, stay: bool) -> Done<()> {

@@ -2,6 +2,7 @@
 
 mod alone;
 mod bench;
+mod members;
 mod pairs;
 mod serve;
 mod status;
@@ -23,6 +24,7 @@ Examples:
   dvs kv serve --dc shop --alone               in memory, on one node; movable
 
 Run it on every node of the list, with the same list: the replicas find each other, in any order. \
+Once dvs kv members has changed the list, the replicas know it, and --members is not asked any more. \
 Nothing is acknowledged before it is on the disks of a majority. A replica that is started again goes on \
 with what it has; one that lost its disk gets all from the others. Ends with Ctrl-C.
 
@@ -71,6 +73,9 @@ pub enum Kv {
     /// Time puts
     #[command(after_help = BENCH)]
     Bench(bench::Bench),
+    /// Who has a replica: list, add, remove, while all serve
+    #[command(subcommand)]
+    Members(members::Members),
 }
 
 impl Kv {
@@ -84,6 +89,7 @@ impl Kv {
             Kv::List(c) => c.run(context),
             Kv::Status(c) => c.run(context),
             Kv::Bench(c) => c.run(context),
+            Kv::Members(c) => c.run(context),
         }
         .map(|()| ExitCode::SUCCESS)
     }

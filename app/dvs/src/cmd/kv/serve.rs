@@ -4,11 +4,12 @@ use super::Place;
 use crate::cmd::Context;
 use crate::cmd::service::RuleWord;
 use crate::fail::{Done, Fail};
+use crate::node::Node;
 use crate::output::say;
 use dvs::limits::REPLICA_SEATS_MAX;
 use dvs::{Code, DcId, NodeId};
 use dvs_kv::{SERVICE, Store};
-use dvs_replica::replica::Stopper;
+use dvs_replica::replica::{Stopper, known_list};
 use dvs_replica::{Active, Plan, Replica, ReplicaError, Seats};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::os::fd::OwnedFd;
@@ -28,9 +29,10 @@ pub struct Serve {
     /// says it for all
     #[arg(long, value_enum, default_value_t = RuleWord::Continue, value_name = "RULE")]
     rule: RuleWord,
-    /// The folder this replica keeps its log in (default: one below the node's data folder)
+    /// The folder this replica keeps its log in; {node} in it stands for the node's name (default: one below
+    /// the node's data folder)
     #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
+    data: Option<String>,
     /// A single server without replicas: in memory, declared as a service, movable with dvs migrate
     #[arg(long, conflicts_with_all = ["members", "data"])]
     alone: bool,
@@ -44,30 +46,50 @@ impl Serve {
         if self.alone {
             return super::alone::run(context, &self.place, self.stay);
         }
+        // A daemon that starts it says where; what it was started with elsewhere does not count.
+        let here =
+            Context { node: Node::of_run().unwrap_or_else(|| context.node.clone()), ..context.clone() };
+        let context = &here;
         let dc = self.place.dc(context)?;
         let status = context.node.status()?;
-        let folder = self.data.clone().unwrap_or_else(|| {
-            let kv = dvsd::paths::data_dir(&status.name).join("kv");
-            kv.join(format!("{}-{}", dc.name, self.place.endpoint))
-        });
-        let nodes = self.nodes(context, dc.nodes, &folder)?;
+        let folder = match &self.data {
+            Some(data) => PathBuf::from(data.replace("{node}", &status.name)),
+            None => {
+                let kv = dvsd::paths::data_dir(&status.name).join("kv");
+                kv.join(format!("{}-{}", dc.name, self.place.endpoint))
+            }
+        };
+        let store = folder.join("kv.log");
         let me = NodeId(status.node);
+        // Before there are threads: they inherit it.
+        let signals = dvs_linux::signal::termination().map_err(Fail::new)?;
+        let process = dvs::attach_to(&context.node.session_socket(), "dvs-kv-server")?;
+        let known = known_list(&process, (DcId(dc.dc), self.place.endpoint), &store);
+        let known = known.map_err(|e| self.failed(&e))?.filter(|list| list.version() > 0);
+        let nodes = match &known {
+            // One that is to go stays until it is out.
+            Some(list) => list.sitters().map(|(_, s)| s.node).collect(),
+            None => self.nodes(context, dc.nodes, &folder)?,
+        };
         let seats = Seats::new(DcId(dc.dc), self.place.endpoint, &nodes).map_err(|e| {
             Fail::usage(e).next(format!("name 1 to {REPLICA_SEATS_MAX} nodes with: --members n0,n1,n2"))
         })?;
         if !nodes.contains(&me) {
             let what = format!("node {} is not in the list {}", status.name, shown(&nodes));
-            return Err(Fail::usage(what).next("run it on one of these, or change --members"));
+            return Err(match known {
+                Some(_) => Fail::refused(Code::BUSY as i32, what)
+                    .next(format!("have it in the list with: dvs kv members add {}", status.name)),
+                None => Fail::usage(what).next("run it on one of these, or change --members"),
+            });
         }
-        // Before there are threads: they inherit it.
-        let signals = dvs_linux::signal::termination().map_err(Fail::new)?;
-        let process = dvs::attach_to(&context.node.session_socket(), "dvs-kv-server")?;
         let name =
             if self.place.endpoint == SERVICE { "kv".into() } else { format!("kv{}", self.place.endpoint) };
-        let plan = Plan { name, rule: self.rule.rule(), ..Plan::new(seats, folder.join("kv.log")) };
+        let plan = Plan { name, rule: self.rule.rule(), known: known.clone(), ..Plan::new(seats, store) };
         let start = || Replica::start(&process, &plan, Active::new(Store::default()));
         let mut replica = start().map_err(|e| self.failed(&e))?;
-        remember(&folder, &nodes)?;
+        if known.is_none() {
+            remember(&folder, &nodes)?;
+        }
         let place = self.place.endpoint;
         say(&format!(
             "replica of {} at endpoint {place} of {}, log in {}",
@@ -85,6 +107,10 @@ impl Serve {
                     drop(replica);
                     replica = start().map_err(|e| self.failed(&e))?;
                     *stopper.lock().unwrap_or_else(PoisonError::into_inner) = replica.stopper();
+                }
+                Err(ReplicaError::Out { .. }) => {
+                    say("the replica is out of the list, and has ended");
+                    return Ok(());
                 }
                 ended => return ended.map_err(|e| self.failed(&e)),
             }
