@@ -204,8 +204,8 @@ impl<M: Machine> Inner<M> {
                 return true;
             }
             if metrics.state == ServerState::Leader {
-                // One that is dead may have as much as any, and nothing is taken meanwhile that it would lack:
-                // who was asked in vain is not asked again before the others.
+                // One that is dead may have as much as any, and nothing is taken meanwhile that it would
+                // lack: who was asked in vain is not asked again before the others.
                 heirs = heirs_of(&metrics, me);
                 let Some((has, _)) = heirs.first() else { return false };
                 if *has < metrics.last_log_index {

@@ -6,10 +6,10 @@
 //!                                    (lent, or in the message)      │
 //!                     ◄── RECEIPT: taken or not, "I send to you from e" ◄──┘
 //! ```
-//! *Who is a replica* is said by the [list](crate::list), which changes: a parcel names the nodes it goes from
-//! and to, and whoever holds another one for the replica of that seat does not take it. A receipt says which
-//! version of the list its sender knows; who knows an older one asks for that, and so finds out that it is
-//! out, too.
+//! *Who is a replica* is said by the [list](crate::list), which changes: a parcel names the nodes it goes
+//! from and to, and whoever holds another one for the replica of that seat does not take it. A receipt says
+//! which version of the list its sender knows; who knows an older one asks for that, and so finds out that
+//! it is out, too.
 //!
 //! *Who sends.* A seat's endpoint is well known, so an answer of it is its word. A sender's endpoint is any
 //! free one; a parcel is taken from it only if the seat it claims has named it in an answer of its own: each

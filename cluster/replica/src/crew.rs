@@ -1,8 +1,8 @@
 //! The replicas of a service as somebody sees them who wants to change who they are.
 //!
 //! ```text
-//!   look ─► who says what ─► may it be? ─► order ─► look again, until the list says so ─► until it is carried out
-//!             ▲                  │ no: why                 │ another change was first
+//!   look ─► who says what ─► may it be? ─► order ─► look again, until the list says so ─► until it is
+//! carried out             ▲                  │ no: why                 │ another change was first
 //!             └──────────────────┴─────────────────────────┘
 //! ```
 //! An order is given to whichever replica is in step, and lost with it: then it is given again. A change is

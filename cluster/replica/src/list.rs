@@ -6,10 +6,11 @@
 //!                  of the group's voters ◄──────  it is out of the group
 //!                                          Add
 //! ```
-//! Each change makes the next version and stands in the log as the whole list, so that who is new needs no other. It is
-//! done only if it follows the version before: of two that are wanted at once one is decided, the other is to
-//! be thought over. Version 0 is what the replicas were founded with, the same everywhere, and stands in no
-//! log. A seat that was left is taken again as late as can be: whoever had it may not know yet.
+//! Each change makes the next version and stands in the log as the whole list, so that who is new needs no
+//! other. It is done only if it follows the version before: of two that are wanted at once one is decided,
+//! the other is to be thought over. Version 0 is what the replicas were founded with, the same everywhere,
+//! and stands in no log. A seat that was left is taken again as late as can be: whoever had it may not know
+//! yet.
 
 use dvs_abi::NodeId;
 use dvs_abi::limits::REPLICA_SEATS_MAX;

@@ -38,8 +38,8 @@ const DECIDED_AGAIN: Duration = Duration::from_millis(200);
 /// What makes a replica.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Where the service is called, and the replicas it is founded with: the same list on every node. Once that
-    /// was changed it is what the replicas say, or what this one has kept beside its log.
+    /// Where the service is called, and the replicas it is founded with: the same list on every node. Once
+    /// that was changed it is what the replicas say, or what this one has kept beside its log.
     pub seats: Seats,
     /// A later list, if one is known: see [`known_list`].
     pub known: Option<List>,

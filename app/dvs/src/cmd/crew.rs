@@ -1,8 +1,9 @@
 //! Replicas of a service as commands see them: who there is, who comes, who goes.
 //!
 //! ```text
-//!   move:  list: it comes ──► its program is started ──► it has caught up ──► list: the other goes ──► it is out
-//!                │ undone                │ undone              │ undone               │ goes on by itself
+//!   move:  list: it comes ──► its program is started ──► it has caught up ──► list: the other goes ──► it
+//! is out                │ undone                │ undone              │ undone               │ goes on by
+//! itself
 //! ```
 
 use super::Context;

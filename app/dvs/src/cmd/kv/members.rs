@@ -143,7 +143,9 @@ impl Add {
         match crew.add(node, within) {
             // It was said before, and is waited for.
             Err(_) if self.wait && crew.look()?.list.of(NodeId(node)).is_some() => {}
-            added => drop(added?),
+            added => {
+                added?;
+            }
         }
         if self.wait {
             crew.await_added(node, within)?;
