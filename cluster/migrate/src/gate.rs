@@ -70,6 +70,13 @@ impl Gate {
         *waited.unwrap_or_else(PoisonError::into_inner).0 == State::Parked
     }
 
+    /// Waits so long until it has stopped here, asked by whomever; whether it has, and waits for a word.
+    pub(crate) fn wait_stopped(&self, within: Duration) -> bool {
+        let goes = |s: &mut State| matches!(*s, State::Open | State::Asked);
+        let waited = self.changed.wait_timeout_while(self.lock(), within, goes);
+        *waited.unwrap_or_else(PoisonError::into_inner).0 == State::Parked
+    }
+
     /// It goes on.
     pub(crate) fn open(&self) {
         self.set(State::Open);

@@ -77,9 +77,14 @@ pub(crate) fn watch<S: HandOver>(host: &Host<'_>, desk: &Desk<'_, S>) {
                 }
             }
             Err(e) if e.code == Code::TIMEDOUT => {}
-            // It is no service (yet), or no instance any more; or the daemon is gone, which the thread that
-            // serves is told as well.
-            Ok(_) | Err(_) => drop(desk.gate.wait_over(pause)),
+            // It is no service (yet), or no instance any more; or the daemon is gone. The thread that serves is
+            // told as well: if it has stopped by itself, no move being under way, the service is not here.
+            Ok(_) | Err(_) => {
+                if desk.gate.wait_stopped(pause) {
+                    *lock(&desk.left) = Some(Left::Elsewhere);
+                    return desk.gate.over();
+                }
+            }
         }
     }
 }

@@ -154,11 +154,19 @@ impl HandOver for Tally {
     }
 }
 
-/// `mover SOCKET BALLAST STOP`: the server at its node, or one that stands by; after it has moved away it
+/// `mover SOCKET SLOT BALLAST STOP`: the server at its node, or one that stands by; after it has moved away it
 /// stands by again. Says what it does.
-pub fn serve(socket: &Path, ballast: usize, stop: &str) {
+pub fn serve(socket: &Path, slot: i32, ballast: usize, stop: &str) {
+    host(socket, slot, Tally::new(ballast, Stop::of(stop).unwrap_or(Stop::Never)));
+}
+
+/// `alone SOCKET`: the same with a key/value server.
+pub fn serve_kv(socket: &Path) {
+    host(socket, dvs_kv::SERVICE.slot(), dvs_kv::Alone::default());
+}
+
+fn host<S: HandOver>(socket: &Path, slot: i32, server: S) {
     let process = attach(socket, "mover");
-    let stop = Stop::of(stop).unwrap_or(Stop::Never);
     let news = |news: News| match news {
         News::Serves => say("serves"),
         News::StandsBy(_) => say("stands by"),
@@ -167,8 +175,7 @@ pub fn serve(socket: &Path, ballast: usize, stop: &str) {
         News::Moved(_) => say("moved"),
     };
     let manner = Manner { stays: true, ..Manner::default() };
-    let host = Host::new(&process, DC, Endpoint::new(0, SLOT)).manner(manner).news(&news);
-    match host.run(Tally::new(ballast, stop)) {
+    match Host::new(&process, DC, Endpoint::new(0, slot)).manner(manner).news(&news).run(server) {
         Ok(ended) => say(&format!("over: {ended:?}")),
         Err(e) => say(&format!("ended: {e}")),
     }
@@ -180,11 +187,19 @@ pub fn serve(socket: &Path, ballast: usize, stop: &str) {
 /// # Panics
 /// When that is refused.
 pub fn declare(node: &Node) {
+    declare_at(node, SLOT, "tally");
+}
+
+/// Declares a single service on all nodes.
+///
+/// # Panics
+/// When that is refused.
+pub fn declare_at(node: &Node, slot: i32, name: &str) {
     let nodes = 0b1111_1111;
     let dc = node.attach().system().dc_info(DC).expect("the container runs");
-    let (name, kind, rule) = ("tally".to_owned(), Kind::Single, PartitionRule::Stop);
+    let (name, kind, rule) = (name.to_owned(), Kind::Single, PartitionRule::Stop);
     let spec = Some(ServiceSpec { name, kind, nodes: nodes & dc.nodes, rule });
-    let order = AdminRequest::Service { dc: DC.0, slot: SLOT, spec };
+    let order = AdminRequest::Service { dc: DC.0, slot, spec };
     let mut admin = AdminClient::connect(&node.admin_socket()).expect("the daemon serves");
     let parts = admin.all(&order).expect("the daemon answers");
     assert_eq!(parts, [], "it is declared");
@@ -192,8 +207,12 @@ pub fn declare(node: &Node) {
 
 /// The program of the service, or one that stands by for it, at a node; when it has said which.
 pub fn mover(program: &str, node: &Node, ballast: usize, stop: Stop) -> Actor {
-    let arguments = [ballast.to_string(), stop.name().to_owned()];
-    let mut actor = Actor::start(program, "mover", &node.socket(), &arguments);
+    let arguments = [SLOT.to_string(), ballast.to_string(), stop.name().to_owned()];
+    ready(Actor::start(program, "mover", &node.socket(), &arguments))
+}
+
+/// A program that can move, when it serves or stands by, or has ended.
+pub fn ready(mut actor: Actor) -> Actor {
     while let Some(line) = actor.line() {
         if matches!(line.as_str(), "serves" | "stands by") {
             return actor;
@@ -204,25 +223,39 @@ pub fn mover(program: &str, node: &Node, ballast: usize, stop: Stop) -> Actor {
 
 /// What a node says of the service.
 pub fn row(node: &Node) -> Option<ServiceRow> {
+    row_of(node, SLOT)
+}
+
+/// What a node says of a service.
+pub fn row_of(node: &Node, slot: i32) -> Option<ServiceRow> {
     let asked = AdminClient::connect(&node.admin_socket()).and_then(|mut a| a.all(&AdminRequest::Services));
     asked.ok()?.into_iter().find_map(|part| match part {
-        AdminAnswer::Services(rows) => rows.into_iter().find(|r| r.slot == SLOT),
+        AdminAnswer::Services(rows) => rows.into_iter().find(|r| r.slot == slot),
         _ => None,
     })
 }
 
 /// An order to move it.
 pub fn order(to: usize, hold_ms: u64) -> AdminRequest {
-    let (dc, slot, to, program) = (DC.0, SLOT, to as u16, Vec::new());
+    order_of(SLOT, to, hold_ms)
+}
+
+fn order_of(slot: i32, to: usize, hold_ms: u64) -> AdminRequest {
+    let (dc, to, program) = (DC.0, to as u16, Vec::new());
     let (check, prepare_ms, folder) = (false, 30_000, None);
     AdminRequest::Migrate(MoveOrder { dc, slot, to, check, prepare_ms, hold_ms, program, folder })
 }
 
 /// Has it moved; whether it was and what was said about it. Nothing if whoever was asked went away.
 pub fn migrate(admin_socket: &Path, to: usize, hold_ms: u64) -> Option<(bool, String)> {
+    migrate_at(admin_socket, SLOT, to, hold_ms)
+}
+
+/// The same with a service.
+pub fn migrate_at(admin_socket: &Path, slot: i32, to: usize, hold_ms: u64) -> Option<(bool, String)> {
     let mut admin = AdminClient::connect(admin_socket).ok()?;
     for _ in 0..100 {
-        let told = admin.all(&order(to, hold_ms)).ok()?.into_iter().find_map(|part| match part {
+        let told = admin.all(&order_of(slot, to, hold_ms)).ok()?.into_iter().find_map(|part| match part {
             AdminAnswer::Moved { moved: true, held_ns, .. } => Some((0, format!("{held_ns}"))),
             AdminAnswer::Moved { why, .. } => Some((-1, why)),
             AdminAnswer::Refused { code, why } => Some((code, why)),
@@ -269,12 +302,20 @@ impl Drop for Raise<'_> {
 /// When a call was lost or done twice.
 pub fn call(process: &Process, stop: &AtomicBool, lose: bool) -> Called {
     let port = process.bind(DC, Endpoint::NONE).expect("a free slot");
+    count(&port, Endpoint::new(0, SLOT), 0, stop, lose)
+}
+
+/// The same at a service that has counted this port to `last`.
+///
+/// # Panics
+/// When a call was lost or done twice.
+pub fn count(port: &Port, service: Endpoint, mut last: u64, stop: &AtomicBool, lose: bool) -> Called {
     let mut called = Called { endpoint: port.endpoint().raw(), ..Called::default() };
-    let (mut last, mut maybe) = (0, 0);
+    let mut maybe = 0;
     while !stop.load(Ordering::Acquire) {
         let began = clock::now();
         let mut m = Message::new(COUNT);
-        match port.sendrec(Endpoint::new(0, SLOT), &mut m, WATCHDOG) {
+        match port.sendrec(service, &mut m, WATCHDOG) {
             Ok(()) => {
                 let now = m.word(0);
                 called.done += 1;
@@ -308,9 +349,17 @@ pub fn call(process: &Process, stop: &AtomicBool, lose: bool) -> Called {
 /// When it does not answer.
 pub fn look(process: &Process, caller: i32) -> u64 {
     let port = process.bind(DC, Endpoint::NONE).expect("a free slot");
+    look_by(&port, Endpoint::new(0, SLOT), caller)
+}
+
+/// The same, asked of a service at a port.
+///
+/// # Panics
+/// When it does not answer.
+pub fn look_by(port: &Port, service: Endpoint, caller: i32) -> u64 {
     let mut m = Message::new(LOOK);
     m.set_word(0, caller as u32 as u64);
-    port.sendrec(Endpoint::new(0, SLOT), &mut m, WATCHDOG).expect("the service answers");
+    port.sendrec(service, &mut m, WATCHDOG).expect("the service answers");
     m.word(0)
 }
 

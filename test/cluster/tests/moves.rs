@@ -7,6 +7,7 @@ use dvs_cluster::net::Net;
 use dvs_cluster::node::Node;
 use dvs_linux::clock;
 use dvsd::client::AdminClient;
+use rustix::process::{Pid, Signal, kill_process};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -50,6 +51,37 @@ fn calls_are_neither_lost_nor_done_twice_while_their_server_moves() {
     let longest = called.iter().map(|c| c.longest_ns / 1_000_000).max();
     println!("{called:?}; longest {longest:?} ms");
     assert_eq!(row(&net.nodes[2]).and_then(|r| r.at), Some(0));
+}
+
+/// Programs on nodes 0 and 2, one of them the instance; node 2 is taken for lost and begins anew.
+fn the_program_of_a_lost_node_ends(serves: usize) {
+    let net = Net::start(DAEMON, 3, 1000);
+    declare(&net.nodes[0]);
+    let first = mover(ACTOR, &net.nodes[serves], 0, Stop::Never);
+    let second = mover(ACTOR, &net.nodes[2 - serves], 0, Stop::Never);
+    let (mut lost, _other) = if serves == 2 { (first, second) } else { (second, first) };
+    let daemon = Pid::from_raw(net.nodes[2].pid() as i32).unwrap();
+    let standing = |wanted: &str| net.nodes[0].rows().iter().any(|r| r.node == 2 && r.standing == wanted);
+    until("all have a vote", || {
+        let rows = net.nodes[0].rows();
+        rows.len() == 3 && rows.iter().all(|r| r.role == "voter" || r.role == "leader")
+    });
+    kill_process(daemon, Signal::STOP).unwrap();
+    until("it is lost", || standing("down"));
+    kill_process(daemon, Signal::CONT).unwrap();
+    until("it is up again", || standing("up"));
+    until("its program has ended", || lost.ended().is_some());
+}
+
+#[test]
+fn who_stands_by_on_a_node_that_is_taken_for_lost_ends() {
+    the_program_of_a_lost_node_ends(0);
+}
+
+/// It waited for ever for the thread that moves it to say where it is.
+#[test]
+fn who_serves_on_a_node_that_is_taken_for_lost_ends() {
+    the_program_of_a_lost_node_ends(2);
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -41,7 +41,8 @@ fn run(words: &[&str]) -> Option<()> {
         "kv" => kv::serve(socket, number(0)?, &PathBuf::from(word(1)?), word(2) == Some("reads")),
         "instance" => lease::serve(socket, word(0)?),
         "asker" => lease::ask(socket),
-        "mover" => moves::serve(socket, number(0)?, word(1)?),
+        "mover" => moves::serve(socket, word(0)?.parse().ok()?, number(1)?, word(2)?),
+        "alone" => moves::serve_kv(socket),
         "idle" => roles::idle(socket, number(0)?),
         "hostile" => {
             let harm = Harm::ALL.into_iter().find(|h| Some(h.name().as_str()) == word(0))?;

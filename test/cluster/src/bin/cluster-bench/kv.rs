@@ -82,7 +82,7 @@ fn show(what: &str, mut turns: Vec<Load>) {
 }
 
 /// Nodes that share the loopback, without TLS, as the peer's do.
-fn neighbours(programs: Programs) -> Vec<Node> {
+pub(crate) fn neighbours(programs: Programs) -> Vec<Node> {
     let mut nodes: Vec<Node> = Vec::new();
     for n in 0..VOTERS {
         let join = nodes.first().map(|first| format!("join = \"{}\"\n", first.token()));

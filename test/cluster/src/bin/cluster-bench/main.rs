@@ -1,30 +1,32 @@
 //! What a cluster of real machines costs, and how long things take in it: `cluster-bench [--runs N]
-//! [--cycles N] [--idle SECONDS] [--seconds N] [--only WORD]`. Run by `./x bench cluster`.
+//! [--cycles N [--from N]] [--idle SECONDS] [--seconds N] [--only WORD]`. Run by `./x bench cluster`.
 //!
 //! | row | machines | subject |
 //! |---|---|---|
 //! | `killed` | 3 | the control plane's leader is killed, until the next decision; etcd's, until the next put |
 //! | `failover` | 3 | the node of a key/value service's leading replica is killed, until a waiting put is done |
 //! | `puts` | 3 | replicated puts of 64 clients and of 3; etcd's, at the same |
+//! | `large` | 3 | replicated puts while snapshots of a large state are written |
+//! | `moves` | 3 | a single key/value server moves under load: how long callers are held |
 //! | `known` | 5 | a decision, until it is done by all |
 //! | `idle` | 5 | the processor, when there is nothing to do |
 //! | `join` | 5 | a token asked for, until the new node lets programs in |
-//! | `cycles` | 5 | kills and cuts under load: lost, doubled, hung |
+//! | `cycles` | 5 | kills, cuts and moves under load: lost, doubled, hung |
 //!
 //! Each machine is a network namespace with a daemon ([`dvs_cluster::lab`]), default settings, TLS; those of
-//! `puts` share the loopback, without, as etcd's do. The peer is etcd with its defaults on three such
+//! `puts` and `large` share the loopback, without, as etcd's do. The peer is etcd with its defaults on three such
 //! machines, in turn with ours; its disk is where ours is. `cluster-bench probe ADDRESS` is the part of it
 //! that runs in a machine: from a line of its input on it tries to put until one is done, and says when.
 #![forbid(unsafe_code)]
 
+mod cycles;
 mod etcd;
 mod kv;
+mod large;
+mod moves;
 
-use dvs_cluster::crew::Crew;
 use dvs_cluster::lab::{Lab, Programs};
 use dvs_cluster::measure;
-use dvs_cluster::rng::Rng;
-use dvs_cluster::witness::while_witnessed;
 use dvs_linux::clock;
 use etcd::Etcd;
 use std::sync::mpsc::channel;
@@ -36,16 +38,12 @@ const ATTEMPTS: Duration = Duration::from_millis(50);
 const WATCHDOG: Duration = Duration::from_secs(60);
 const VOTERS: usize = 3;
 const NODES: usize = 5;
-/// After so many cycles all begins anew: what clients saw has to be looked at as a whole.
-const BATCH: usize = 25;
-/// Between two calls of a witness in the cycles: hundreds of thousands are enough.
-const WITNESS_PAUSE: Duration = Duration::from_millis(20);
-
 type Measure = fn(&Options, Programs);
 
 struct Options {
     runs: usize,
     cycles: usize,
+    from: usize,
     idle: u64,
     seconds: u64,
     only: String,
@@ -63,20 +61,23 @@ fn main() {
     let options = Options {
         runs: number("--runs", 20).max(1),
         cycles: number("--cycles", 100),
+        from: number("--from", 0),
         idle: number("--idle", 30).max(1) as u64,
         seconds: number("--seconds", 5).max(1) as u64,
         only: word("--only").cloned().unwrap_or_default(),
     };
     let programs = Programs { daemon: sibling("cluster-daemon"), switch: sibling("cluster-switch") };
     println!("{:58} {:>9} {:>9} {:>9} {:>5}", "", "p50", "p99", "worst", "n");
-    let rows: [(&str, Measure); 7] = [
+    let rows: [(&str, Measure); 9] = [
         ("killed", killed),
         ("failover", kv::failover),
         ("puts", kv::puts),
+        ("large", large::large),
+        ("moves", moves::moves),
         ("known", known),
         ("idle", idle),
         ("join", joined),
-        ("cycles", cycles),
+        ("cycles", cycles::cycles),
     ];
     for (name, row) in rows.iter().filter(|(name, _)| name.contains(&options.only)) {
         eprintln!("{name} …");
@@ -192,57 +193,4 @@ fn joined(options: &Options, programs: Programs) {
         }
     }
     row("token asked for -> joined and begun", &mut times);
-}
-
-/// Kills and cuts under load, counted as the tests do; anything lost or doubled or hung ends it with a panic.
-fn cycles(options: &Options, programs: Programs) {
-    let (mut whole, mut calls, mut puts, begun) = (Vec::new(), 0, 0, clock::now());
-    for batch in 0..options.cycles.div_ceil(BATCH) {
-        let Some(mut lab) = Lab::start(programs, NODES) else { return };
-        let mut crew = Crew::start(sibling("cluster-actor"), &lab, &[1, 3]);
-        let mut rng = Rng::new(batch as u64 + 1);
-        let count = BATCH.min(options.cycles - batch * BATCH);
-        let said = while_witnessed(&mut lab, sibling("cluster-actor"), WITNESS_PAUSE, |lab, replicas| {
-            for _ in 0..count {
-                whole.push(cycle(lab, &mut crew, &mut rng));
-                replicas.look_after(&lab.nodes);
-            }
-            crew.wait_served(lab, &(0..NODES).collect::<Vec<_>>());
-        });
-        calls += crew.calm("cycles").calls;
-        puts += said.iter().map(|s| s.counts.done).sum::<u64>();
-        eprintln!("  {} cycles", whole.len());
-    }
-    let seconds = (clock::now() - begun) / 1_000_000_000;
-    row("healed or started again -> all is well, 5 nodes", &mut whole);
-    println!(
-        "{:58} 0 lost, 0 doubled, 0 hung: {} cycles in {seconds} s, {calls} calls, {puts} replicated puts",
-        "killed, power lost, cut, one way", options.cycles
-    );
-}
-
-/// One machine fails and comes back; how long until all is well.
-fn cycle(lab: &mut Lab, crew: &mut Crew, rng: &mut Rng) -> u64 {
-    let (victim, what) = (rng.below(NODES as u64) as usize, rng.below(5));
-    let asked = (victim + 1) % NODES;
-    match what {
-        0 | 1 => lab.nodes[victim].kill(),
-        2 => {
-            lab.cut(victim, true, true);
-            lab.nodes[victim].kill();
-            crew.power_off(victim);
-        }
-        3 => lab.cut(victim, true, true),
-        _ => lab.cut(victim, rng.below(2) == 0, true),
-    }
-    lab.wait_standing(asked, victim, "down");
-    let healed = clock::now();
-    lab.heal();
-    if what < 3 {
-        lab.nodes[victim].revive();
-    }
-    lab.wait_whole();
-    let whole = clock::now() - healed;
-    crew.look_after(lab);
-    whole
 }
