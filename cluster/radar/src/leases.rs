@@ -36,7 +36,7 @@ pub struct Leases {
     vigil: Option<Vigil>,
     /// By node, and the incarnation that is watched.
     detectors: BTreeMap<NodeId, (Epoch, Detector)>,
-    /// Said to be lost, in this incarnation, since this node leads: that may be in the log and not decided yet.
+    /// Said to be lost, in this incarnation, since this node leads. It may be in the log and not decided yet.
     judged: BTreeMap<NodeId, Epoch>,
     asks: Vec<Ask>,
     confirming: Option<Vec<Ask>>,
@@ -201,8 +201,8 @@ mod tests {
         assert_eq!(run(u64::MAX, 100, |b| (20..60).contains(&b)), None);
     }
 
-    /// Found by the simulator: the leader's disk was slow, so what it had said was not decided yet when the node
-    /// was heard of again, and got a lease that outlived it.
+    /// Found by the simulator: the leader's disk was slow, so what it had said was not decided yet when the
+    /// node was heard of again, and got a lease that outlived it.
     #[test]
     fn a_node_that_was_said_to_be_lost_is_granted_nothing_until_that_is_decided() {
         let (mut l, up) = (Leases::new(ME, Terms::default(), 0), [(OTHER, Epoch(1))]);

@@ -1,6 +1,6 @@
 //! The programs of services of which there is one. Each keeps a number, which is lost with it, serves or
-//! stands by, and hands the number over when it is told to: as `dvs_migrate::Host` does with threads, here one
-//! step after the other.
+//! stands by, and hands the number over when it is told to: as `dvs_migrate::Host` does with threads, here
+//! one step after the other.
 //!
 //! ```text
 //!   bind ──► Instance ◄──── Go, back ────► Leaves ──► its program ends, or stands by
