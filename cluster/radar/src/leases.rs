@@ -36,8 +36,7 @@ pub struct Leases {
     vigil: Option<Vigil>,
     /// By node, and the incarnation that is watched.
     detectors: BTreeMap<NodeId, (Epoch, Detector)>,
-    /// Said to be lost, in this incarnation, since this node leads: that may be in the log and not decided
-    /// yet.
+    /// Said to be lost, in this incarnation, since this node leads. It may be in the log and not decided yet.
     judged: BTreeMap<NodeId, Epoch>,
     asks: Vec<Ask>,
     confirming: Option<Vec<Ask>>,
