@@ -278,7 +278,7 @@ impl<M: Service> Inner<M> {
                 }
                 // One that is fresh takes no part.
                 Due::Admit if !self.enrolment.is_there(seat) => {}
-                Due::Admit => match self.admit(sitter.node, CHANGE).await {
+                Due::Admit => match self.admit(sitter.node, None).await {
                     Ok(()) | Err(LogError::Unknown) => {}
                     Err(error) => return Err(error),
                 },
@@ -295,17 +295,19 @@ impl<M: Service> Inner<M> {
     }
 
     /// Makes a replica a voter, unless it is not wanted any more meanwhile, or is gone.
-    async fn admit(&self, node: NodeId, within: Duration) -> Result<(), LogError> {
+    async fn admit(&self, node: NodeId, life: Option<u64>) -> Result<(), LogError> {
         let version = self.carrier.list().version();
         let unwanted = async {
             let seat = self.carrier.list().of(node);
-            let there = || seat.is_some_and(|seat| self.enrolment.is_there(seat));
+            // One that begins anew, with nothing, is another one.
+            let same = |seat| self.enrolment.fresh(seat).is_none_or(|claim| Some(claim.life) == life);
+            let there = || seat.is_some_and(|seat| self.enrolment.is_there(seat) && same(seat));
             while there() && self.node.read(|m| m.list().map_or(0, List::version)) <= version {
                 tokio::time::sleep(LOOK).await;
             }
         };
         tokio::select! {
-            admitted = self.node.admit(node, Role::Voter, within) => admitted,
+            admitted = self.node.admit(node, Role::Voter, CHANGE) => admitted,
             () = unwanted => Err(LogError::Unknown),
         }
     }
@@ -324,7 +326,7 @@ impl<M: Service> Inner<M> {
             }
         };
         tokio::select! {
-            admitted = self.admit(node, CHANGE) => admitted,
+            admitted = self.admit(node, Some(life)) => admitted,
             () = welcome => Ok(()),
         }
     }
