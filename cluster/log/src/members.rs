@@ -51,6 +51,22 @@ impl<M: Machine> Inner<M> {
         Runtime::timeout(within.min(WAIT_MAX), steps).await.unwrap_or(Err(LogError::Unknown))
     }
 
+    /// Waits until a member has all that the log had when this began. The library takes one for caught up
+    /// that lacks less than a snapshot's worth, or has said nothing yet: one that is not there at all would
+    /// get a vote, and the group might wait for it.
+    async fn caught_up(&self, node: Nid) -> Result<(), LogError> {
+        let mut news = self.news();
+        let all = news.borrow_and_update().last_log_index;
+        loop {
+            self.may_lead()?;
+            let has = news.borrow_and_update().replication.as_ref().and_then(|r| r.get(&node).copied());
+            if has.flatten().map(|id| id.index) >= all {
+                return Ok(());
+            }
+            drop(Runtime::timeout(self.timing.pause(), news.changed()).await);
+        }
+    }
+
     /// Takes the next step towards `change`; nothing if there is none left.
     async fn step(&self, change: Change) -> Result<Option<Outcome>, LogError> {
         let stored = self.raft.metrics().borrow().membership_config.clone();
@@ -74,8 +90,9 @@ impl<M: Machine> Inner<M> {
                 if !voters.contains(&node) && voters.len() >= LOG_VOTERS_MAX {
                     return Err(LogError::Refused(format!("{LOG_VOTERS_MAX} nodes have a vote already")));
                 }
-                match self.raft.add_learner(node, Nothing {}, true).await {
+                match self.raft.add_learner(node, Nothing {}, false).await {
                     Ok(_) => {
+                        self.caught_up(node).await?;
                         self.raft
                             .change_membership(ChangeMembers::AddVoterIds(BTreeSet::from([node])), true)
                             .await

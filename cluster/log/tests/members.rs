@@ -118,3 +118,14 @@ fn a_dead_member_that_had_everything_is_not_waited_for_when_another_one_is_to_le
     let long = LONG / 10;
     assert!(world.at(old).hand_over(long));
 }
+
+#[test]
+fn a_member_that_is_not_there_gets_no_vote() {
+    let world = World::of(1);
+    world.propose(0, "first").unwrap();
+    let error = world.at(0).admit(NodeId(1), Role::Voter, world::SHORT).unwrap_err();
+    assert_eq!(error, LogError::Unknown);
+    world.propose(0, "it decides alone").unwrap();
+    assert_eq!(world.at(0).members(), [(NodeId(0), Role::Voter), (NodeId(1), Role::Learner)]);
+    world.at(0).remove(NodeId(1), LONG).unwrap();
+}

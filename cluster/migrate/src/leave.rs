@@ -77,8 +77,8 @@ pub(crate) fn watch<S: HandOver>(host: &Host<'_>, desk: &Desk<'_, S>) {
                 }
             }
             Err(e) if e.code == Code::TIMEDOUT => {}
-            // It is no service (yet), or no instance any more; or the daemon is gone. The thread that serves is
-            // told as well: if it has stopped by itself, no move being under way, the service is not here.
+            // It is no service (yet), or no instance any more; or the daemon is gone. The thread that serves
+            // is told as well: if it has stopped by itself, no move being under way, the service is not here.
             Ok(_) | Err(_) => {
                 if desk.gate.wait_stopped(pause) {
                     *lock(&desk.left) = Some(Left::Elsewhere);

@@ -29,6 +29,7 @@ pub enum Ended {
 struct Inner {
     ready: bool,
     leaves: bool,
+    rounds: u64,
     answered: Vec<Answered>,
     ended: Option<Ended>,
 }
@@ -81,6 +82,14 @@ impl Answers {
         self.wake();
     }
 
+    /// From where whoever serves now numbers its calls: answers of those it served before it was to leave,
+    /// and stayed, may come yet.
+    pub fn round(&self) -> u64 {
+        let mut inner = self.inner();
+        inner.rounds += 1;
+        inner.rounds << 40
+    }
+
     /// It is about to leave its group, or stays after all.
     pub fn leave(&self, leaves: bool) {
         let mut inner = self.inner();
@@ -128,5 +137,29 @@ impl Answers {
         let mut inner = self.inner();
         let leaves = inner.leaves.then_some(Ended::Leaves);
         (std::mem::take(&mut inner.answered), inner.ended.clone().or(leaves))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dvs_abi::{DcId, Endpoint};
+
+    #[test]
+    fn whoever_serves_again_takes_no_answer_of_a_call_it_had_before() {
+        let answers = Answers::new(&dvs::alone(), (DcId(0), Endpoint::new(0, 5)));
+        let (first, second) = (answers.round(), answers.round());
+        assert!(second > first + u64::from(u32::MAX));
+        answers.leave(true);
+        answers.put((Endpoint::new(0, 40), first + 1, Outcome::Unknown));
+        assert_eq!(
+            answers.take(),
+            (vec![(Endpoint::new(0, 40), first + 1, Outcome::Unknown)], Some(Ended::Leaves))
+        );
+        answers.leave(false);
+        assert_eq!((answers.take().1, answers.await_stays()), (None, Ok(())));
+        answers.leave(true);
+        answers.end(Ended::Out(3));
+        assert_eq!((answers.take().1, answers.await_stays()), (Some(Ended::Out(3)), Err(Ended::Out(3))));
     }
 }

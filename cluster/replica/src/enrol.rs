@@ -54,7 +54,7 @@ const WELCOME: Duration = Duration::from_millis(100);
 /// A change of the members takes so long at most; a new one gets the whole state meanwhile.
 const CHANGE: Duration = Duration::from_secs(30);
 
-/// For one that is not heard of, so long: others may have to be looked after.
+/// Who was silent for so long is not there: others may have to be looked after.
 const SILENT: Duration = Duration::from_secs(1);
 
 /// What a seat said of itself when it was last fresh.
@@ -94,6 +94,8 @@ pub(crate) struct Enrolment {
     heard: Mutex<Vec<Option<Claim>>>,
     /// The life of each seat that was taken in last: what it said before may still arrive.
     taken: Mutex<Vec<Option<u64>>>,
+    /// When anything came from each seat last.
+    spoke: Mutex<Vec<Option<Instant>>>,
     /// Of this life: an earlier one's welcome says nothing about what this one forgot.
     life: u64,
     /// The latest term in which this one was asked.
@@ -106,10 +108,11 @@ impl Enrolment {
         let life = RandomState::new().hash_one((std::process::id(), std::time::SystemTime::now()));
         let heard = Mutex::new(vec![None; REPLICA_SEATS_MAX]);
         let taken = Mutex::new(vec![None; REPLICA_SEATS_MAX]);
-        Enrolment { heard, taken, life, asked: AtomicU64::new(0), part: AtomicBool::new(false) }
+        let spoke = Mutex::new(vec![None; REPLICA_SEATS_MAX]);
+        Enrolment { heard, taken, spoke, life, asked: AtomicU64::new(0), part: AtomicBool::new(false) }
     }
 
-    fn heard(&self) -> MutexGuard<'_, Vec<Option<Claim>>> {
+    fn claims(&self) -> MutexGuard<'_, Vec<Option<Claim>>> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -117,16 +120,30 @@ impl Enrolment {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Something came from a seat.
+    pub fn heard(&self, seat: usize) {
+        self.spoke()[seat] = Some(Instant::now());
+    }
+
+    fn spoke(&self) -> MutexGuard<'_, Vec<Option<Instant>>> {
+        self.spoke.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether anybody is there.
+    fn is_there(&self, seat: usize) -> bool {
+        self.spoke()[seat].is_some_and(|at| at.elapsed() < SILENT)
+    }
+
     /// The replica of a seat says that it is fresh.
     pub fn heard_fresh(&self, seat: usize, life: u64, term: u64) {
         if self.taken()[seat] != Some(life) {
-            self.heard()[seat] = Some(Claim { at: Instant::now(), life, term });
+            self.claims()[seat] = Some(Claim { at: Instant::now(), life, term });
         }
     }
 
     /// What the replica of a seat says if it was fresh a moment ago.
     fn fresh(&self, seat: usize) -> Option<Claim> {
-        self.heard()[seat].filter(|claim| claim.at.elapsed() < HEARD)
+        self.claims()[seat].filter(|claim| claim.at.elapsed() < HEARD)
     }
 
     /// One that leads in this term asks whether this replica is fresh still.
@@ -140,7 +157,7 @@ impl Enrolment {
 
     /// It was tried to take a replica in.
     fn tried(&self, seat: usize, life: u64, done: bool) {
-        self.heard()[seat] = None;
+        self.claims()[seat] = None;
         if done {
             self.taken()[seat] = Some(life);
         }
@@ -259,8 +276,9 @@ impl<M: Service> Inner<M> {
                     self.enrolment.tried(seat, life, taken.is_ok());
                     return taken;
                 }
-                // It does no harm if it is not there, and takes no part if it is fresh.
-                Due::Admit => match self.admit(sitter.node, SILENT).await {
+                // One that is fresh takes no part.
+                Due::Admit if !self.enrolment.is_there(seat) => {}
+                Due::Admit => match self.admit(sitter.node, None).await {
                     Ok(()) | Err(LogError::Unknown) => {}
                     Err(error) => return Err(error),
                 },
@@ -276,17 +294,21 @@ impl<M: Service> Inner<M> {
         self.node.propose(listed::entry(&next), CHANGE).await.map(drop)
     }
 
-    /// Makes a replica a voter, unless it is not wanted any more meanwhile.
-    async fn admit(&self, node: NodeId, within: Duration) -> Result<(), LogError> {
+    /// Makes a replica a voter, unless it is not wanted any more meanwhile, or is gone.
+    async fn admit(&self, node: NodeId, life: Option<u64>) -> Result<(), LogError> {
         let version = self.carrier.list().version();
         let unwanted = async {
-            while self.node.read(|m| m.list().map_or(0, List::version)) <= version {
+            let seat = self.carrier.list().of(node);
+            // One that begins anew, with nothing, is another one.
+            let same = |seat| self.enrolment.fresh(seat).is_none_or(|claim| Some(claim.life) == life);
+            let there = || seat.is_some_and(|seat| self.enrolment.is_there(seat) && same(seat));
+            while there() && self.node.read(|m| m.list().map_or(0, List::version)) <= version {
                 tokio::time::sleep(LOOK).await;
             }
         };
         tokio::select! {
-            admitted = self.node.admit(node, Role::Voter, within) => admitted,
-            () = unwanted => Ok(()),
+            admitted = self.node.admit(node, Role::Voter, CHANGE) => admitted,
+            () = unwanted => Err(LogError::Unknown),
         }
     }
 
@@ -304,7 +326,7 @@ impl<M: Service> Inner<M> {
             }
         };
         tokio::select! {
-            admitted = self.admit(node, CHANGE) => admitted,
+            admitted = self.admit(node, Some(life)) => admitted,
             () = welcome => Ok(()),
         }
     }

@@ -156,6 +156,9 @@ async fn run<M: Service>(
 
 impl<M: Service> Inner<M> {
     fn letter(&self, from: NodeId, letter: Letter) {
+        if let Some(seat) = self.carrier.list().of(from) {
+            self.enrolment.heard(seat);
+        }
         match letter {
             Letter::Log(message) if self.enrolment.may_take_part() => self.node.receive(from, &message),
             Letter::Log(_) => {}

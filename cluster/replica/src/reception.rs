@@ -44,7 +44,7 @@ impl<'a> Reception<'a> {
         answers: &'a Answers,
         count: &'a AtomicU32,
     ) -> Self {
-        Reception { port, orders, answers, count, waiting: HashMap::new(), bytes: 0, seq: 0 }
+        Reception { port, orders, answers, count, waiting: HashMap::new(), bytes: 0, seq: answers.round() }
     }
 
     /// Serves until the replica ends; why it did.

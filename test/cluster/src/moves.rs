@@ -154,8 +154,8 @@ impl HandOver for Tally {
     }
 }
 
-/// `mover SOCKET SLOT BALLAST STOP`: the server at its node, or one that stands by; after it has moved away it
-/// stands by again. Says what it does.
+/// `mover SOCKET SLOT BALLAST STOP`: the server at its node, or one that stands by; after it has moved away
+/// it stands by again. Says what it does.
 pub fn serve(socket: &Path, slot: i32, ballast: usize, stop: &str) {
     host(socket, slot, Tally::new(ballast, Stop::of(stop).unwrap_or(Stop::Never)));
 }

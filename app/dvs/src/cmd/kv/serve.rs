@@ -65,11 +65,12 @@ impl Serve {
         let signals = dvs_linux::signal::termination().map_err(Fail::new)?;
         let process = dvs::attach_to(&context.node.session_socket(), "dvs-kv-server")?;
         let known = known_list(&process, (DcId(dc.dc), self.place.endpoint), &store);
-        let known = known.map_err(|e| self.failed(&e))?.filter(|list| list.version() > 0);
+        let known = known.map_err(|e| self.failed(&e))?;
+        let first = known.as_ref().is_none_or(|list| list.version() == 0);
         let nodes = match &known {
             // One that is to go stays until it is out.
-            Some(list) => list.sitters().map(|(_, s)| s.node).collect(),
-            None => self.nodes(context, dc.nodes, &folder)?,
+            Some(list) if !first || self.members.is_empty() => list.sitters().map(|(_, s)| s.node).collect(),
+            _ => self.nodes(context, dc.nodes, &folder)?,
         };
         let seats = Seats::new(DcId(dc.dc), self.place.endpoint, &nodes).map_err(|e| {
             Fail::usage(e).next(format!("name 1 to {REPLICA_SEATS_MAX} nodes with: --members n0,n1,n2"))
@@ -87,7 +88,7 @@ impl Serve {
         let plan = Plan { name, rule: self.rule.rule(), known: known.clone(), ..Plan::new(seats, store) };
         let start = || Replica::start(&process, &plan, Active::new(Store::default()));
         let mut replica = start().map_err(|e| self.failed(&e))?;
-        if known.is_none() {
+        if first {
             remember(&folder, &nodes)?;
         }
         let place = self.place.endpoint;

@@ -14,9 +14,9 @@
 //! | `cycles` | 5 | kills, cuts and moves under load: lost, doubled, hung |
 //!
 //! Each machine is a network namespace with a daemon ([`dvs_cluster::lab`]), default settings, TLS; those of
-//! `puts` and `large` share the loopback, without, as etcd's do. The peer is etcd with its defaults on three such
-//! machines, in turn with ours; its disk is where ours is. `cluster-bench probe ADDRESS` is the part of it
-//! that runs in a machine: from a line of its input on it tries to put until one is done, and says when.
+//! `puts` and `large` share the loopback, without, as etcd's do. The peer is etcd with its defaults on three
+//! such machines, in turn with ours; its disk is where ours is. `cluster-bench probe ADDRESS` is the part of
+//! it that runs in a machine: from a line of its input on it tries to put until one is done, and says when.
 #![forbid(unsafe_code)]
 
 mod cycles;
