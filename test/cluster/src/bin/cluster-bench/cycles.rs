@@ -88,8 +88,8 @@ impl Done {
     fn sum(&self) -> String {
         let seconds = (clock::now() - self.begun) / 1_000_000_000;
         format!(
-            "{} of {} cycles in {seconds} s: {} failures, {} moves ({} undone); {} calls, {} replicated puts, \
-             {} calls of what moved",
+            "{} of {} cycles in {seconds} s: {} failures, {} moves ({} undone); {} calls, {} \
+             replicated puts, {} calls of what moved",
             self.judged,
             self.wanted,
             self.failed,
