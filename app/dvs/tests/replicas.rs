@@ -81,7 +81,9 @@ impl Machines {
         let list: Value = serde_json::from_slice(&o.stdout).unwrap_or_default();
         let rows = list["members"].as_array().cloned().unwrap_or_default();
         let counts = rows.iter().filter(|r| r["votes"] == true && r["state"] != "says nothing");
-        counts.map(|r| r["node"].as_u64().unwrap()).collect()
+        let mut nodes: Vec<u64> = counts.map(|r| r["node"].as_u64().unwrap()).collect();
+        nodes.sort_unstable();
+        nodes
     }
 }
 
