@@ -259,12 +259,9 @@ impl Daemon {
                 let node = NodeId(node);
                 self.decide(Decision::Drain { node, on }, For::Admin(s, Wish::Done));
             }
-            AdminRequest::CommandOf { node, dc, endpoint } => {
-                self.ask_one(s, node, Query::CommandOf { dc, endpoint });
-            }
             AdminRequest::Migrate(order) => self.ask_source(s, (order.dc, order.slot), Query::Migrate(order)),
-            AdminRequest::CancelMove { dc, slot } => {
-                self.ask_source(s, (dc, slot), Query::CancelMove { dc, slot });
+            other @ (AdminRequest::CancelMove { .. } | AdminRequest::CommandOf { .. }) => {
+                self.ask_where_it_is(s, &other);
             }
             AdminRequest::Shutdown => {
                 self.part(s, AdminAnswer::End);
@@ -305,6 +302,19 @@ impl Daemon {
             (Ok(_), Wish::Done) => {}
         }
         self.part(s, AdminAnswer::End);
+    }
+
+    /// What the node of a program, or of a service, knows or does.
+    fn ask_where_it_is(&mut self, s: SessionId, request: &AdminRequest) {
+        match *request {
+            AdminRequest::CommandOf { node, dc, endpoint } => {
+                self.ask_one(s, node, Query::CommandOf { dc, endpoint });
+            }
+            AdminRequest::CancelMove { dc, slot } => {
+                self.ask_source(s, (dc, slot), Query::CancelMove { dc, slot });
+            }
+            _ => self.part(s, AdminAnswer::End),
+        }
     }
 
     /// Asks one node, if there is such a node.

@@ -52,13 +52,7 @@ impl Serve {
         let context = &here;
         let dc = self.place.dc(context)?;
         let status = context.node.status()?;
-        let folder = match &self.data {
-            Some(data) => PathBuf::from(data.replace("{node}", &status.name)),
-            None => {
-                let kv = dvsd::paths::data_dir(&status.name).join("kv");
-                kv.join(format!("{}-{}", dc.name, self.place.endpoint))
-            }
-        };
+        let folder = self.folder(&status.name, &dc.name);
         let store = folder.join("kv.log");
         let me = NodeId(status.node);
         // Before there are threads: they inherit it.
@@ -115,6 +109,13 @@ impl Serve {
                 }
                 ended => return ended.map_err(|e| self.failed(&e)),
             }
+        }
+    }
+
+    fn folder(&self, node: &str, dc: &str) -> PathBuf {
+        match &self.data {
+            Some(data) => PathBuf::from(data.replace("{node}", node)),
+            None => dvsd::paths::data_dir(node).join("kv").join(format!("{dc}-{}", self.place.endpoint)),
         }
     }
 
