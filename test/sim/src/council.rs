@@ -66,8 +66,8 @@ pub struct Council {
     leases: Leases,
     /// Who has asked for its lease, in which incarnation.
     asks: BTreeMap<NodeId, Epoch>,
-    /// Taken for lost, in this incarnation; when that was said last. Not in the log yet, perhaps: a daemon that
-    /// begins anew forgets it.
+    /// Taken for lost, in this incarnation; when that was said last. Not in the log yet, perhaps: a daemon
+    /// that begins anew forgets it.
     lost: BTreeMap<NodeId, (Epoch, u64)>,
     numbers: u64,
     doing: BTreeMap<u64, Doing>,
