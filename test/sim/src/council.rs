@@ -12,6 +12,7 @@
 //! [`genesis`] are numbered on from it.
 
 mod ledger;
+pub(crate) mod strike;
 
 pub use ledger::{Ledger, Truth};
 
@@ -38,6 +39,8 @@ const ATTEMPT: Duration = Duration::from_secs(1);
 const ROSTER_NS: u64 = 300 * MS;
 /// Before a program that ended is started again.
 const AGAIN_NS: u64 = 500 * MS;
+/// How long until it is said again that a node is lost.
+const LOST_AGAIN_NS: u64 = 2_000 * MS;
 /// Entries of one message to the daemon.
 const ENTRIES_MAX: usize = 32;
 
@@ -63,8 +66,9 @@ pub struct Council {
     leases: Leases,
     /// Who has asked for its lease, in which incarnation.
     asks: BTreeMap<NodeId, Epoch>,
-    /// Taken for lost, in this incarnation; not in the log yet, perhaps.
-    lost: BTreeMap<NodeId, Epoch>,
+    /// Taken for lost, in this incarnation; when that was said last. Not in the log yet, perhaps: a daemon
+    /// that begins anew forgets it.
+    lost: BTreeMap<NodeId, (Epoch, u64)>,
     numbers: u64,
     doing: BTreeMap<u64, Doing>,
     reviewed: u64,
@@ -327,8 +331,10 @@ impl Council {
         }
         for node in beat.lost {
             let Some(incarnation) = up.get(&node).copied() else { continue };
-            if self.lost.get(&node) != Some(&incarnation) && daemon.lose(node, incarnation, fx) {
-                self.lost.insert(node, incarnation);
+            let said = self.lost.get(&node).filter(|(of, _)| *of == incarnation).map(|(_, at)| *at);
+            let again = said.is_none_or(|at| fx.now() >= at + LOST_AGAIN_NS);
+            if again && daemon.lose(node, incarnation, fx) {
+                self.lost.insert(node, (incarnation, fx.now()));
                 fx.note(Note::Loses(node, incarnation));
             }
         }

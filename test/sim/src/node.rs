@@ -5,7 +5,7 @@ use crate::actor::{Actor, Effects, Wish};
 use crate::control::order::TotalOrder;
 use crate::control::wire::{Note, Packet};
 use crate::control::{DAEMONS, MS, ORDER};
-use crate::council::{Council, LOOK, Truth};
+use crate::council::{Council, LOOK, Truth, strike};
 use crate::faults::Faults;
 use crate::invariant::Violation;
 use crate::invariants::{Log, OverOrder};
@@ -267,7 +267,7 @@ pub(crate) fn council<D: Follower>(
 /// # Errors
 /// What was not so.
 pub(crate) fn run<D: Follower>(world: &mut World<Node<D>>, rough_ns: u64) -> Result<(), Violation> {
-    world.run_for(rough_ns)?;
+    strike::rough(world, rough_ns)?;
     world.heal();
     world.run_for(MS)?;
     for node in world.nodes() {

@@ -61,7 +61,7 @@ fn services_move_and_moves_are_refused_and_undone() {
     }
     let endings = endings.0.take();
     for how in ["Moved", "Stayed", "undone"] {
-        assert!(endings.get(how).is_some_and(|n| *n > 2), "{endings:?}");
+        assert!(endings.get(how).is_some_and(|n| *n > 0), "{endings:?}");
     }
 }
 
