@@ -171,8 +171,10 @@ impl Daemon {
         // looked at the clock before.
         let now = clock::now();
         if before <= now && now < until {
-            let all: Vec<SessionId> = self.conns.keys().copied().collect();
-            for s in all {
+            // Who has not been welcomed yet has nothing that waits, and expects the welcome first.
+            let welcomed = self.conns.iter().filter(|(_, c)| c.memories.is_some());
+            let welcomed: Vec<SessionId> = welcomed.map(|(s, _)| *s).collect();
+            for s in welcomed {
                 self.tell(s, Told::LeasedAgain, Vec::new());
             }
         }
