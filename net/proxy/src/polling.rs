@@ -16,6 +16,9 @@ pub(crate) const MESSAGE_POLL_NS: u64 = 50_000;
 /// How long to poll for bulk: the other node needs so long to make a chunk, and waking us for each would cost
 /// it as much.
 pub(crate) const BULK_POLL_NS: u64 = 50_000;
+/// Only if something for a program came so recently: what nodes tell each other by themselves, ten times a
+/// second and more, is not worth a core.
+pub(crate) const LATELY_NS: u64 = 10_000_000;
 /// How long a poll keeps the core for itself; then it lets others run between two looks.
 const ALONE_NS: u64 = 2_000;
 /// How long to poll where others cannot be let run.

@@ -9,12 +9,12 @@ use crate::conn::{Conn, Raw, lock};
 use crate::crypt::Crypt;
 use crate::driver::Keys;
 use crate::node::{Accepted, Job, Node};
-use crate::polling::{BULK_POLL_NS, MESSAGE_POLL_NS, Next, Polling};
+use crate::polling::{BULK_POLL_NS, LATELY_NS, MESSAGE_POLL_NS, Next, Polling};
 use crate::records::{Records, write_record};
 use crate::squeeze::unpack;
 use crate::stream::{Outgoing, Payload, StreamError};
 use dvs_wire::greeting::GREETING_BYTES_MAX;
-use dvs_wire::{Frames, RecordHead, SessionFrame, StreamClass};
+use dvs_wire::{Frame, Frames, RecordHead, SessionFrame, StreamClass};
 use std::io;
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -190,6 +190,8 @@ struct Reader<'n> {
     /// Unpacked payload.
     plain: Vec<u8>,
     polling: Polling,
+    /// When something for a program came last.
+    for_programs: u64,
     /// The router is looked after while polling.
     watching: bool,
 }
@@ -212,7 +214,18 @@ impl<'n> Reader<'n> {
             StreamClass::Message => MESSAGE_POLL_NS,
             StreamClass::Bulk => BULK_POLL_NS,
         });
-        Reader { node, class, conn, id, records, raw, plain: Vec::new(), polling, watching: false }
+        Reader {
+            node,
+            class,
+            conn,
+            id,
+            records,
+            raw,
+            plain: Vec::new(),
+            polling,
+            for_programs: 0,
+            watching: false,
+        }
     }
 
     /// Delivers until the connection ends.
@@ -250,7 +263,9 @@ impl<'n> Reader<'n> {
             } else {
                 payload
             };
-            record(self.node, self.class, self.id, &head, payload)?;
+            if record(self.node, self.class, self.id, &head, payload)? {
+                self.for_programs = self.node.clock.now();
+            }
         }
         Ok(any)
     }
@@ -276,7 +291,8 @@ impl<'n> Reader<'n> {
     fn poll(&mut self) -> io::Result<bool> {
         let node = self.node;
         let mut now = node.clock.now();
-        if !self.polling.begin(now) {
+        let quiet = now.saturating_sub(self.for_programs) > LATELY_NS;
+        if quiet || !self.polling.begin(now) {
             return Ok(false);
         }
         if !self.watching && self.class == StreamClass::Message {
@@ -316,8 +332,14 @@ impl<'n> Reader<'n> {
     }
 }
 
-/// Takes one record.
-fn record(node: &Node, class: StreamClass, id: u64, head: &RecordHead, payload: &[u8]) -> Result<(), Ended> {
+/// Takes one record; whether something in it was for a program.
+fn record(
+    node: &Node,
+    class: StreamClass,
+    id: u64,
+    head: &RecordHead,
+    payload: &[u8],
+) -> Result<bool, Ended> {
     let half = node.half(class);
     let _delivery = lock(&half.delivery);
     let now = node.clock.now();
@@ -325,7 +347,7 @@ fn record(node: &Node, class: StreamClass, id: u64, head: &RecordHead, payload: 
     if credit {
         node.credit_came(class);
     }
-    let mut last = received;
+    let (mut last, mut for_programs) = (received, false);
     if head.session {
         let frame = SessionFrame::decode(payload)?;
         lock(&node.peer).session_frame(class, &frame, now)?;
@@ -333,6 +355,7 @@ fn record(node: &Node, class: StreamClass, id: u64, head: &RecordHead, payload: 
         for (n, frame) in (head.first..).zip(Frames::new(payload)) {
             let frame = frame?;
             if n > received {
+                for_programs |= !matches!(frame, Frame::Control { .. });
                 node.handler.frame(node.id, &frame);
                 last = n;
             }
@@ -340,5 +363,5 @@ fn record(node: &Node, class: StreamClass, id: u64, head: &RecordHead, payload: 
     }
     half.frames_in.fetch_add(last - received, Ordering::Relaxed);
     lock(&node.peer).end(class, id, last, payload.len(), node.clock.now())?;
-    Ok(())
+    Ok(for_programs)
 }
