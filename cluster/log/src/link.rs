@@ -3,12 +3,15 @@
 //! Entries go out in messages of bounded size: what does not fit is said to have been sent in part. A
 //! snapshot goes out piece by piece, each confirmed by how much the other side has; after a restart of that
 //! side it begins anew.
+//!
+//! *Who is silent* is sent something seldom: so that a leader that is heard and hears nobody does not keep
+//! those who hear it from having another one.
 
 use crate::message::{Answer, Appended, Question};
 use crate::post::Post;
 use crate::record::{Ballot, Cover, Mark, Record};
 use crate::timing::Timing;
-use crate::types::{LogId, Nid, Nothing, Snapshot, Types, Vote};
+use crate::types::{LogId, Nid, Nothing, Runtime, Snapshot, Types, Vote};
 use dvs_abi::NodeId;
 use dvs_abi::limits::{LOG_ENTRY_BYTES_MAX, LOG_PIECE_BYTES};
 use openraft::error::{Fatal, RPCError, RaftError, ReplicationClosed, StreamingError, Unreachable};
@@ -16,12 +19,13 @@ use openraft::network::{Backoff, RPCOption};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
 };
-use openraft::{AnyError, OptionalSend, RaftNetwork, RaftNetworkFactory};
+use openraft::{AnyError, AsyncRuntime, OptionalSend, RaftNetwork, RaftNetworkFactory};
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+type Instant = <Runtime as AsyncRuntime>::Instant;
 type Lost = RPCError<Nid, Nothing, RaftError<Nid>>;
 
 /// Members that lack what they had acknowledged.
@@ -39,7 +43,8 @@ impl RaftNetworkFactory<Types> for Links {
 
     async fn new_client(&mut self, target: Nid, _: &Nothing) -> Link {
         let (post, forgetful) = (self.post.clone(), self.forgetful.clone());
-        Link { to: NodeId(target as u16), post, timing: self.timing, forgetful, matched: None }
+        let (to, made) = (NodeId(target as u16), Instant::now());
+        Link { to, post, timing: self.timing, forgetful, matched: None, made, sent: None }
     }
 }
 
@@ -51,6 +56,9 @@ pub(crate) struct Link {
     forgetful: Forgetful,
     /// The last entry the other side has acknowledged on this way.
     matched: Option<Mark>,
+    made: Instant,
+    /// When something was sent last.
+    sent: Option<Instant>,
 }
 
 fn silent(to: NodeId) -> Unreachable {
@@ -78,13 +86,14 @@ impl RaftNetwork<Types> for Link {
         rpc: AppendEntriesRequest<Types>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<Nid>, Lost> {
+        let Some(every) = self.every(option.hard_ttl()) else { return Err(silent(self.to).into()) };
         let records = fitting(&rpc.entries);
         let whole = records.len() == rpc.entries.len();
         let before = rpc.prev_log_id.as_ref().map(Mark::from);
         let sent: Vec<Mark> = before.into_iter().chain(records.iter().map(|r| r.mark)).collect();
         let (ballot, decided) = (Ballot::from(&rpc.vote), rpc.leader_commit.as_ref().map(Mark::from));
         let question = Question::Append { ballot, before, records, decided };
-        let answer = self.post.ask_again(self.to, question, option.hard_ttl(), self.timing.pause()).await;
+        let answer = self.post.ask_again(self.to, question, option.hard_ttl(), every).await;
         // What the library holds for impossible it does not bear: it is kept from it here.
         match answer {
             Some(Answer::Appended(Appended::Yes)) => {
@@ -127,6 +136,9 @@ impl RaftNetwork<Types> for Link {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         option: RPCOption,
     ) -> Result<SnapshotResponse<Nid>, StreamingError<Types, Fatal<Nid>>> {
+        if self.every(option.hard_ttl()).is_none() {
+            return Err(StreamingError::Unreachable(silent(self.to)));
+        }
         tokio::select! {
             biased;
             closed = cancel => Err(StreamingError::Closed(closed)),
@@ -143,6 +155,19 @@ impl RaftNetwork<Types> for Link {
 }
 
 impl Link {
+    /// Between two attempts to say the same; nothing if the other side is silent, and was sent something not
+    /// long ago. Long enough for it to look for another leader.
+    fn every(&mut self, within: Duration) -> Option<Duration> {
+        let (now, long) = (Instant::now(), self.timing.stale());
+        let heard = self.post.last_heard(self.to).unwrap_or(self.made).max(self.made);
+        let silent = now.duration_since(heard) > long;
+        if silent && self.sent.is_some_and(|at| now.duration_since(at) < long) {
+            return None;
+        }
+        self.sent = Some(now);
+        Some(if silent { within } else { self.timing.pause() })
+    }
+
     fn matches(&mut self, upto: Option<Mark>) {
         self.matched = self.matched.max(upto);
     }

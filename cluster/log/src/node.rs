@@ -241,7 +241,11 @@ impl<M: Machine> Node<M> {
     /// Takes in a message from another member. Whatever it is, it does no harm; it has to come from that
     /// node. To be called within the runtime.
     pub fn receive(&self, from: NodeId, bytes: &[u8]) {
-        match message::decode(self.inner.store.group(), bytes) {
+        let letter = message::decode(self.inner.store.group(), bytes);
+        if letter.is_some() {
+            self.inner.post.hears_of(from);
+        }
+        match letter {
             Some(Letter::Tell(number, answer)) => self.inner.post.told(from, number, answer),
             Some(Letter::Ask(number, question)) => {
                 self.inner.post.hears(from, number);

@@ -37,6 +37,8 @@ struct Inner {
     next: Mutex<u64>,
     /// The latest life of each other member that was heard of.
     lives: Mutex<BTreeMap<NodeId, u64>>,
+    /// When something came last from each.
+    heard: Mutex<BTreeMap<NodeId, Instant>>,
 }
 
 /// Ends the wait for an answer, however the asker goes on.
@@ -55,8 +57,8 @@ impl Post {
     /// Numbers its questions from `openings`, so that no late answer fits a question after a restart.
     pub fn new(group: GroupId, network: Box<dyn Network>, openings: u64) -> Self {
         let next = Mutex::new(openings << LIFE_BITS);
-        let (waiting, lives) = (Mutex::default(), Mutex::default());
-        Post { inner: Arc::new(Inner { group, network, waiting, next, lives }) }
+        let (waiting, lives, heard) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Post { inner: Arc::new(Inner { group, network, waiting, next, lives, heard }) }
     }
 
     /// Asks. Nothing comes back if the question could not be sent or no answer came in time.
@@ -98,6 +100,22 @@ impl Post {
         if let Some(bytes) = message::encode(self.inner.group, &Letter::Tell(number, answer)) {
             self.inner.network.send(to, bytes);
         }
+    }
+
+    /// Something came from a node.
+    pub fn hears_of(&self, from: NodeId) {
+        if usize::from(from.0) < NODES_MAX {
+            self.heard().insert(from, Instant::now());
+        }
+    }
+
+    /// When something came last from a node; nothing if nothing has.
+    pub fn last_heard(&self, from: NodeId) -> Option<Instant> {
+        self.heard().get(&from).copied()
+    }
+
+    fn heard(&self) -> MutexGuard<'_, BTreeMap<NodeId, Instant>> {
+        self.inner.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A question of this number came from a node. If that is of a new life, what its last one was asked has

@@ -76,6 +76,44 @@ fn who_hears_nobody_disturbs_nobody() {
     });
 }
 
+#[test]
+fn a_leader_that_hears_nobody_is_replaced_though_all_hear_it() {
+    for seed in 0..5 {
+        on_virtual_time(seed, async {
+            let sky = Sky::of(3, seed, Timing::default(), FAIR).await;
+            let deaf = leader(&sky, 0, None).await;
+            let others: Vec<u16> = (0..3).filter(|n| *n != deaf).collect();
+            others.iter().for_each(|n| sky.cut(*n, deaf, true));
+            // Not decided: it is sent again and again.
+            let node = sky.member(deaf).unwrap().node;
+            let asked = node.propose(vec![9; 4], Duration::from_secs(1)).await.unwrap_err();
+            assert_eq!(asked.effect(), Effect::Unknown);
+            let next = leader(&sky, others[0], Some(deaf)).await;
+            let client = sky.member(others[1]).unwrap().node;
+            client.propose(vec![0; 4], Duration::from_secs(5)).await.expect("two of three decide");
+            sky.heal();
+            sleep(Duration::from_secs(5)).await;
+            assert_eq!(leader(&sky, deaf, None).await, next, "seed {seed}");
+        });
+    }
+}
+
+#[test]
+fn a_leader_whose_followers_were_away_goes_on_when_one_is_back() {
+    on_virtual_time(1, async {
+        let sky = Sky::of(2, 1, Timing::default(), FAIR).await;
+        let first = leader(&sky, 0, None).await;
+        let node = sky.member(first).unwrap().node;
+        sky.crash(1 - first, 0).await;
+        // More than the other one has.
+        let asked = node.propose(vec![9; 4], Duration::from_secs(1)).await.unwrap_err();
+        assert_eq!(asked.effect(), Effect::Unknown);
+        sleep(Duration::from_secs(60)).await;
+        sky.start(1 - first).await;
+        node.propose(vec![0; 4], Duration::from_secs(5)).await.expect("two of two decide");
+    });
+}
+
 /// From the leader's crash to the first answer at a client that asks again and again.
 fn gap(seed: u64) -> Duration {
     on_virtual_time(seed, async {
