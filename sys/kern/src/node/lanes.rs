@@ -407,7 +407,8 @@ impl Node {
             Some(d) if d.endpoint == from => {}
             _ if !user => return Err(Error::early(Code::SRCDIED).at(from)),
             known => {
-                // Of two nodes' words on a slot one is old; when the caller ends, the other node is asked again.
+                // Of two nodes' words on a slot one is old; when the caller ends, the other node is asked
+                // again.
                 let contested = known.is_some_and(|d| d.node.0 != node);
                 self.end(dc, from.slot(), super::bind::End::Unbound);
                 let mut d = self.blank(dc, from, BindKind::Remote, NodeId(node), "rclient")?;
