@@ -248,3 +248,23 @@ fn a_node_that_is_forgotten_takes_all_with_it_and_another_may_have_its_number() 
     assert!(!c.config.runs_on(1), "it is not one of the container's by that");
     assert!(c.is_system(4) && !c.is_system(USER));
 }
+
+/// Found by the simulator: the call was under way for long, its caller's slot has been another node's since.
+#[test]
+fn a_late_call_of_an_older_binding_makes_nobody_forget_who_has_the_slot() {
+    let mut w = World::new(0b111);
+    w.feed(Event::Admitted { entry: entry(2) });
+    w.feed(Event::NodeUp { node: 2 });
+    let (old, new) = (Endpoint::new(3, USER + 1).raw(), Endpoint::new(4, USER + 1).raw());
+    let (kind, name) = (BindKind::Own, "new".to_owned());
+    w.feed(Event::Record {
+        node: 2,
+        record: Record::Bound { dc: 1, endpoint: new, kind, name, calls: 0, pid: 9 },
+    });
+    w.bound(1, 3);
+    w.feed(Event::ProxyOpen { id: 900, node: 1, dc: 1, from: old, to: 3, remaining: u64::MAX });
+    assert!(matches!(w.answer(900), Some(Ok(Answer::Lane { .. }))));
+    w.records.clear();
+    w.feed(Event::Record { node: 1, record: Record::Unbound { dc: 1, endpoint: old } });
+    assert!(w.records.contains(&(2, Record::Resync { dc: 1 })), "{:?}", w.records);
+}

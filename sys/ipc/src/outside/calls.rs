@@ -209,7 +209,7 @@ pub(crate) fn collect<W: Wait>(
     until: Deadline,
 ) -> Result<Attempt> {
     let Some(o) = port.process().shared().outside() else { return Err(Error::early(Code::DVSINIT)) };
-    hear_why_closed(port, o);
+    hear_why_closed(port, o, until);
     let (outcome, closed, key, leaving) = {
         let mut lanes = o.lanes();
         let Some((key, seq)) = lanes.current(port.ix()) else {
@@ -255,8 +255,9 @@ pub(crate) fn collect<W: Wait>(
 }
 
 /// A lane is closed for both sides, by whichever the daemon told first. Of a call that had been taken up the
-/// other side has to hear why before anything can be said of its end: others may know it.
-fn hear_why_closed<W: Wait>(port: &Port<W>, o: &Outside) {
+/// other side has to hear why before anything can be said of its end, unless its time is over: others may
+/// know it.
+fn hear_why_closed<W: Wait>(port: &Port<W>, o: &Outside, until: Deadline) {
     for _ in 0..SHUT_TRIES {
         let untold = {
             let lanes = o.lanes();
@@ -266,7 +267,7 @@ fn hear_why_closed<W: Wait>(port: &Port<W>, o: &Outside) {
                     && matches!(lanes.get(key), Some(Use::Out { closed: None, .. }))
             })
         };
-        if !untold {
+        if !untold || until.passed(port.now()) {
             return;
         }
         let soon = Deadline::from_ns(port.now().saturating_add(SHUT_NS));
