@@ -5,13 +5,15 @@
 //! cargo run --release -p dvs-log --example large -- FOLDER [MEBIBYTES] [SNAPSHOTS]
 //! ```
 
+mod wire;
+
 use dvs_abi::NodeId;
-use dvs_log::{Group, GroupId, Machine, Network, Role, Store, Timing};
-use std::collections::BTreeMap;
+use dvs_log::{Group, GroupId, Machine, Role, Store, Timing};
 use std::error::Error;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
+use wire::{Members, Wire};
 
 const LONG: Duration = Duration::from_secs(60);
 const MEMBERS: u16 = 3;
@@ -29,23 +31,6 @@ impl Machine for Large {
     fn restore(&mut self, snapshot: &[u8]) -> Result<(), String> {
         self.0 = snapshot.to_vec();
         Ok(())
-    }
-}
-
-type Members = Arc<Mutex<BTreeMap<NodeId, Weak<Group<Large>>>>>;
-
-struct Wire(Members, NodeId);
-
-impl Network for Wire {
-    fn send(&self, to: NodeId, message: Vec<u8>) {
-        let there = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&to).and_then(Weak::upgrade);
-        if let Some(group) = there {
-            group.receive(self.1, message);
-            // Its end is not for this thread to wait for.
-            if Arc::strong_count(&group) == 1 {
-                std::thread::spawn(move || drop(group));
-            }
-        }
     }
 }
 

@@ -5,16 +5,19 @@
 //! cargo run --release -p dvs-log --example measure -- FOLDER [ROUNDS] [SECONDS]
 //! ```
 
+mod wire;
+
 use dvs_abi::NodeId;
-use dvs_log::{Group, GroupId, LogError, Machine, Network, Role, Store, Timing};
+use dvs_log::{Group, GroupId, LogError, Machine, Role, Store, Timing};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
+use wire::{Members, Wire};
 
 const LONG: Duration = Duration::from_secs(60);
 const CALLERS: usize = 64;
@@ -36,26 +39,9 @@ impl Machine for Count {
     }
 }
 
-type Members = Arc<Mutex<BTreeMap<NodeId, Weak<Group<Count>>>>>;
-
-struct Wire(Members, NodeId);
-
-impl Network for Wire {
-    fn send(&self, to: NodeId, message: Vec<u8>) {
-        let there = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&to).and_then(Weak::upgrade);
-        if let Some(group) = there {
-            group.receive(self.1, message);
-            // Its end is not for this thread to wait for.
-            if Arc::strong_count(&group) == 1 {
-                std::thread::spawn(move || drop(group));
-            }
-        }
-    }
-}
-
 struct World {
     folder: PathBuf,
-    members: Members,
+    members: Members<Count>,
     running: BTreeMap<NodeId, Arc<Group<Count>>>,
 }
 

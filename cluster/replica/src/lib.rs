@@ -51,6 +51,7 @@ pub mod calls;
 pub mod carrier;
 pub mod client;
 pub mod crew;
+mod desk;
 pub mod duplicates;
 mod enrol;
 pub mod kept;

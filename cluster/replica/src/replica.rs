@@ -10,6 +10,7 @@
 
 use crate::answers::{Answers, Ended};
 use crate::carrier::{Carrier, ask_list};
+use crate::desk::Desk;
 use crate::kept;
 use crate::list::List;
 use crate::listed::Listed;
@@ -18,15 +19,14 @@ use crate::reception::Reception;
 use crate::seats::{Seats, seat_of};
 use crate::senders::Senders;
 use crate::service::Service;
-use crate::wire::{self, Ordered, RESIGN, Report, STATUS, encode_report};
 use dvs_abi::limits::REPLICA_SEATS_MAX;
-use dvs_abi::{Code, DcId, Endpoint, Error, Message, NodeId};
+use dvs_abi::{Code, DcId, Endpoint, Error, NodeId};
 use dvs_ipc::control::{Rule, ServiceKind};
 use dvs_ipc::{Port, Process, ServicePlan};
-use dvs_log::{GroupId, LogError, Node, Role, Store, StoreError, Timing};
+use dvs_log::{GroupId, LogError, Node, Store, StoreError, Timing};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -232,37 +232,20 @@ impl<M: Service> Replica<M> {
     fn listen(&mut self, port: Port, member: &Member<M>) -> Result<(), ReplicaError> {
         let (carrier, answers, orders) =
             (self.carrier.clone(), self.answers.clone(), member.orders.downgrade());
-        let (node, waiting, me) = (member.node.clone(), self.waiting.clone(), self.process.node());
-        let (counter, in_step, changes) = (carrier.clone(), answers.clone(), orders.clone());
+        let desk = Desk {
+            node: member.node.clone(),
+            me: self.process.node(),
+            waiting: self.waiting.clone(),
+            carrier: carrier.clone(),
+            answers: answers.clone(),
+            orders: orders.clone(),
+        };
         self.spawn("replica-seat", move || {
             let inbox = move |from: NodeId, letters| {
                 // One that is behind loses some, as a network does.
                 let _ = orders.upgrade().map(|o| o.try_send(Order::Letters(from, letters)));
             };
-            let desk = move |m: &Message| match wire::decode_change(m) {
-                None if m.mtype() == RESIGN => {
-                    let (tell, _) = std::sync::mpsc::channel();
-                    let taken = changes.upgrade().is_some_and(|o| o.try_send(Order::HandOver(tell)).is_ok());
-                    Some(wire::encode_ordered(if taken { Ordered::Begun } else { Ordered::NotNow }))
-                }
-                Some((change, version)) => {
-                    let order = Order::Change(change, version);
-                    let ordered = match counter.list().with(change) {
-                        _ if !in_step.is_ready() => Ordered::NotNow,
-                        Ok(_) if counter.list().version() == version => {
-                            let taken = changes.upgrade().is_some_and(|o| o.try_send(order).is_ok());
-                            if taken { Ordered::Begun } else { Ordered::NotNow }
-                        }
-                        _ => Ordered::Refused,
-                    };
-                    Some(wire::encode_ordered(ordered))
-                }
-                None => {
-                    let report = report(&node, me, waiting.load(Ordering::Relaxed), &counter.list());
-                    (m.mtype() == STATUS).then(|| encode_report(&report))
-                }
-            };
-            let error = carrier.run_seat(&port, &inbox, &desk);
+            let error = carrier.run_seat(&port, &inbox, &move |m| desk.answer(m));
             if error.code != Code::SHUTDOWN {
                 answers.end(Ended::Unbound(error));
             }
@@ -420,19 +403,4 @@ fn open(plan: &Plan, node: NodeId) -> Result<Store, ReplicaError> {
     let group = GroupId(1 << 48 | u64::from(plan.seats.dc.0) << 32 | plan.seats.service.slot() as u32 as u64);
     let store = if path.exists() { Store::open(path, group, node) } else { Store::create(path, group, node) };
     Ok(store?)
-}
-
-fn report<M: Service>(node: &Node<M>, me: NodeId, waiting: u32, list: &List) -> Report {
-    let status = node.status();
-    let members = status.members.iter().take(REPLICA_SEATS_MAX);
-    Report {
-        node: me.0,
-        leader: status.leader.map(|n| n.0),
-        term: status.term,
-        last: status.last,
-        applied: status.applied,
-        members: members.map(|(n, role)| (n.0, *role == Role::Voter)).collect(),
-        waiting,
-        list: list.clone(),
-    }
 }
