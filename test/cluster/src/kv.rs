@@ -324,3 +324,19 @@ impl Seen {
         dvs_sim::check_linear(&self.history()).unwrap_or_else(|e| panic!("{e}"));
     }
 }
+
+/// Plain callers write and read while `trouble` happens. Each of their calls is answered, and done once.
+///
+/// # Panics
+/// When that is not so.
+pub fn while_plain_callers_call(net: &mut Net, at: &[usize], trouble: impl FnOnce(&mut Net)) {
+    let seen = Seen::default();
+    let clients: Vec<_> = at.iter().map(|n| plain_client(&net.nodes[*n].attach())).collect();
+    let counts = seen.calls_while(clients, || trouble(net));
+    seen.check();
+    let done: u64 = counts.iter().map(|c| c.done).sum();
+    println!("{} calls, {done} changes", seen.calls());
+    assert!(done > 50, "{counts:?}");
+    assert!(counts.iter().all(|c| c.unknown + c.refused + c.unread == 0), "{counts:?}");
+    assert_eq!(client(&net.nodes[at[0]].attach()).info().expect("the service answers").revision, done);
+}

@@ -2,7 +2,7 @@
 //! see no error when the one that had their call is lost.
 
 use dvs::{Effect, Timeout};
-use dvs_cluster::kv::{Replicas, Seen, answers, client, leader, plain_client, wait_whole};
+use dvs_cluster::kv::{Replicas, answers, leader, plain_client, wait_whole, while_plain_callers_call};
 use dvs_cluster::net::Net;
 use dvs_cluster::rng::{Rng, seed};
 use dvs_kv::KvError;
@@ -20,19 +20,6 @@ fn start(lease_ms: u64) -> (Net, Replicas) {
     let replicas = Replicas::start(ACTOR, &net.nodes[..3]);
     (0..3).for_each(|n| wait_whole(&net, n, 3));
     (net, replicas)
-}
-
-/// Plain callers write and read while `trouble` happens. Each of their calls is answered, and done once.
-fn while_plain_callers_call(net: &mut Net, at: &[usize], trouble: impl FnOnce(&mut Net)) {
-    let seen = Seen::default();
-    let clients: Vec<_> = at.iter().map(|n| plain_client(&net.nodes[*n].attach())).collect();
-    let counts = seen.calls_while(clients, || trouble(net));
-    seen.check();
-    let done: u64 = counts.iter().map(|c| c.done).sum();
-    println!("{} calls, {done} changes", seen.calls());
-    assert!(done > 50, "{counts:?}");
-    assert!(counts.iter().all(|c| c.unknown + c.refused + c.unread == 0), "{counts:?}");
-    assert_eq!(client(&net.nodes[at[0]].attach()).info().unwrap().revision, done);
 }
 
 #[test]
