@@ -278,7 +278,10 @@ impl<D: Follower> Actor for Node<D> {
     fn broken(&mut self, other: NodeId, fx: &mut Effects<'_, Note>) {
         self.wakes();
         match self {
-            Node::Daemon(d) => d.broken(other, fx),
+            Node::Daemon(d) => {
+                d.look_at_clock(fx);
+                d.broken(other, fx);
+            }
             Node::Order(_) => {}
             Node::Peer(p) => {
                 p.daemon.look_at_clock(fx);
