@@ -34,6 +34,12 @@ pub trait Actor {
         let _ = (id, fx);
     }
 
+    /// What stands in for connections with this node between the two has broken them. For nodes that keep
+    /// connections.
+    fn broken(&mut self, other: NodeId, fx: &mut Effects<'_, Self::Note>) {
+        let _ = (other, fx);
+    }
+
     /// A message in words, for the trace.
     fn describe(bytes: &[u8]) -> String {
         format!("{} bytes", bytes.len())

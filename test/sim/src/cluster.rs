@@ -12,7 +12,7 @@
 //!        ▼  │Container…    │
 //!      clerk ──► order ──► entries     the log (a stand-in decides the order, as in [`crate::control`])
 //!        │
-//!     sessions with the other nodes    over the faulty network: Hello, records, calls
+//!     lines to the other nodes         the real sessions, over the faulty network: records, calls
 //! ```
 //! | file | subject |
 //! |---|---|
@@ -22,10 +22,12 @@
 //! | `people`, `calls` | programs of one node, and the calls in its lanes |
 //! | `hosts`, `leaves`, `comes` | programs that keep a number and hand it over, with the real phases of a move |
 //! | [`moves`] | what daemons have to do with that |
-//! | [`session`] | what nodes say to each other arrives in order, once, until the session ends |
+//! | `lines`, `line` | the real sessions of two nodes, driven as the proxy's threads do |
+//! | [`cable`] | what is under them: connections, as TCP makes them |
 //! | [`store`] | what the servers keep |
 //! | [`scenario`] | one run |
 
+pub mod cable;
 mod calls;
 mod clerk;
 mod comes;
@@ -33,11 +35,12 @@ pub mod daemon;
 mod hosts;
 pub mod invariants;
 mod leaves;
+mod line;
+mod lines;
 pub mod moves;
 mod people;
 mod rules;
 pub mod scenario;
-pub mod session;
 pub mod store;
 pub mod wire;
 

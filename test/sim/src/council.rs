@@ -133,9 +133,12 @@ impl Council {
         if self.me == NodeId(0) {
             self.ask(Doing::Other, Ask::Found);
         }
-        for node in everybody().into_iter().filter(|n| *n != self.me) {
-            fx.send(node, Packet::Greet(self.lives.header(node)).encode());
-        }
+    }
+
+    /// What it says to all others when it starts.
+    pub(crate) fn greetings(&self) -> Vec<(NodeId, Packet)> {
+        let others = everybody().into_iter().filter(|n| *n != self.me);
+        others.map(|node| (node, Packet::Greet(self.lives.header(node)))).collect()
     }
 
     /// The program cannot go on, and is started anew.
@@ -155,10 +158,10 @@ impl Council {
     }
 
     /// The daemon sends something to the order.
-    pub(crate) fn order(&mut self, packet: &Packet, fx: &mut Effects<'_, Note>) {
+    pub(crate) fn order(&mut self, packet: Packet, daemon: &mut impl Follower, fx: &mut Effects<'_, Note>) {
         match packet {
             Packet::Propose(entry) => {
-                let bytes = ledger::encode(entry);
+                let bytes = ledger::encode(&entry);
                 match entry.command {
                     // What a leader alone has seen it decides as the leader it was.
                     Command::Lost { .. } => {
@@ -171,7 +174,9 @@ impl Council {
             Packet::Renew(..) => {
                 // The leader's own is asked at its beat.
                 let leader = self.member.as_ref().and_then(Member::leader).filter(|n| *n != self.me);
-                leader.into_iter().for_each(|node| fx.send(node, packet.encode()));
+                if let Some(node) = leader {
+                    daemon.carry(node, packet, fx);
+                }
             }
             _ => {}
         }
@@ -192,6 +197,12 @@ impl Council {
                     && let Some(member) = &mut self.member
                 {
                     member.hear(from, bytes.clone());
+                }
+                None
+            }
+            Packet::Said(bytes) => {
+                if let Some(member) = &mut self.member {
+                    member.hear(from, bytes);
                 }
                 None
             }
@@ -238,7 +249,10 @@ impl Council {
         let outs = self.member.as_mut().map(|m| m.turn(fx)).unwrap_or_default();
         for out in outs {
             match out {
-                Out::Send(to, bytes) => fx.send(to, Packet::Log(self.lives.header(to), bytes).encode()),
+                Out::Send(to, bytes) => {
+                    let packet = Packet::Log(self.lives.header(to), bytes);
+                    daemon.carry(to, packet, fx);
+                }
                 Out::Tell(News::Applied(place, entry)) => self.applied(place, entry),
                 Out::Tell(News::Restored(entries)) => {
                     (1..).zip(entries).for_each(|(place, entry)| self.applied(place, entry));
@@ -295,7 +309,7 @@ impl Council {
                         let mine = daemon.state().1.member(node).and_then(|m| m.incarnation());
                         own = mine.map(|incarnation| Packet::Renewed(incarnation, sent, upto));
                     } else if let Some(incarnation) = self.asks.get(&node) {
-                        fx.send(node, Packet::Renewed(*incarnation, sent, upto).encode());
+                        daemon.carry(node, Packet::Renewed(*incarnation, sent, upto), fx);
                     }
                 }
                 own

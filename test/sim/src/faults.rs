@@ -53,6 +53,9 @@ pub struct Faults {
     pub full_every_ns: u64,
     /// For so long.
     pub full_for_ns: (u64, u64),
+    /// The connections of two nodes break every so long, though both are there: of nodes that keep some (see
+    /// [`Actor::broken`](crate::Actor::broken)).
+    pub break_every_ns: u64,
     /// How much a clock runs too fast or too slow at most, in millionths.
     pub drift_ppm: u32,
     /// How far clocks are apart in the beginning.
@@ -82,6 +85,7 @@ impl Faults {
             slow_sync_ns: (0, 0),
             full_every_ns: 0,
             full_for_ns: (0, 0),
+            break_every_ns: 0,
             drift_ppm: 0,
             offset_ns: 0,
         }
@@ -109,13 +113,15 @@ impl Faults {
             slow_sync_ns: (50 * MS, 1_000 * MS),
             full_every_ns: 10_000 * MS,
             full_for_ns: (100 * MS, 4_000 * MS),
+            break_every_ns: 1_000 * MS,
             drift_ppm: 200,
             offset_ns: 50 * MS,
         }
     }
 
     /// Some of it, as the seed decides: each kind is left out one time of three, so that others have time to
-    /// do their worst, and is else rare, usual or frequent.
+    /// do their worst, and is else rare, usual or frequent. Connections do not break: worlds whose nodes keep
+    /// some add that.
     pub fn drawn(random: &mut Random) -> Self {
         let all = Faults::all();
         let mut odds = |usual: u32| [0, usual / 2, usual, usual * 2, usual, 0][random.below(6) as usize];
@@ -133,6 +139,7 @@ impl Faults {
             crash_every_ns: every(all.crash_every_ns),
             pause_every_ns: every(all.pause_every_ns),
             full_every_ns: every(all.full_every_ns),
+            break_every_ns: 0,
             ..all
         }
     }

@@ -3,7 +3,7 @@
 use dvs_sim::cluster::scenario as cluster;
 use dvs_sim::control::scenario as control;
 use dvs_sim::replica::scenario as replica;
-use dvs_sim::{Actor, Faults, Violation, World};
+use dvs_sim::{Actor, Violation, World};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -110,7 +110,7 @@ fn main() -> ExitCode {
                 Ok((count, _)) => lines += count,
                 Err(violation) => {
                     failed += 1;
-                    println!("{violation}\n    faults: {:?}", faults(seed));
+                    println!("{violation}\n    faults: {:?}", cluster::faults(seed));
                     println!("    again: ./x sim --world {name} --seed {seed} --trace");
                 }
             }
@@ -120,8 +120,4 @@ fn main() -> ExitCode {
         println!("{} seeds, {failed} failed, {lines} lines of trace", w.seeds);
     }
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-fn faults(seed: u64) -> Faults {
-    Faults::drawn(&mut dvs_sim::Random::new(!seed))
 }

@@ -28,6 +28,9 @@ pub trait Follower {
     /// Its timer has run off.
     fn timer(&mut self, fx: &mut Effects<'_, Note>);
 
+    /// Something happens to its node: what comes before anything else.
+    fn wakes(&mut self) {}
+
     /// Looks at its clock: before anything else happens.
     fn look_at_clock(&mut self, fx: &mut Effects<'_, Note>);
 
@@ -53,6 +56,21 @@ pub trait Follower {
 
     /// Its command with this number is not done: it was for a leader only.
     fn refused(&mut self, number: u64, fx: &mut Effects<'_, Note>);
+
+    /// Its connections with a node have broken.
+    fn broken(&mut self, other: NodeId, fx: &mut Effects<'_, Note>) {
+        let _ = (other, fx);
+    }
+
+    /// Brings what this node's part in deciding the order says to that of another node.
+    fn carry(&mut self, to: NodeId, packet: Packet, fx: &mut Effects<'_, Note>) {
+        fx.send(to, packet.encode());
+    }
+
+    /// What it has brought to this node's.
+    fn carried(&mut self) -> Vec<(NodeId, Packet)> {
+        Vec::new()
+    }
 }
 
 /// A node.
@@ -78,11 +96,16 @@ impl<D: Follower> Peer<D> {
     /// until nobody wants anything.
     fn settle(&mut self, fx: &mut Effects<'_, Note>) {
         loop {
+            for (from, packet) in self.daemon.carried() {
+                if let Some(packet) = self.council.message(from, packet, &self.daemon, fx) {
+                    self.daemon.message(from, packet, fx);
+                }
+            }
             for wish in std::mem::take(&mut fx.wishes) {
                 match wish {
                     Wish::Send(ORDER, bytes) => {
                         let packet = Packet::decode(&bytes);
-                        packet.into_iter().for_each(|p| self.council.order(&p, fx));
+                        packet.into_iter().for_each(|p| self.council.order(p, &mut self.daemon, fx));
                     }
                     other => fx.wishes.push(other),
                 }
@@ -129,6 +152,14 @@ impl<D: Follower> Node<D> {
         match self {
             Node::Peer(p) => Some(&p.council),
             Node::Daemon(_) | Node::Order(_) => None,
+        }
+    }
+
+    fn wakes(&mut self) {
+        match self {
+            Node::Daemon(d) => d.wakes(),
+            Node::Peer(p) => p.daemon.wakes(),
+            Node::Order(_) => {}
         }
     }
 
@@ -191,6 +222,9 @@ impl<D: Follower> Actor for Node<D> {
             Node::Peer(p) => {
                 p.council.start(fx);
                 p.daemon.start(fx);
+                for (node, packet) in p.council.greetings() {
+                    p.daemon.carry(node, packet, fx);
+                }
                 p.settle(fx);
             }
         }
@@ -198,6 +232,7 @@ impl<D: Follower> Actor for Node<D> {
 
     fn message(&mut self, from: NodeId, bytes: &[u8], fx: &mut Effects<'_, Note>) {
         let Some(packet) = Packet::decode(bytes) else { return };
+        self.wakes();
         match self {
             Node::Daemon(d) => d.message(from, packet, fx),
             Node::Order(o) => o.message(from, packet, fx),
@@ -212,6 +247,7 @@ impl<D: Follower> Actor for Node<D> {
     }
 
     fn timer(&mut self, id: u64, fx: &mut Effects<'_, Note>) {
+        self.wakes();
         match self {
             Node::Daemon(d) => d.timer(fx),
             Node::Order(o) => o.timer(fx),
@@ -227,12 +263,29 @@ impl<D: Follower> Actor for Node<D> {
     }
 
     fn synced(&mut self, id: u64, fx: &mut Effects<'_, Note>) {
+        self.wakes();
         match self {
             Node::Daemon(_) => {}
             Node::Order(o) => o.synced(id, fx),
             Node::Peer(p) => {
                 p.daemon.look_at_clock(fx);
                 p.council.synced(id);
+                p.settle(fx);
+            }
+        }
+    }
+
+    fn broken(&mut self, other: NodeId, fx: &mut Effects<'_, Note>) {
+        self.wakes();
+        match self {
+            Node::Daemon(d) => {
+                d.look_at_clock(fx);
+                d.broken(other, fx);
+            }
+            Node::Order(_) => {}
+            Node::Peer(p) => {
+                p.daemon.look_at_clock(fx);
+                p.daemon.broken(other, fx);
                 p.settle(fx);
             }
         }

@@ -57,6 +57,7 @@ pub(crate) enum Trouble {
     Crash,
     Pause,
     Full,
+    Break,
 }
 
 /// One node and what is under it.
@@ -127,7 +128,7 @@ impl<A: Actor> World<A> {
         for node in 0..nodes {
             world.schedule(0, Event::PowerOn(NodeId(node)));
         }
-        for trouble in [Trouble::Cut, Trouble::Crash, Trouble::Pause, Trouble::Full] {
+        for trouble in [Trouble::Cut, Trouble::Crash, Trouble::Pause, Trouble::Full, Trouble::Break] {
             world.schedule_trouble(trouble);
         }
         world

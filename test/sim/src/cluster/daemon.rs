@@ -4,14 +4,15 @@
 use super::calls::Calls;
 use super::clerk::{Clerk, Order, not_begun};
 use super::hosts::Host;
+use super::line::FromLine;
+use super::lines::Lines;
 use super::moves::Moves;
 use super::people::People;
-use super::session::{Became, Segment, Session};
 use super::store::Shared;
 use super::wire::Word;
 use crate::actor::Effects;
 use crate::control::wire::{Note, Packet, digest};
-use crate::control::{DAEMONS, LEASE_NS, MS, ORDER, card, terms};
+use crate::control::{DAEMONS, MS, ORDER, card, terms};
 use crate::node::Follower;
 use dvs_abi::{Code, DcId, NodeId};
 use dvs_control::change::Change;
@@ -19,6 +20,7 @@ use dvs_control::command::{Command, Entry, Refusal, Reply};
 use dvs_control::epoch::Epoch;
 use dvs_control::member::Member;
 use dvs_control::state::{Answer, State};
+use dvs_kern::control;
 use dvs_kern::node::Node;
 use dvs_kern::node::config::{NodeConfig, NodeEntry};
 use dvs_kern::node::event::{Event, SessionId};
@@ -29,8 +31,6 @@ use std::collections::{BTreeMap, VecDeque};
 
 pub(super) const TICK_NS: u64 = 50 * MS;
 const BEAT_NS: u64 = 200 * MS;
-/// Without a word from the other side a session ends.
-const DEAD_NS: u64 = 2 * LEASE_NS;
 
 /// The daemon.
 pub struct Daemon {
@@ -55,15 +55,23 @@ pub struct Daemon {
     asked: BTreeMap<u64, u64>,
     held: Vec<Order>,
     links: Links<Record>,
-    sessions: BTreeMap<NodeId, Session>,
+    lines: Lines,
+    /// What came for this node's part in deciding the order.
+    mail: Vec<(NodeId, Packet)>,
     beat: u64,
     fenced: bool,
     /// It is up once it has all there is.
     heard_head: bool,
     pub(super) quiet: bool,
+    /// Something has happened to it that is more than bytes on a connection.
+    stirred: bool,
 }
 
 impl Follower for Daemon {
+    fn wakes(&mut self) {
+        self.stirred = false;
+    }
+
     fn look_at_clock(&mut self, fx: &mut Effects<'_, Note>) {
         self.pass_time(fx);
     }
@@ -104,21 +112,24 @@ impl Follower for Daemon {
         let nodes = (0..=DAEMONS).map(|n| entry(NodeId(n))).collect();
         let first_generation = generation(fx.now());
         self.kern = Node::new(NodeConfig { me: self.me, pid: 1, nodes, first_generation });
-        for node in (0..DAEMONS).map(NodeId).filter(|n| *n != self.me) {
-            self.sessions.insert(node, Session::new(fx.now(), DEAD_NS));
-        }
+        self.lines.start(self.me, fx);
         fx.send(ORDER, Packet::Fetch(0).encode());
         fx.after(TICK_NS, 0);
     }
 
     fn message(&mut self, from: NodeId, packet: Packet, fx: &mut Effects<'_, Note>) {
         self.pass_time(fx);
+        // Most segments carry heartbeats and acknowledgements.
+        self.stirred |= !matches!(packet, Packet::Wire(_));
         match packet {
             Packet::Entries(first, entries, head) => self.entries(first, &entries, head, fx),
             Packet::Renewed(incarnation, sent, upto) if self.incarnation == Some(incarnation) => {
                 self.steer(News::Granted { sent, upto }, fx);
             }
-            Packet::Between(segment) => self.segment(from, segment, fx),
+            Packet::Wire(segment) => {
+                self.lines.hear(from, segment, fx);
+                self.hear_lines(fx);
+            }
             _ => {}
         }
         self.settle(fx);
@@ -126,6 +137,7 @@ impl Follower for Daemon {
 
     fn timer(&mut self, fx: &mut Effects<'_, Note>) {
         fx.after(TICK_NS, 0);
+        self.stirred = true;
         self.pass_time(fx);
         let beats = fx.now() >= self.beat + BEAT_NS;
         if beats {
@@ -139,14 +151,8 @@ impl Follower for Daemon {
                 fx.send(ORDER, Packet::Fetch(0).encode());
             }
         }
-        for node in self.sessions.keys().copied().collect::<Vec<_>>() {
-            let Some(session) = self.sessions.get_mut(&node) else { continue };
-            let (again, became) = session.tick(fx.now(), beats);
-            if let Some(segment) = again {
-                fx.send(node, Packet::Between(segment).encode());
-            }
-            self.became(node, became, fx);
-        }
+        self.lines.tick(fx);
+        self.hear_lines(fx);
         self.live(fx);
         self.settle(fx);
     }
@@ -157,6 +163,25 @@ impl Follower for Daemon {
 
     fn first_limit(&self) -> Option<u64> {
         self.people.first_limit()
+    }
+
+    fn broken(&mut self, other: NodeId, fx: &mut Effects<'_, Note>) {
+        self.lines.broken(other, fx);
+    }
+
+    fn carry(&mut self, to: NodeId, packet: Packet, fx: &mut Effects<'_, Note>) {
+        let word = match packet {
+            Packet::Log(_, bytes) => Word::Log(bytes),
+            Packet::Renew(_, sent) => Word::Lease(sent),
+            Packet::Renewed(_, sent, upto) => Word::Granted(sent, upto),
+            // Sessions say that.
+            _ => return,
+        };
+        self.say(to, word, fx);
+    }
+
+    fn carried(&mut self) -> Vec<(NodeId, Packet)> {
+        std::mem::take(&mut self.mail)
     }
 }
 
@@ -189,11 +214,13 @@ impl Daemon {
             asked: BTreeMap::new(),
             held: Vec::new(),
             links: Links::default(),
-            sessions: BTreeMap::new(),
+            lines: Lines::new(me),
+            mail: Vec::new(),
             beat: 0,
             fenced: false,
             heard_head: false,
             quiet: false,
+            stirred: true,
         }
     }
 
@@ -205,6 +232,11 @@ impl Daemon {
     /// Its incarnation, if it has begun.
     pub fn incarnation(&self) -> Option<Epoch> {
         self.incarnation
+    }
+
+    /// Whether what has just happened to its node could change anything but its connections.
+    pub fn is_stirred(&self) -> bool {
+        self.stirred
     }
 
     /// The rules of its node.
@@ -239,9 +271,11 @@ impl Daemon {
     /// What is due by the clock, before anything else is heard: the daemon's loop looks at it each time.
     fn pass_time(&mut self, fx: &mut Effects<'_, Note>) {
         if self.radar.wake_at().is_some_and(|at| at <= fx.now()) {
+            self.stirred = true;
             self.steer(News::Tick, fx);
         }
         if self.kern.next_deadline().is_some_and(|at| at <= fx.now()) {
+            self.stirred = true;
             self.feed(Event::Tick, fx);
         }
     }
@@ -427,32 +461,30 @@ impl Daemon {
     // ---- the other nodes
 
     pub(super) fn say(&mut self, node: NodeId, word: Word, fx: &mut Effects<'_, Note>) {
-        let segment = self.sessions.get_mut(&node).and_then(|s| s.say(word, fx.now()));
-        if let Some(segment) = segment {
-            fx.send(node, Packet::Between(segment).encode());
-        }
+        self.lines.say(node, &word, fx);
     }
 
-    fn segment(&mut self, from: NodeId, segment: Segment, fx: &mut Effects<'_, Note>) {
-        let Some(session) = self.sessions.get_mut(&from) else { return };
-        let (became, words, answer) = session.hear(segment, fx.now());
-        if let Some(segment) = answer {
-            fx.send(from, Packet::Between(segment).encode());
-        }
-        self.became(from, became, fx);
-        for word in words {
-            self.word(from, word, fx);
-        }
-    }
-
-    fn became(&mut self, node: NodeId, became: Became, fx: &mut Effects<'_, Note>) {
-        if matches!(became, Became::Down | Became::Another) && self.links.unlinked(node) {
-            self.node_down(node, fx);
-        }
-        if matches!(became, Became::Up | Became::Another) {
-            self.links.linked(node);
-            if let Some(incarnation) = self.incarnation {
-                self.say(node, Word::Hello(incarnation), fx);
+    /// What sessions have brought.
+    fn hear_lines(&mut self, fx: &mut Effects<'_, Note>) {
+        while let Some(news) = self.lines.next() {
+            self.stirred = true;
+            match news {
+                FromLine::Up(node) => {
+                    self.links.linked(node);
+                    if let Some(incarnation) = self.incarnation {
+                        self.say(node, Word::Hello(incarnation), fx);
+                    }
+                }
+                FromLine::Down(node) => {
+                    if self.links.unlinked(node) {
+                        self.node_down(node, fx);
+                    }
+                }
+                FromLine::Record(node, bytes) => {
+                    if let Ok(word) = control::decode(&bytes) {
+                        self.word(node, word, fx);
+                    }
+                }
             }
         }
     }
@@ -468,9 +500,18 @@ impl Daemon {
             Word::Rules(record) => match self.links.says(from, record) {
                 Said::Counts(record) => self.feed(Event::Record { node: from.0, record }, fx),
                 Said::Waits | Said::Nothing => {}
-                Said::TooMuch => self.give_up(from, fx),
+                Said::TooMuch => self.lines.give_up(from, fx.now()),
             },
             Word::Applied(applied) => self.steer(News::Heard { node: from, applied }, fx),
+            Word::Log(bytes) => self.mail.push((from, Packet::Said(bytes))),
+            Word::Lease(sent) => {
+                let of = self.links.greeted(from);
+                self.mail.extend(of.map(|incarnation| (from, Packet::Renew(incarnation, sent))));
+            }
+            Word::Granted(sent, upto) => {
+                let of = self.incarnation;
+                self.mail.extend(of.map(|incarnation| (from, Packet::Renewed(incarnation, sent, upto))));
+            }
             Word::Move(record) => self.move_record(from, record, fx),
             Word::Call { .. } | Word::Reply { .. } | Word::Failed { .. } => self.carried(from, word, fx),
         }
@@ -499,13 +540,7 @@ impl Daemon {
         if self.links.lost(node) {
             self.node_down(node, fx);
         }
-        self.give_up(node, fx);
-    }
-
-    fn give_up(&mut self, node: NodeId, fx: &mut Effects<'_, Note>) {
-        if self.sessions.get_mut(&node).is_some_and(|s| s.give_up(fx.now())) {
-            self.became(node, Became::Down, fx);
-        }
+        self.lines.give_up(node, fx.now());
     }
 }
 

@@ -32,8 +32,8 @@ fn acting<'a>(view: &View<'a, Node>) -> Vec<(NodeId, &'a Daemon)> {
     all.filter(|(n, _)| view.acts(*n)).collect()
 }
 
-/// The daemon to which something has just happened.
+/// The daemon to which something has just happened that may have changed more than its connections.
 fn touched<'a>(view: &View<'a, Node>) -> Option<(NodeId, &'a Daemon)> {
     let node = view.touched()?;
-    Some((node, view.actor(node)?.daemon()?))
+    Some((node, view.actor(node)?.daemon().filter(|d| d.is_stirred())?))
 }

@@ -18,9 +18,18 @@ use crate::world::World;
 /// How long things go wrong.
 pub const ROUGH_NS: u64 = 12_000 * MS;
 
+/// The faults of a seed: those of any world, and that connections break, in two of three.
+pub fn faults(seed: u64) -> Faults {
+    let mut random = Random::new(!seed);
+    let faults = Faults::drawn(&mut random);
+    let usual = Faults::all().break_every_ns;
+    let break_every_ns = [0, usual * 2, usual, usual / 2, usual, 0][random.below(6) as usize];
+    Faults { break_every_ns, ..faults }
+}
+
 /// The world of a seed, with the faults that it decides.
 pub fn world(seed: u64) -> World<Node> {
-    world_with(seed, Faults::drawn(&mut Random::new(!seed)))
+    world_with(seed, faults(seed))
 }
 
 /// The world of a seed, with these faults.
@@ -31,7 +40,7 @@ pub fn world_with(seed: u64, faults: Faults) -> World<Node> {
 
 /// The world of a seed, in which nodes decide by real consensus, with the faults that it decides.
 pub fn council(seed: u64) -> World<Node> {
-    council_with(seed, Faults::drawn(&mut Random::new(!seed)))
+    council_with(seed, faults(seed))
 }
 
 /// The same with these faults.

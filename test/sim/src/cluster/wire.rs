@@ -1,11 +1,14 @@
 //! What nodes say to each other in a session, and what clients and servers tell the invariants.
 
+use super::cable::Segment;
 use super::moves::MoveRecord;
 use crate::control::moves::Word as Letter;
 use dvs_abi::{Code, Effect};
 use dvs_control::epoch::Epoch;
+use dvs_kern::control;
 use dvs_kern::node::link::LinkKey;
 use dvs_kern::node::record::Record;
+use dvs_wire::{Frame, Frames, RECORD_HEAD_BYTES, RecordHead, SessionFrame};
 use serde::{Deserialize, Serialize};
 
 /// A lane as its node's rules know it.
@@ -24,6 +27,12 @@ pub enum Word {
     Rules(Record),
     /// How far the sender has done what the log says.
     Applied(Epoch),
+    /// What members of the log say to each other.
+    Log(Vec<u8>),
+    /// Whether the sender still counts: to the leader, when by the sender's clock.
+    Lease(u64),
+    /// It does, since it asked then; what was decided by then.
+    Granted(u64, Epoch),
     /// A call in a lane of the sender: who calls whom, and the call's number.
     Call {
         /// Of the caller.
@@ -93,4 +102,29 @@ pub(super) fn effect(number: u8) -> Effect {
         1 => Effect::Yes,
         _ => Effect::Unknown,
     }
+}
+
+/// A segment in words, for the trace: what it carries as far as whole records begin with it.
+pub(crate) fn describe(segment: &Segment) -> String {
+    let (mut text, mut bytes) = (segment.brief(), segment.bytes());
+    while let Some((head, rest)) = bytes.split_first_chunk::<RECORD_HEAD_BYTES>()
+        && let Ok(head) = RecordHead::decode(head)
+        && let Some((payload, rest)) = rest.split_at_checked(head.length as usize)
+    {
+        bytes = rest;
+        text += &format!("; {} ack {}", head.first, head.ack);
+        if head.session {
+            text += &SessionFrame::decode(payload).map_or_else(|e| e.to_string(), |f| format!(" {f:?}"));
+            continue;
+        }
+        for frame in Frames::new(payload) {
+            text += &match frame {
+                Ok(Frame::Control { bytes }) => {
+                    control::decode::<Word>(bytes).map_or_else(|e| e.to_string(), |word| format!(" {word:?}"))
+                }
+                other => format!(" {other:?}"),
+            };
+        }
+    }
+    text
 }

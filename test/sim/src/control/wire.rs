@@ -2,8 +2,8 @@
 
 use super::brief;
 use super::moves::Word;
-use crate::cluster::session::Segment;
-use crate::cluster::wire::Told;
+use crate::cluster::cable::Segment;
+use crate::cluster::wire::{Told, describe};
 use crate::lives::Header;
 use dvs_abi::NodeId;
 use dvs_control::command::Entry;
@@ -36,10 +36,12 @@ pub enum Packet {
         /// What is said.
         word: Word,
     },
-    /// Between daemons of the whole cluster.
-    Between(Segment),
+    /// Of a connection between daemons of the whole cluster.
+    Wire(Segment),
     /// Between members of the log.
     Log(Header, Vec<u8>),
+    /// The same, as it came through a session.
+    Said(Vec<u8>),
     /// Between members of the log, without anything said.
     Greet(Header),
 }
@@ -64,7 +66,7 @@ impl Packet {
                 let all: Vec<_> = entries.iter().map(brief).collect();
                 format!("entries after {first} of {head}: {}", all.join("; "))
             }
-            Some(Packet::Between(segment)) => segment.brief(),
+            Some(Packet::Wire(segment)) => describe(&segment),
             Some(Packet::Log(_, bytes)) => format!("log {} bytes", bytes.len()),
             Some(other) => format!("{other:?}"),
             None => "rubbish".into(),

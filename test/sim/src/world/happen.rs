@@ -1,6 +1,6 @@
 //! What happens to nodes, and what they want done.
 
-use super::{Event, Happening, World};
+use super::{Event, Happening, Trouble, World};
 use crate::actor::{Actor, Effects, Wish};
 use dvs_abi::NodeId;
 
@@ -20,6 +20,7 @@ impl<A: Actor> World<A> {
             Event::PowerOn(node) => return self.power_on(node),
             Event::Resume(node) => self.resume(node),
             Event::Room(node) => self.set_full(node, false),
+            Event::Trouble(Trouble::Break) => return self.break_connections(),
             Event::Trouble(trouble) => self.trouble(trouble),
         }
         (None, Vec::new())
@@ -53,6 +54,19 @@ impl<A: Actor> World<A> {
             Happening::Timer { id } => actor.timer(id, fx),
             Happening::Synced { id } => actor.synced(id, fx),
         })
+    }
+
+    /// What is between two nodes forgets their connections, and one of them hears so.
+    fn break_connections(&mut self) -> Acted<A::Note> {
+        let nodes = self.hosts.len() as u64;
+        let (node, other) = (self.random.below(nodes) as u16, self.random.below(nodes) as u16);
+        self.schedule_trouble(Trouble::Break);
+        let (node, other) = (NodeId(node), NodeId(other));
+        if node == other || self.hosts[usize::from(node.0)].paused {
+            return (None, Vec::new());
+        }
+        self.trace.line(self.now, format_args!("{node} <- {other} connections break"));
+        self.act(node, None, |actor, fx| actor.broken(other, fx))
     }
 
     fn power_on(&mut self, node: NodeId) -> Acted<A::Note> {

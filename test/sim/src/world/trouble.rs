@@ -13,6 +13,7 @@ impl<A: Actor> World<A> {
             Trouble::Crash => self.faults.crash_every_ns,
             Trouble::Pause => self.faults.pause_every_ns,
             Trouble::Full => self.faults.full_every_ns,
+            Trouble::Break => self.faults.break_every_ns,
         };
         if every > 0 {
             let at = self.now + 1 + self.random.below(2 * every);
@@ -49,6 +50,7 @@ impl<A: Actor> World<A> {
                 self.set_full(node, true);
                 self.schedule(self.now + for_ns, Event::Room(node));
             }
+            Trouble::Break => {}
         }
         self.schedule_trouble(trouble);
     }
