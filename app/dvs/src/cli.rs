@@ -81,6 +81,14 @@ pub enum Command {
     /// The replicated key/value service: serve it, use it
     #[command(subcommand)]
     Kv(cmd::kv::Kv),
+    /// The files of a container: serve them, use them
+    #[command(subcommand)]
+    Fs(cmd::fs::Fs),
+    /// The files of a container as a directory of this machine
+    Mount(cmd::mount::Mount),
+    /// Disks: make them, check them
+    #[command(subcommand)]
+    Disk(cmd::disk::Disk),
     /// Show what the system does, on three nodes made for the purpose
     Demo(cmd::demo::Demo),
     /// This node's key: make it, show its fingerprint

@@ -85,6 +85,7 @@ impl Files {
     fn lock(&self, ino: INodeNo, lock: Lock, sleep: bool) -> Result<(), Errno> {
         loop {
             match self.pool.with(|c| c.set_lock(Ino(ino.0), &lock)) {
+                // tidy: what it waits for is on another node, which tells nobody
                 Err(Errno::AGAIN) if sleep => thread::sleep(LOCK_AGAIN),
                 done => return done,
             }

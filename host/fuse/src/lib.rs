@@ -4,7 +4,8 @@
 //!  program ── kernel ── /dev/fuse ── threads of this mount ── calls of the container ──► file server
 //!                                     each with an endpoint of its own, all of one session
 //! ```
-//! The kernel caches what it was told; how long, and what programs of several nodes see of each other, says [`Mount`].
+//! The kernel caches what it was told; how long, and what programs of several nodes see of each other, says
+//! [`Mount`].
 #![forbid(unsafe_code)]
 
 mod convert;

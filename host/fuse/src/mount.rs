@@ -59,8 +59,8 @@ impl std::error::Error for MountError {}
 
 /// A directory of the host with the files of a container. It ends when this is dropped.
 ///
-/// What a program of one node has written and closed (or synced), a program of another sees when it opens the file after
-/// that, but for the time ([`Options::ttl`]) its kernel may believe what it knows of the file.
+/// What a program of one node has written and closed (or synced), a program of another sees when it opens
+/// the file after that, but for the time ([`Options::ttl`]) its kernel may believe what it knows of the file.
 #[derive(Debug)]
 pub struct Mount {
     session: Option<BackgroundSession>,

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! request   type of the server     version (1) | operation (postcard) | 0 | text       text inline
-//!                                  version (1) | operation (postcard) | 1              text is the second range lent
-//! answer    type of the server + 1 version (1) | Ok(answer) or Err(errno) (postcard)
+//!                                  version (1) | operation (postcard) | 1              text is the second
+//! range lent answer    type of the server + 1 version (1) | Ok(answer) or Err(errno) (postcard)
 //! lent      first range: the data; second range: the text that has no room inline
 //! ```
 //! The *text* is what has no fixed length: names, targets of links, names of attributes. An operation says

@@ -6,7 +6,8 @@
 
 use crate::Errno;
 
-/// What a disk writes as a whole or not at all, bytes. Positions and lengths of requests need not be multiples.
+/// What a disk writes as a whole or not at all, bytes. Positions and lengths of requests need not be
+/// multiples.
 pub const BLOCK_BYTES: u64 = 4096;
 
 /// A disk, wherever it is.

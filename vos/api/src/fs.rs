@@ -4,9 +4,9 @@
 //! Lookup(dir) "name" ─► Attr            Make(dir, what) "name" ─► Attr        Open(ino) ─► Opened
 //! Read(ino, offset) ─► bytes by the first range lent; Write the same way round
 //! ```
-//! A file is named by its number ([`Ino`]), which is not given to another file as long as anybody has it open;
-//! [`Attr::generation`] tells two files apart that had a number one after the other. Who calls says in whose
-//! name ([`Who`]); the server believes those it trusts (see `dvs_fs::server`).
+//! A file is named by its number ([`Ino`]), which is not given to another file as long as anybody has it
+//! open; [`Attr::generation`] tells two files apart that had a number one after the other. Who calls says in
+//! whose name ([`Who`]); the server believes those it trusts (see `dvs_fs::server`).
 //!
 //! Source: facts §5.1 (the calls of the reference's file server), and what today's programs use beyond them.
 

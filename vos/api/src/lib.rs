@@ -6,8 +6,8 @@
 //! | [`disk`] | block devices: `dvs-disk` |
 //! | [`codec`] | how a request stands in a message; the same for all |
 //!
-//! A request is made by number, never by pointer, and everything in it is checked where it is read: whoever may
-//! call a server may send it any bytes.
+//! A request is made by number, never by pointer, and everything in it is checked where it is read: whoever
+//! may call a server may send it any bytes.
 #![forbid(unsafe_code)]
 
 pub mod codec;

@@ -6,8 +6,8 @@
 //! | the same on a disk in memory | until its process ends |
 //! | a folder of the host | there |
 //!
-//! A back end decides nothing about who may do what; it does what a file system does once that is settled. Calls come
-//! one after the other.
+//! A back end decides nothing about who may do what; it does what a file system does once that is settled.
+//! Calls come one after the other.
 
 use dvs_api::Errno;
 use dvs_api::fs::page::Entry;
@@ -25,8 +25,8 @@ pub struct Name<'a> {
     pub name: &'a [u8],
 }
 
-/// A keeper of files. Every call may also fail with `IO`: the disk did; and with `STALE`: there is no file of that number
-/// any more.
+/// A keeper of files. Every call may also fail with `IO`: the disk did; and with `STALE`: there is no file
+/// of that number any more.
 pub trait Backend: Send {
     /// The file of a name.
     ///
@@ -49,7 +49,8 @@ pub trait Backend: Send {
     /// A new file; of a symbolic link, with its target.
     ///
     /// # Errors
-    /// `EXIST`, `NOENT`: the directory was removed; `NOTDIR`, `NAMETOOLONG`, `INVAL`, `MLINK`, `NOSPC`, `DQUOT`.
+    /// `EXIST`, `NOENT`: the directory was removed; `NOTDIR`, `NAMETOOLONG`, `INVAL`, `MLINK`, `NOSPC`,
+    /// `DQUOT`.
     fn make(&mut self, at: Name<'_>, what: &What, target: &[u8], now: Time) -> Result<Attr>;
 
     /// The file stays although its last name goes, until [`Backend::release`] was called as often.
@@ -88,7 +89,8 @@ pub trait Backend: Send {
     /// A file gets another name.
     ///
     /// # Errors
-    /// `NOENT`, `EXIST`, `NOTEMPTY`, `ISDIR`, `NOTDIR`; `INVAL`: a directory would be below itself; `MLINK`, `NOSPC`.
+    /// `NOENT`, `EXIST`, `NOTEMPTY`, `ISDIR`, `NOTDIR`; `INVAL`: a directory would be below itself; `MLINK`,
+    /// `NOSPC`.
     fn rename(&mut self, from: Name<'_>, to: Name<'_>, how: Rename, now: Time) -> Result<()>;
 
     /// A file gets one more name.
@@ -103,8 +105,8 @@ pub trait Backend: Send {
     /// `INVAL`: it is none.
     fn read_link(&mut self, ino: Ino) -> Result<Vec<u8>>;
 
-    /// Names of a directory after a position, until one is not taken. `.` and `..` are not among them. Names that are
-    /// there all the while come once each, whatever else is added or removed.
+    /// Names of a directory after a position, until one is not taken. `.` and `..` are not among them. Names
+    /// that are there all the while come once each, whatever else is added or removed.
     ///
     /// # Errors
     /// `NOTDIR`.

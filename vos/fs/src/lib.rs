@@ -11,13 +11,14 @@
 //! | [`backend`] | what keeps files, as a trait |
 //! | [`volume`] | files on a disk, safe from crashes |
 //! | [`server`] | takes requests and does them on a back end |
-//! | [`client`] | makes them |
+//! | [`client`], `path` | makes them; paths without a kernel |
 //! | [`locks`] | who has which bytes of a file |
 #![forbid(unsafe_code)]
 
 pub mod backend;
 pub mod client;
 pub mod locks;
+mod path;
 pub mod server;
 pub mod volume;
 

@@ -1,7 +1,7 @@
 //! Who has which bytes of a file locked. Pure.
 //!
-//! Two kinds that do not see each other: ranges of bytes, of a process or an open file, and whole files (`flock`), of an
-//! open file. An owner's new lock takes the place of its old ones where they overlap:
+//! Two kinds that do not see each other: ranges of bytes, of a process or an open file, and whole files
+//! (`flock`), of an open file. An owner's new lock takes the place of its old ones where they overlap:
 //!
 //! ```text
 //! had    ├──── shared ────────────────┤
@@ -57,7 +57,8 @@ impl Locks {
     /// Takes a lock, or gives it back.
     ///
     /// # Errors
-    /// `AGAIN`: another owner's is in the way. `NOLCK`: there are too many. `INVAL`: it ends before it begins.
+    /// `AGAIN`: another owner's is in the way. `NOLCK`: there are too many. `INVAL`: it ends before it
+    /// begins.
     pub fn set(&mut self, client: u64, lock: &Lock) -> Result<()> {
         if lock.end < lock.start {
             return Err(Errno::INVAL);

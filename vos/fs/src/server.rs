@@ -1,8 +1,8 @@
 //! The server: takes one request after another from a port and does it on a back end.
 //!
-//! A client is a *session*: it may have several endpoints (a mount has one a thread), and what it has open and locked is its
-//! own until it says goodbye or is gone. All it reads from a request is checked: the message by the codec, the lent ranges by
-//! the port, the numbers of files by the back end.
+//! A client is a *session*: it may have several endpoints (a mount has one a thread), and what it has open
+//! and locked is its own until it says goodbye or is gone. All it reads from a request is checked: the
+//! message by the codec, the lent ranges by the port, the numbers of files by the back end.
 
 use crate::backend::{Backend, Name, Result};
 use crate::locks::Locks;
@@ -64,7 +64,13 @@ impl<B: Backend> Server<B> {
         Server { backend, sessions, of, locks, buffer, life, committed }
     }
 
-    /// Serves until the port ends; why it did (`SHUTDOWN` when it was asked to). What was done is kept for good then.
+    /// Its files, when it serves no more.
+    pub fn into_backend(self) -> B {
+        self.backend
+    }
+
+    /// Serves until the port ends; why it did (`SHUTDOWN` when it was asked to). What was done is kept for
+    /// good then.
     pub fn serve<W: Wait>(&mut self, port: &Port<W>) -> dvs_abi::Error {
         let mut m = Message::default();
         loop {

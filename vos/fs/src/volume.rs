@@ -4,15 +4,16 @@
 //!  block 0   tables (redb) ───►                       ◄─── anywhere behind: contents of files
 //!  label     inodes, names, extents, …                     rows of 4 KiB blocks
 //! ```
-//! What is known of files stands in tables of a well-kept library; what is in them, in rows of blocks beside. All changes since
-//! the last *commit* are one transaction of the tables. Contents are never written over what the last commit names:
+//! What is known of files stands in tables of a well-kept library; what is in them, in rows of blocks
+//! beside. All changes since the last *commit* are one transaction of the tables. Contents are never written
+//! over what the last commit names:
 //!
 //! 1. blocks that wait in memory ([`buffer`]) get free places and are written there, and the disk is flushed;
 //! 2. the tables, which name the new places, are committed (and flushed by their library);
 //! 3. what only the old tables named is free from here on.
 //!
-//! So after a crash at any moment the volume is as it was at the last commit, whole. `fsync` is a commit; one also comes
-//! when much has changed, and from its server every few seconds.
+//! So after a crash at any moment the volume is as it was at the last commit, whole. `fsync` is a commit;
+//! one also comes when much has changed, and from its server every few seconds.
 //!
 //! | file | subject |
 //! |---|---|
@@ -21,8 +22,10 @@
 //! | `store`, `space` | the disk under the tables; what is free |
 //! | `extents`, `buffer`, `contents` | where contents are; what waits; reading and writing |
 //! | `names`, `xattrs` | directories; extended attributes |
+//! | [`check`] | whether all of it fits together |
 
 mod buffer;
+pub mod check;
 mod contents;
 mod extents;
 mod names;
@@ -208,8 +211,8 @@ impl Volume {
     /// All that was done so far is on the disk for good when this returns.
     ///
     /// # Errors
-    /// `NOSPC`: what waits found no place; it waits on. `IO`: nothing can be done with this volume any more until it is
-    /// opened again, as of its last commit.
+    /// `NOSPC`: what waits found no place; it waits on. `IO`: nothing can be done with this volume any more
+    /// until it is opened again, as of its last commit.
     pub fn commit(&mut self) -> Result<()> {
         self.settle(None)?;
         if self.changes == 0 && !self.inodes.values().any(|h| h.changed) {

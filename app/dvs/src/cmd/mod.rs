@@ -6,9 +6,11 @@ pub mod crew;
 pub mod daemon;
 pub mod dc;
 pub mod demo;
+pub mod disk;
 pub mod down;
 pub mod drain;
 pub mod files;
+pub mod fs;
 pub mod join;
 pub mod key;
 pub mod kill;
@@ -17,6 +19,7 @@ pub mod leave;
 pub mod logs;
 pub mod man;
 pub mod migrate;
+pub mod mount;
 pub mod nodes;
 pub mod ping;
 pub mod ps;
@@ -29,7 +32,7 @@ pub mod up;
 pub mod waits;
 
 use crate::cli::{Cli, Command};
-use crate::fail::Done;
+use crate::fail::{Done, Fail};
 use crate::node::{Node, Target};
 use crate::output::Format;
 
@@ -50,6 +53,21 @@ impl Context {
     /// The node that was named, on this machine or another.
     pub fn target(&self) -> Done<Target> {
         Target::find(&self.node, self.named.as_deref(), self.by_folder)
+    }
+
+    /// The container of this name or number, or the only one.
+    pub fn container(&self, name: Option<&str>) -> Done<dvs::DcInfo> {
+        if let Some(name) = name {
+            return self.node.container(name);
+        }
+        match self.node.containers()?.as_slice() {
+            [only] => Ok(only.clone()),
+            [] => Err(Fail::missing("there is no container").next("make one with: dvs dc create shop")),
+            _ => {
+                let several = Fail::usage("there are several containers");
+                Err(several.next("say which is meant with: --dc NAME"))
+            }
+        }
     }
 }
 
@@ -80,6 +98,9 @@ pub fn run(cli: Cli) -> Done {
         Command::Cp(c) => c.run(&context),
         Command::Files(c) => c.run(&context),
         Command::Kv(c) => c.run(&context),
+        Command::Fs(c) => c.run(&context),
+        Command::Disk(c) => c.run(&context),
+        Command::Mount(c) => c.run(&context),
         Command::Demo(c) => c.run(),
         Command::Key(c) => c.run(&context),
         Command::Completions(c) => c.run(),

@@ -1,7 +1,8 @@
 //! What was written to files and has no place on the disk yet.
 //!
-//! Blocks wait here until a file is synced, or until there are too many: so what is written in small parts goes to the disk in
-//! long rows, and what is removed soon never does. A file's blocks are kept in chunks, each with one bit a block.
+//! Blocks wait here until a file is synced, or until there are too many: so what is written in small parts
+//! goes to the disk in long rows, and what is removed soon never does. A file's blocks are kept in chunks,
+//! each with one bit a block.
 
 use super::BLOCK;
 use std::collections::{BTreeMap, HashMap};
@@ -84,7 +85,8 @@ impl Buffer {
         }
     }
 
-    /// The first blocks in a row of a file that wait: which, at most so many. They stay until they are forgotten.
+    /// The first blocks in a row of a file that wait: which, at most so many. They stay until they are
+    /// forgotten.
     pub fn row(&self, ino: u64, most: u64) -> Option<Range<u64>> {
         let file = self.files.get(&ino)?;
         let (number, chunk) = file.first_key_value()?;

@@ -68,8 +68,8 @@ impl Volume {
         dvs_api::fs::FILE_BYTES_MAX / super::BLOCK + 1
     }
 
-    /// These blocks of a file are there from here on, or nowhere. What was there before is given back, unless it is the same
-    /// place. By how many blocks the file has grown.
+    /// These blocks of a file are there from here on, or nowhere. What was there before is given back,
+    /// unless it is the same place. By how many blocks the file has grown.
     pub(super) fn place(&mut self, ino: u64, block: u64, count: u64, at: Option<(u64, bool)>) -> Result<i64> {
         let old: Vec<Piece> =
             self.pieces(ino, block, count)?.into_iter().filter(|p| p.at.is_some()).collect();

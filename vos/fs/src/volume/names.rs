@@ -1,7 +1,7 @@
 //! Directories: which name is which file.
 //!
-//! A name gets a position that no other of its directory has had before; a listing goes by positions, so that it meets every
-//! name once that is there all the while, whatever else comes and goes.
+//! A name gets a position that no other of its directory has had before; a listing goes by positions, so
+//! that it meets every name once that is there all the while, whatever else comes and goes.
 
 use super::Volume;
 use super::extents::lost;
@@ -259,13 +259,13 @@ impl Volume {
 
     /// A directory does not get below itself.
     fn check_above(&mut self, moved: Found, dir: Ino) -> Result<()> {
+        if moved.kind != FileKind::Dir {
+            return Ok(());
+        }
         let mut at = dir.0;
-        while moved.kind == FileKind::Dir {
+        while at != Ino::ROOT.0 {
             if at == moved.ino {
                 return Err(Errno::INVAL);
-            }
-            if at == Ino::ROOT.0 {
-                break;
             }
             at = self.inode(at)?.parent;
         }

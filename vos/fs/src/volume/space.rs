@@ -4,10 +4,10 @@
 //!  0            tables       base                                         end
 //!  ├── tables ───►│   free   │  data, data, free, data, …  ── next ──►      │
 //! ```
-//! The tables grow from the front. Data is put behind `base`, from wherever the last was put; when there is nothing
-//! left behind it, before it, from the back. What was freed is used again only when the tables that no longer name it are on
-//! the disk: after a crash the old ones hold. What was taken since they were last on the disk was never named by
-//! them, and is free at once.
+//! The tables grow from the front. Data is put behind `base`, from wherever the last was put; when there is
+//! nothing left behind it, before it, from the back. What was freed is used again only when the tables that
+//! no longer name it are on the disk: after a crash the old ones hold. What was taken since they were last
+//! on the disk was never named by them, and is free at once.
 
 use std::collections::BTreeMap;
 
@@ -73,8 +73,8 @@ impl Space {
         true
     }
 
-    /// These are in use: said of all data when a volume is opened. False if they are not free, as two files' cannot
-    /// be.
+    /// These are in use: said of all data when a volume is opened. False if they are not free, as two files'
+    /// cannot be.
     pub fn claim(&mut self, first: u64, blocks: u64) -> bool {
         let found = self.free.range(..=first).next_back().map(|(f, n)| (*f, *n));
         match found {
@@ -86,7 +86,8 @@ impl Space {
         }
     }
 
-    /// Takes at most so many blocks, in one piece; nothing if none is free. The tables keep room to double in.
+    /// Takes at most so many blocks, in one piece; nothing if none is free. The tables keep room to double
+    /// in.
     pub fn take(&mut self, most: u64) -> Option<(u64, u64)> {
         let low = self.tables.saturating_mul(2);
         let from = self.next.max(low);

@@ -109,17 +109,7 @@ pub struct Place {
 impl Place {
     /// The container, by number and name.
     fn dc(&self, context: &Context) -> Done<dvs::DcInfo> {
-        match &self.dc {
-            Some(name) => context.node.container(name),
-            None => match context.node.containers()?.as_slice() {
-                [only] => Ok(only.clone()),
-                [] => Err(Fail::missing("there is no container").next("make one with: dvs dc create shop")),
-                _ => {
-                    Err(Fail::usage("there are several containers")
-                        .next("say which is meant with: --dc NAME"))
-                }
-            },
-        }
+        context.container(self.dc.as_deref())
     }
 }
 

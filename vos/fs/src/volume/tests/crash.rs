@@ -85,6 +85,7 @@ fn after_a_crash_at_any_moment_the_volume_is_as_at_its_last_commit_or_the_one_un
             let moment = first + chance.below((log.len() - first) as u64 + 1) as usize;
             let crashed = after_crash(&log[..moment], &mut chance);
             let mut v = Volume::open(crashed).unwrap_or_else(|e| panic!("seed {seed}, after {moment}: {e}"));
+            assert_eq!(v.check().unwrap().wrong, Vec::<String>::new(), "seed {seed}, after {moment}");
             let last = states.iter().rposition(|(end, _)| *end <= moment).unwrap();
             let old = same(&mut v, &states[last].1);
             let new = states.get(last + 1).map(|(_, m)| same(&mut v, m));

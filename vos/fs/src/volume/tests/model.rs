@@ -33,7 +33,7 @@ pub fn step(v: &mut Volume, m: &mut Model, chance: &mut Chance) {
     match (chance.below(10), ino) {
         (0 | 1, Err(_)) => {
             let what = What { kind: FileKind::File, mode: 0o600, rdev: 0, who: Who::default() };
-            if let Ok(_) = v.make(at(Ino::ROOT, &name), &what, b"", NOW) {
+            if v.make(at(Ino::ROOT, &name), &what, b"", NOW).is_ok() {
                 m.files.insert(name, Vec::new());
             }
         }
@@ -60,17 +60,7 @@ pub fn step(v: &mut Volume, m: &mut Model, chance: &mut Chance) {
                 m.files.get_mut(&name).unwrap().resize(offset as usize, 0);
             }
         }
-        (5, Ok(ino)) => {
-            let how = [Allocate::Punch, Allocate::Zero, Allocate::Keep][chance.below(3) as usize];
-            if v.allocate(ino, offset, length + 1, how, NOW).is_ok() && how != Allocate::Keep {
-                let (file, end) = (m.files.get_mut(&name).unwrap(), (offset + length + 1) as usize);
-                if how == Allocate::Zero && file.len() < end {
-                    file.resize(end, 0);
-                }
-                let end = end.min(file.len());
-                file[(offset as usize).min(end)..end].fill(0);
-            }
-        }
+        (5, Ok(ino)) => allocate(v, m.files.get_mut(&name), ino, (offset, length + 1), chance),
         (6, Ok(_)) => {
             v.unlink(at(Ino::ROOT, &name), NOW).unwrap();
             m.files.remove(&name);
@@ -95,6 +85,25 @@ pub fn step(v: &mut Volume, m: &mut Model, chance: &mut Chance) {
         }
         _ => {}
     }
+}
+
+/// A range is cleared, or promised.
+fn allocate(
+    v: &mut Volume,
+    file: Option<&mut Vec<u8>>,
+    ino: Ino,
+    (offset, length): (u64, u64),
+    chance: &mut Chance,
+) {
+    let how = [Allocate::Punch, Allocate::Zero, Allocate::Keep][chance.below(3) as usize];
+    let done = v.allocate(ino, offset, length, how, NOW).is_ok();
+    let Some(file) = file.filter(|_| done && how != Allocate::Keep) else { return };
+    let end = (offset + length) as usize;
+    if how == Allocate::Zero && file.len() < end {
+        file.resize(end, 0);
+    }
+    let end = end.min(file.len());
+    file[(offset as usize).min(end)..end].fill(0);
 }
 
 /// Both have the same files with the same bytes.
@@ -132,5 +141,6 @@ fn random_calls_do_what_a_simple_model_does() {
             }
         }
         same(&mut v, &m).unwrap();
+        assert_eq!(v.check().unwrap().wrong, Vec::<String>::new());
     }
 }
