@@ -21,9 +21,10 @@ use dvs_control::epoch::Epoch;
 use dvs_control::member::Member;
 use dvs_control::state::{Answer, State};
 use dvs_kern::control;
+use dvs_kern::control::Request;
 use dvs_kern::node::Node;
 use dvs_kern::node::config::{NodeConfig, NodeEntry};
-use dvs_kern::node::event::{Event, SessionId};
+use dvs_kern::node::event::{Event, PROXY, SessionId};
 use dvs_kern::node::record::Record;
 use dvs_radar::links::{Links, Said};
 use dvs_radar::{Event as News, Radar};
@@ -55,7 +56,7 @@ pub struct Daemon {
     asked: BTreeMap<u64, u64>,
     held: Vec<Order>,
     links: Links<Record>,
-    lines: Lines,
+    pub(super) lines: Lines,
     /// What came for this node's part in deciding the order.
     mail: Vec<(NodeId, Packet)>,
     beat: u64,
@@ -282,6 +283,10 @@ impl Daemon {
 
     /// What is wanted goes to the order.
     fn settle(&mut self, fx: &mut Effects<'_, Note>) {
+        self.hear_lines(fx);
+        self.look_at_calls(fx);
+        self.read_letters(fx);
+        self.hear_lines(fx);
         let mut refused = Vec::new();
         if let Some(packet) = self.clerk.next(self.me, fx.now(), &mut refused) {
             fx.send(ORDER, packet.encode());
@@ -485,6 +490,16 @@ impl Daemon {
                         self.word(node, word, fx);
                     }
                 }
+                FromLine::Open(id, node, dc, (from, to), remaining) => {
+                    self.feed(Event::ProxyOpen { id, node: node.0, dc, from, to, remaining }, fx);
+                }
+                FromLine::Notice(dc, (source, endpoint), value) => {
+                    self.feed(Event::ProxyNotice { dc, source, endpoint, value }, fx);
+                }
+                FromLine::Free(link, lane) => {
+                    let request = Request::FreeLane { link, lane };
+                    self.feed(Event::Request { session: PROXY, id: 0, request }, fx);
+                }
             }
         }
     }
@@ -513,7 +528,6 @@ impl Daemon {
                 self.mail.extend(of.map(|incarnation| (from, Packet::Renewed(incarnation, sent, upto))));
             }
             Word::Move(record) => self.move_record(from, record, fx),
-            Word::Call { .. } | Word::Reply { .. } | Word::Failed { .. } => self.carried(from, word, fx),
         }
     }
 

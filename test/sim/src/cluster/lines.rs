@@ -11,8 +11,8 @@ use dvs_abi::NodeId;
 use dvs_kern::control;
 use dvs_proxy::Timing;
 use dvs_proxy::peer::Peer;
-use dvs_proxy::route::Route;
-use std::collections::{BTreeMap, VecDeque};
+use dvs_proxy::route::{Cmd, Route, Step};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The times of sessions, as the daemon has them for a lease of this length (`app/dvsd/src/proxy/start.rs`).
 const TIMING: Timing = Timing {
@@ -54,8 +54,43 @@ impl Lines {
         what: impl FnOnce(&mut Line, &mut Around<'_, '_>),
     ) {
         let Lines { lines, route, news } = self;
+        let mut rest = Vec::new();
         if let Some(line) = lines.get_mut(&node) {
-            what(line, &mut Around { fx, route, news });
+            what(line, &mut Around { fx: &mut *fx, route, news, rest: &mut rest });
+        }
+        self.carry(rest, fx);
+    }
+
+    /// The router takes a step.
+    pub(super) fn route(&mut self, fx: &mut Effects<'_, Note>, what: impl FnOnce(&mut Route, &mut Step<'_>)) {
+        let mut out = Vec::new();
+        what(&mut self.route, &mut Step { now: fx.now(), cpu: 0, out: &mut out });
+        self.carry(out, fx);
+    }
+
+    /// Does what the router wants, in its order; frames leave when all of it is done.
+    fn carry(&mut self, commands: Vec<Cmd>, fx: &mut Effects<'_, Note>) {
+        let mut written = BTreeSet::new();
+        for command in commands {
+            match command {
+                Cmd::Send { node, frame } => {
+                    written.insert(node);
+                    self.at(node, fx, |line, around| line.send(frame, around));
+                }
+                Cmd::Open { id, node, dc, from, to, remaining } => {
+                    let ends = (from.raw(), to.raw());
+                    self.news.push_back(FromLine::Open(id, node, dc.0, ends, remaining));
+                }
+                Cmd::Notice { dc, from, to, value } => {
+                    self.news.push_back(FromLine::Notice(dc.0, (from, to), value));
+                }
+                Cmd::Free { link, lane } => self.news.push_back(FromLine::Free(link, lane)),
+                // Programs look when anything has happened; they lend no memory, and copy none.
+                Cmd::Ring(_) | Cmd::Feed { .. } | Cmd::Copied { .. } => {}
+            }
+        }
+        for node in written {
+            self.at(node, fx, Line::flush_all);
         }
     }
 
@@ -88,9 +123,8 @@ impl Lines {
 
     /// Time passes.
     pub(super) fn tick(&mut self, fx: &mut Effects<'_, Note>) {
-        let Lines { lines, route, news } = self;
-        for line in lines.values_mut() {
-            line.tick(&mut Around { fx: &mut *fx, route, news });
+        for node in self.lines.keys().copied().collect::<Vec<_>>() {
+            self.at(node, fx, Line::tick);
         }
     }
 
