@@ -46,13 +46,28 @@ pub(super) enum FromLine {
     Free(u16, u8),
 }
 
+impl FromLine {
+    /// What the router wants of the daemon.
+    pub(super) fn of(command: Cmd) -> Option<FromLine> {
+        match command {
+            Cmd::Open { id, node, dc, from, to, remaining } => {
+                Some(FromLine::Open(id, node, dc.0, (from.raw(), to.raw()), remaining))
+            }
+            Cmd::Notice { dc, from, to, value } => Some(FromLine::Notice(dc.0, (from, to), value)),
+            Cmd::Free { link, lane } => Some(FromLine::Free(link, lane)),
+            // Programs look when anything has happened; they lend no memory, and copy none.
+            Cmd::Send { .. } | Cmd::Ring(_) | Cmd::Feed { .. } | Cmd::Copied { .. } => None,
+        }
+    }
+}
+
 /// What a line touches besides itself.
 pub(super) struct Around<'a, 'f> {
     pub(super) fx: &'a mut Effects<'f, Note>,
     pub(super) route: &'a mut Route,
     pub(super) news: &'a mut VecDeque<FromLine>,
-    /// What the router wants of others.
-    pub(super) rest: &'a mut Vec<Cmd>,
+    /// Frames for other nodes.
+    pub(super) rest: &'a mut Vec<(NodeId, Frame<'static>)>,
 }
 
 /// One connection.
@@ -409,12 +424,13 @@ impl Line {
         self.carry(out, around);
     }
 
-    /// Does what the router wants; what is for other nodes comes back.
+    /// Does what the router wants: the daemon hears it in the order in which records came.
     fn carry(&mut self, commands: Vec<Cmd>, around: &mut Around<'_, '_>) {
         for command in commands {
             match command {
                 Cmd::Send { node, frame } if node == self.node => self.send(frame, around),
-                other => around.rest.push(other),
+                Cmd::Send { node, frame } => around.rest.push((node, frame)),
+                other => around.news.extend(FromLine::of(other)),
             }
         }
     }

@@ -9,9 +9,9 @@ use crate::control::wire::Note;
 use crate::control::{DAEMONS, LEASE_NS, MS};
 use dvs_abi::NodeId;
 use dvs_kern::control;
-use dvs_proxy::Timing;
 use dvs_proxy::peer::Peer;
 use dvs_proxy::route::{Cmd, Route, Step};
+use dvs_proxy::{Frame, Timing};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The times of sessions, as the daemon has them for a lease of this length (`app/dvsd/src/proxy/start.rs`).
@@ -58,7 +58,9 @@ impl Lines {
         if let Some(line) = lines.get_mut(&node) {
             what(line, &mut Around { fx: &mut *fx, route, news, rest: &mut rest });
         }
-        self.carry(rest, fx);
+        if !rest.is_empty() {
+            self.send(rest, fx);
+        }
     }
 
     /// The router takes a step.
@@ -70,24 +72,20 @@ impl Lines {
 
     /// Does what the router wants, in its order; frames leave when all of it is done.
     fn carry(&mut self, commands: Vec<Cmd>, fx: &mut Effects<'_, Note>) {
-        let mut written = BTreeSet::new();
+        let mut frames = Vec::new();
         for command in commands {
             match command {
-                Cmd::Send { node, frame } => {
-                    written.insert(node);
-                    self.at(node, fx, |line, around| line.send(frame, around));
-                }
-                Cmd::Open { id, node, dc, from, to, remaining } => {
-                    let ends = (from.raw(), to.raw());
-                    self.news.push_back(FromLine::Open(id, node, dc.0, ends, remaining));
-                }
-                Cmd::Notice { dc, from, to, value } => {
-                    self.news.push_back(FromLine::Notice(dc.0, (from, to), value));
-                }
-                Cmd::Free { link, lane } => self.news.push_back(FromLine::Free(link, lane)),
-                // Programs look when anything has happened; they lend no memory, and copy none.
-                Cmd::Ring(_) | Cmd::Feed { .. } | Cmd::Copied { .. } => {}
+                Cmd::Send { node, frame } => frames.push((node, frame)),
+                other => self.news.extend(FromLine::of(other)),
             }
+        }
+        self.send(frames, fx);
+    }
+
+    fn send(&mut self, frames: Vec<(NodeId, Frame<'static>)>, fx: &mut Effects<'_, Note>) {
+        let written: BTreeSet<NodeId> = frames.iter().map(|(node, _)| *node).collect();
+        for (node, frame) in frames {
+            self.at(node, fx, |line, around| line.send(frame, around));
         }
         for node in written {
             self.at(node, fx, Line::flush_all);
