@@ -59,7 +59,7 @@ impl<A: Actor> World<A> {
     /// What is between two nodes forgets their connections, and one of them hears so.
     fn break_connections(&mut self) -> Acted<A::Note> {
         let nodes = self.hosts.len() as u64;
-        let (node, other) = (self.random.below(nodes) as u16, self.random.below(nodes) as u16);
+        let (node, other) = (self.breaks.below(nodes) as u16, self.breaks.below(nodes) as u16);
         self.schedule_trouble(Trouble::Break);
         let (node, other) = (NodeId(node), NodeId(other));
         if node == other || self.hosts[usize::from(node.0)].paused {
