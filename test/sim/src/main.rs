@@ -88,6 +88,9 @@ fn run_one<A: Actor>(
             }
         }));
     }
+    if !w.one {
+        world.trace().silence();
+    }
     let done = run(&mut world);
     if done.is_err() && w.one && !w.trace {
         world.trace().lines().for_each(|line| println!("{line}"));

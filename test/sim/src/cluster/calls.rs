@@ -44,8 +44,8 @@ struct Out {
 struct In {
     session: SessionId,
     ends: (i32, i32),
-    /// The request in its hands, by its number in the lane.
-    taken: Option<(u64, Text)>,
+    /// The request in its hands, by its number in the lane; and what came of it, once it is done.
+    taken: Option<(u64, Text, Option<i64>)>,
 }
 
 /// What a request says.
@@ -95,9 +95,9 @@ impl Calls {
             let (mut m, mut grants) = (Message::default(), GrantList::default());
             let taken = self.lanes.with(key, |l| l.take(seq, &mut m, &mut grants))?;
             let text = postcard::from_bytes(m.bytes()).ok().filter(|_| taken == Taken::Yes)?;
-            lane.taken = Some((seq, text));
+            lane.taken = Some((seq, text, None));
         }
-        lane.taken.as_ref().map(|(_, text)| text.clone())
+        lane.taken.as_ref().map(|(_, text, _)| text.clone())
     }
 
     /// Whether there is something for a program in a lane: new, or in its hands.
@@ -234,7 +234,10 @@ impl Daemon {
             // Between the two it may be killed, moved, cut off.
             let taken = self.calls.callers.get(&key).and_then(|l| l.taken.clone());
             match taken {
-                Some((_, text)) if answers_may => self.does(key, (slot, kind), text.number, fx),
+                Some((_, text, Some(value))) if answers_may => {
+                    self.answers(key, text.number, &Said::Value(value), fx);
+                }
+                Some((_, text, None)) if answers_may => self.does(key, (slot, kind), text.number, fx),
                 None if takes => drop(self.calls.take(key)),
                 _ => {}
             }
@@ -250,6 +253,12 @@ impl Daemon {
             _ => self.store.borrow_mut().add(slot, number, true),
         };
         fx.note(Note::Told(Seen::Did(number, slot, epoch, leave, value)));
+        // Also between this and its answer.
+        if fx.random().odds(300)
+            && let Some(lane) = self.calls.callers.get_mut(&key)
+        {
+            return lane.taken.iter_mut().for_each(|(_, _, done)| *done = Some(value));
+        }
         self.answers(key, number, &Said::Value(value), fx);
     }
 
@@ -257,8 +266,8 @@ impl Daemon {
     pub(super) fn answers(&mut self, key: Key, number: u64, said: &Said, fx: &mut Effects<'_, Note>) {
         let Some(lane) = self.calls.callers.get_mut(&key) else { return };
         let session = lane.session;
-        let taken = lane.taken.take_if(|(_, text)| text.number == number);
-        if let (Some((seq, _)), Some(m)) = (taken, message(said)) {
+        let taken = lane.taken.take_if(|(_, text, _)| text.number == number);
+        if let (Some((seq, ..)), Some(m)) = (taken, message(said)) {
             // A caller that went away waits for nothing.
             let _ = self.calls.lanes.with(key, |l| l.reply(seq, &m));
             self.tell_peer(session, key, fx);

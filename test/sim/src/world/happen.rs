@@ -42,8 +42,8 @@ impl<A: Actor> World<A> {
                     self.trace.line(self.now, format_args!("{node} <- {from} cut off on the way"));
                     return nothing;
                 }
-                self.trace.line(self.now, format_args!("{node} <- {from} {}", A::describe(bytes)));
-                self.trace.bytes(bytes);
+                let words = || format!("{node} <- {from} {}", A::describe(bytes));
+                self.trace.known(self.now, &[u64::from(node.0), u64::from(from.0)], bytes, words);
             }
             Happening::Synced { .. } => self.trace.line(self.now, format_args!("{node} {what:?}")),
             Happening::Timer { .. } => {}
