@@ -1,5 +1,5 @@
-//! Calls: the clients and servers of one node, in the real lanes of its links. Lanes to other nodes end at the
-//! real router ([`dvs_proxy::route`]), which carries what is in them.
+//! Calls: the clients and servers of one node, in the real lanes of its links. Lanes to other nodes end at
+//! the real router ([`dvs_proxy::route`]), which carries what is in them.
 //!
 //! ```text
 //!   client ── post ──► lane ──► server                            on one node
