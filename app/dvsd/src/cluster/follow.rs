@@ -245,11 +245,8 @@ impl Daemon {
         self.plane.incarnation = Some(incarnation);
         self.plane.beginning = None;
         self.log.add("cluster", format!("{} begins ({incarnation})", self.plane.me()));
-        let dcs: Vec<DcId> = self.plane.state.containers().map(|(dc, _)| dc).collect();
-        for dc in dcs {
-            self.tell_container(dc);
-        }
-        self.radar_begin(incarnation);
+        // Before anything is told that may be followed by a new wish: an instance that was offered while this
+        // node had not begun, and ends as it does, is retired after it was offered.
         for order in std::mem::take(&mut self.plane.held) {
             let ticket = order.ticket;
             if !self.plane.clerk.order(order) {
@@ -257,6 +254,11 @@ impl Daemon {
                 self.answered(ticket, Epoch::default(), Err(e));
             }
         }
+        let dcs: Vec<DcId> = self.plane.state.containers().map(|(dc, _)| dc).collect();
+        for dc in dcs {
+            self.tell_container(dc);
+        }
+        self.radar_begin(incarnation);
         self.greet_all();
         self.node_review_all();
         self.open_to_programs();

@@ -406,6 +406,8 @@ impl Daemon {
     fn begun(&mut self, incarnation: Epoch, fx: &mut Effects<'_, Note>) {
         self.incarnation = Some(incarnation);
         self.beginning = None;
+        // First: what is told now may be followed by a new wish.
+        std::mem::take(&mut self.held).into_iter().for_each(|order| self.clerk.order(order));
         let dcs: Vec<DcId> = self.state.containers().map(|(dc, _)| dc).collect();
         dcs.into_iter().for_each(|dc| self.tell_container(dc, fx));
         self.radar = Radar::new(self.me, terms());
@@ -422,7 +424,6 @@ impl Daemon {
         for (dc, slot) in all {
             self.tell_place(dc, slot, fx);
         }
-        std::mem::take(&mut self.held).into_iter().for_each(|order| self.clerk.order(order));
         for node in self.links.all_linked() {
             self.say(node, Word::Hello(incarnation), fx);
         }
