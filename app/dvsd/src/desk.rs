@@ -263,6 +263,7 @@ impl Daemon {
             other @ (AdminRequest::CancelMove { .. } | AdminRequest::CommandOf { .. }) => {
                 self.ask_where_it_is(s, &other);
             }
+            AdminRequest::Switch { dc, slot, to, check } => self.switch(s, (dc, slot), to, check),
             AdminRequest::Shutdown => {
                 self.part(s, AdminAnswer::End);
                 self.stopper().stop();
@@ -609,7 +610,7 @@ impl Daemon {
     }
 
     /// Writes a part of an answer.
-    fn part(&mut self, s: SessionId, answer: AdminAnswer) {
+    pub(crate) fn part(&mut self, s: SessionId, answer: AdminAnswer) {
         self.part_with(s, answer, None);
     }
 
