@@ -252,8 +252,7 @@ impl Daemon {
                 self.part(s, AdminAnswer::End);
             }
             AdminRequest::Leave { node } => {
-                let node = NodeId(node);
-                self.decide(Decision::Leave { node }, For::Admin(s, Wish::Done));
+                self.decide(Decision::Leave { node: NodeId(node) }, For::Admin(s, Wish::Done));
             }
             AdminRequest::Drain { node, on } => {
                 let node = NodeId(node);

@@ -24,7 +24,8 @@ Examples:
 Single services go to the allowed node with the fewest of them, where somebody stands by or is \
 started as on this one. A replica of a replicated service goes to an allowed node that has none, and is \
 started there as on this one; if there is no such node it stays, and another one leads. Callers of a \
-passive service go to its instance on another node, if one is in step there. What cannot move is named with the reason (exit code 5), and stays; so do programs that are no service.";
+passive service go to its instance on another node, if one is in step there. What cannot move is named \
+with the reason (exit code 5), and stays; so do programs that are no service.";
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
