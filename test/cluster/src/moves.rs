@@ -205,8 +205,8 @@ pub fn declare_at(node: &Node, slot: i32, name: &str) {
     assert_eq!(parts, [], "it is declared");
 }
 
-/// The program of the service, or one that stands by for it, at a node that knows the service; when it has said
-/// which.
+/// The program of the service, or one that stands by for it, at a node that knows the service; when it has
+/// said which.
 ///
 /// # Panics
 /// When the node does not get to know the service.
