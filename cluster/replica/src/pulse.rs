@@ -81,12 +81,15 @@ mod tests {
             let (answers, pulse) = (answers.clone(), pulse.clone());
             std::thread::spawn(move || pulse.watch(&answers))
         };
+        let watchdog = Instant::now() + Duration::from_secs(60);
         while answers.take().1 != Some(Ended::Leaves) {
+            assert!(Instant::now() < watchdog, "it does not leave its callers");
             pulse.heard();
             pulse.looked(&status(REPLICA_BEHIND_ENTRIES + 1), false);
             std::thread::yield_now();
         }
         while answers.take().1.is_some() {
+            assert!(Instant::now() < watchdog, "it does not come back");
             pulse.looked(&status(0), false);
             std::thread::yield_now();
         }
