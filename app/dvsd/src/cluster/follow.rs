@@ -112,12 +112,13 @@ impl Daemon {
             }
             Change::Slots { dc, change } => self.feed(Event::Slots { dc: dc.0, change: change.clone() }),
             Change::Declared { dc, slot } | Change::Withdrawn { dc, slot } => self.tell_service(*dc, *slot),
+            // Whoever offers, places or leads looks at the state; this is for whoever asks since when.
+            Change::Draining { node, on } => {
+                let what = if *on { "is emptied: it gets nothing new" } else { "may be used again" };
+                self.log.add("cluster", format!("{node} {what}"));
+            }
             // These are RADAR's.
-            Change::Draining { .. }
-            | Change::Offered { .. }
-            | Change::Gone { .. }
-            | Change::Placed { .. }
-            | Change::Held { .. } => {}
+            Change::Offered { .. } | Change::Gone { .. } | Change::Placed { .. } | Change::Held { .. } => {}
         }
     }
 
