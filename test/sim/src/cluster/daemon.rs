@@ -407,7 +407,11 @@ impl Daemon {
         self.incarnation = Some(incarnation);
         self.beginning = None;
         // First: what is told now may be followed by a new wish.
-        std::mem::take(&mut self.held).into_iter().for_each(|order| self.clerk.order(order));
+        for order in std::mem::take(&mut self.held) {
+            // What the rules want is for this incarnation, and no later one.
+            let of = Some(incarnation).filter(|_| self.asked.contains_key(&order.ticket));
+            self.clerk.order(Order { of, ..order });
+        }
         let dcs: Vec<DcId> = self.state.containers().map(|(dc, _)| dc).collect();
         dcs.into_iter().for_each(|dc| self.tell_container(dc, fx));
         self.radar = Radar::new(self.me, terms());
