@@ -66,6 +66,11 @@ impl Fail {
         &self.what
     }
 
+    /// The exit code alone, of a failure that was shown in another way.
+    pub fn exit(&self) -> ExitCode {
+        ExitCode::from(self.code)
+    }
+
     /// Prints it and gives the exit code.
     pub fn report(&self) -> ExitCode {
         eprintln!("dvs: {}", self.what);

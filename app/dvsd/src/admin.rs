@@ -62,6 +62,9 @@ pub enum AdminRequest {
     CancelMove { dc: u16, slot: i32 },
     /// What the program that has an endpoint on a node was started with. Answered by `Command`.
     CommandOf { node: u16, dc: u16, endpoint: i32 },
+    /// Callers of a passive service are to go to its instance on a node. Answered when this node has done
+    /// it, or by `Refused`; a check by `Checked`.
+    Switch { dc: u16, slot: i32, to: u16, check: bool },
 }
 
 /// A part of what is answered.

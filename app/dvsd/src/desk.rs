@@ -252,8 +252,7 @@ impl Daemon {
                 self.part(s, AdminAnswer::End);
             }
             AdminRequest::Leave { node } => {
-                let node = NodeId(node);
-                self.decide(Decision::Leave { node }, For::Admin(s, Wish::Done));
+                self.decide(Decision::Leave { node: NodeId(node) }, For::Admin(s, Wish::Done));
             }
             AdminRequest::Drain { node, on } => {
                 let node = NodeId(node);
@@ -263,6 +262,7 @@ impl Daemon {
             other @ (AdminRequest::CancelMove { .. } | AdminRequest::CommandOf { .. }) => {
                 self.ask_where_it_is(s, &other);
             }
+            AdminRequest::Switch { dc, slot, to, check } => self.switch(s, (dc, slot), to, check),
             AdminRequest::Shutdown => {
                 self.part(s, AdminAnswer::End);
                 self.stopper().stop();
@@ -609,7 +609,7 @@ impl Daemon {
     }
 
     /// Writes a part of an answer.
-    fn part(&mut self, s: SessionId, answer: AdminAnswer) {
+    pub(crate) fn part(&mut self, s: SessionId, answer: AdminAnswer) {
         self.part_with(s, answer, None);
     }
 

@@ -177,6 +177,17 @@ pub enum Command {
         /// Its begin.
         number: Epoch,
     },
+    /// Callers of a passive service go to another instance, which is in step: decided at once, as nothing has
+    /// to be handed over. (A command of its own, not a `Move`: a build that does not know it says so and
+    /// ends, where it would take a `Move` for something else.)
+    Switch {
+        /// In this container.
+        dc: DcId,
+        /// At this slot.
+        slot: i32,
+        /// There.
+        to: NodeId,
+    },
 }
 
 /// What became of it.

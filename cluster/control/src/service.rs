@@ -10,6 +10,7 @@
 //!    └─── its node ends ──── Moving ◄── Move
 //! ```
 //! (A source that has ended since its move began leaves `Vacant` behind; the target may still arrive then.)
+//! Of a passive service `Switch` leads from `Placed` to `Placed`, at another instance in step.
 //!
 //! Callers wait while it is vacant (if it is to come back) and while it is moving. Every arrow into `Placed`
 //! has an epoch of its own.

@@ -11,6 +11,7 @@
 
 mod containers;
 mod services;
+mod switch;
 
 pub use services::ServiceName;
 
@@ -159,6 +160,7 @@ impl State {
             }
             Command::Arrive { dc, slot, number } => self.arrive(from, *dc, *slot, *number, place, out)?,
             Command::Undo { dc, slot, number } => self.undo(*dc, *slot, *number, place, out)?,
+            Command::Switch { dc, slot, to } => self.switch(*dc, *slot, *to, place, out)?,
         }
         Ok(Reply::Done)
     }

@@ -278,6 +278,75 @@ fn who_is_in_step_takes_over_and_nobody_else() {
 }
 
 #[test]
+fn a_passive_service_is_switched_to_whoever_is_in_step_and_to_nobody_else() {
+    let mut s = System::new();
+    s.declare(Kind::Passive);
+    let switch = |to| Command::Switch { dc: DC, slot: SLOT, to: NodeId(to) };
+    assert_eq!(s.code(0, switch(1)), Code::NONODE as i32, "it is nowhere");
+    s.offer(0, true).unwrap();
+    s.offer(1, false).unwrap();
+    s.changes.clear();
+    assert_eq!(s.code(2, switch(0)), Code::EXIST as i32, "it is there");
+    assert_eq!(s.code(2, switch(1)), Code::PROCSTS as i32, "not in step");
+    assert_eq!(s.code(2, switch(2)), Code::NONODE as i32, "no instance");
+    assert_eq!(s.code(2, switch(3)), Code::BADNODEID as i32);
+    s.offer(1, true).unwrap();
+    s.say(0, Command::Drain { node: NodeId(1), on: true }).unwrap();
+    assert_eq!(s.code(2, switch(1)), Code::NODEBUSY as i32, "drained");
+    s.say(0, Command::Drain { node: NodeId(1), on: false }).unwrap();
+    assert_eq!(s.place_of(), Place::At(NodeId(0)), "what is refused changes nothing");
+    s.say(2, switch(1)).unwrap();
+    assert_eq!(s.place_of(), Place::At(NodeId(1)));
+    let instances = s.state.container(DC).unwrap().services[&SLOT].instances.clone();
+    assert!(instances.values().all(|i| i.in_step) && instances.len() == 2, "both stay, in step");
+    s.say(2, switch(0)).unwrap();
+    let lost = Command::Lost { node: NodeId(1), incarnation: s.incarnation(1) };
+    s.say(0, lost).unwrap();
+    assert_eq!(s.code(0, switch(1)), Code::NOTCONN as i32, "its node is lost");
+    let placed: Vec<_> = s.changes.iter().filter_map(epoch_of).collect();
+    assert!(
+        placed.len() == 2 && placed.is_sorted_by(|a, b| a < b),
+        "each in an epoch of its own: {placed:?}"
+    );
+}
+
+#[test]
+fn nothing_but_a_passive_service_is_switched_and_only_to_where_it_may_be() {
+    let switch = |to| Command::Switch { dc: DC, slot: SLOT, to: NodeId(to) };
+    for kind in [Kind::Single, Kind::Active] {
+        let mut s = System::new();
+        s.declare(kind);
+        s.offer(0, true).unwrap();
+        if kind == Kind::Active {
+            s.offer(1, true).unwrap();
+        }
+        assert_eq!(s.code(0, switch(1)), Code::PROCSTS as i32, "{kind:?}");
+    }
+    let mut s = System::new();
+    assert_eq!(s.code(0, switch(1)), Code::BADPROC as i32, "no service");
+    s.declare(Kind::Passive);
+    s.offer(0, true).unwrap();
+    s.offer(1, true).unwrap();
+    let spec = ServiceSpec { nodes: 0b101, ..service(Kind::Passive) };
+    s.say(0, Command::Declare { dc: DC, slot: SLOT, spec }).unwrap();
+    assert_eq!(s.code(0, switch(1)), Code::NODCNODE as i32, "it is about to retire there");
+    s.say(0, Command::Withdraw { dc: DC, slot: SLOT }).unwrap();
+    assert_eq!(s.code(0, switch(1)), Code::BADPROC as i32, "withdrawn");
+}
+
+/// Entries are kept on disks: what a build before this one wrote is read as what it was.
+#[test]
+fn entries_keep_their_form() {
+    let bytes = |c: &Command| postcard::to_stdvec(c).unwrap();
+    let number = Epoch(9);
+    assert_eq!(bytes(&Command::Undo { dc: DC, slot: SLOT, number })[0], 18, "the last one before Switch");
+    assert_eq!(bytes(&Command::Switch { dc: DC, slot: SLOT, to: NodeId(1) })[0], 19);
+    let old = [16, 0, 10, 2, 100];
+    let read: Command = postcard::from_bytes(&old).unwrap();
+    assert_eq!(read, Command::Move { dc: DC, slot: SLOT, to: NodeId(2), deadline: 100 });
+}
+
+#[test]
 fn a_begin_that_comes_late_or_twice_ends_no_incarnation() {
     let mut s = System::new();
     let first = s.incarnation(1);
@@ -411,6 +480,7 @@ fn command() -> impl Strategy<Value = (u16, Act)> {
         3 => Just(Act::Say(Command::Retire { dc: DC, slot: SLOT })),
         5 => node().prop_map(Act::Move),
         3 => Just(Act::Arrive),
+        4 => node().prop_map(|to| Act::Say(Command::Switch { dc: DC, slot: SLOT, to })),
         1 => Just(Act::Later),
         8 => (1..300_u32, any::<bool>()).prop_map(|(slots, urgent)| Act::Ask(slots, urgent)),
         4 => (0..4_usize, 0..3_u64).prop_map(|(n, round)| Act::Give(n, round)),

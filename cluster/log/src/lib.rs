@@ -54,6 +54,7 @@ pub use disk::Disk;
 pub use error::{LogError, StoreError};
 pub use group::Group;
 pub use machine::Machine;
+pub use message::from_leader;
 pub use network::Network;
 pub use node::Node;
 pub use ram::Ram;

@@ -113,6 +113,19 @@ pub(crate) fn decode(group: GroupId, bytes: &[u8]) -> Option<Letter> {
     }
 }
 
+/// Whether a message is one that only a leader sends: entries, a sign of life, a piece of a snapshot. By its
+/// first bytes alone, for whoever has no time to look at the rest.
+///
+/// ```
+/// use dvs_log::{GroupId, from_leader};
+/// assert!(!from_leader(GroupId(1), b"nonsense"));
+/// ```
+pub fn from_leader(group: GroupId, bytes: &[u8]) -> bool {
+    // Version, group, letter, its number, question: as the library writes the variants above.
+    let head = postcard::take_from_bytes::<(u32, GroupId, u32, u64, u32)>(bytes);
+    matches!(head, Ok(((0, of, 0, _, 1 | 2), _)) if of == group)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -165,6 +178,26 @@ mod tests {
         for _ in 0..20_000 {
             let noise: Vec<u8> = (0..draw() % 64).map(|_| draw() as u8).collect();
             decode(GroupId(4), &noise);
+        }
+    }
+
+    #[test]
+    fn what_a_leader_sends_is_known_by_its_first_bytes() {
+        let ballot = Ballot { term: 3, node: 1, committed: true };
+        let mut all = letters();
+        all.push(Letter::Ask(
+            1 << 60,
+            Question::Append { ballot, before: None, records: vec![], decided: None },
+        ));
+        all.push(Letter::Ask(1, Question::Vote { ballot, last: None }));
+        all.push(Letter::Ask(2, Question::Barrier));
+        let leads =
+            |l: &Letter| matches!(l, Letter::Ask(_, Question::Append { .. } | Question::Piece { .. }));
+        for letter in all {
+            let bytes = encode(GroupId(400), &letter).unwrap();
+            assert_eq!(from_leader(GroupId(400), &bytes), leads(&letter), "{letter:?}");
+            assert!(!from_leader(GroupId(5), &bytes));
+            (0..6.min(bytes.len())).for_each(|cut| assert!(!from_leader(GroupId(400), &bytes[..cut])));
         }
     }
 

@@ -32,7 +32,7 @@ use dvs_abi::{Effect, NodeId};
 use openraft::error::{CheckIsLeaderError, InitializeError, RaftError};
 use openraft::{AsyncRuntime, ServerState};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -68,6 +68,8 @@ pub(crate) struct Inner<M> {
     applier: Applier<M>,
     queue: mpsc::Sender<Waiting>,
     asked: AtomicUsize,
+    /// Decided up to here, by the word of others.
+    decided: AtomicU64,
     seen: Mutex<Seen>,
     bulletin: Bulletin,
 }
@@ -113,6 +115,7 @@ impl<M: Machine> Node<M> {
             applier,
             queue,
             asked,
+            decided: AtomicU64::new(0),
             seen,
             bulletin: Bulletin::default(),
         });
@@ -471,6 +474,11 @@ impl<M: Machine> Inner<M> {
         self.store.failure().map_or(LogError::Stopped(effect), |error| LogError::Store { error, effect })
     }
 
+    /// One that leads says that the log is decided up to here.
+    pub(crate) fn hears_decided(&self, upto: Option<u64>) {
+        self.decided.fetch_max(upto.unwrap_or(0), Ordering::AcqRel);
+    }
+
     fn status(&self, metrics: &Metrics) -> Status {
         let voters: Vec<u64> = metrics.membership_config.voter_ids().collect();
         let role = |node: &u64| if voters.contains(node) { Role::Voter } else { Role::Learner };
@@ -479,11 +487,13 @@ impl<M: Machine> Inner<M> {
         let running = metrics.running_state.is_ok() && !self.is_silent();
         let known = !(leads && self.is_stale(metrics)) && running;
         let forgetful = self.forgetful.lock().unwrap_or_else(PoisonError::into_inner);
+        let applied = metrics.last_applied.map_or(0, |id| id.index);
         Status {
             leader: metrics.current_leader.filter(|_| known).map(|n| NodeId(n as u16)),
             term: metrics.current_term,
             last: metrics.last_log_index.unwrap_or(0),
-            applied: metrics.last_applied.map_or(0, |id| id.index),
+            decided: self.decided.load(Ordering::Acquire).max(applied),
+            applied,
             snapshot: metrics.snapshot.map_or(0, |id| id.index),
             members,
             forgetful: forgetful.iter().copied().collect(),

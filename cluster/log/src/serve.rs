@@ -74,7 +74,11 @@ impl<M: Machine> Inner<M> {
                 Some(Answer::Vote { ballot: Ballot::from(&reply.vote), granted: reply.vote_granted, last })
             }
             Question::Append { ballot, before, records, decided } => {
+                let upto = decided.as_ref().map(|mark| mark.index);
                 let request = appending(from, ballot, before, records, decided)?;
+                if Vote::from(ballot) >= self.raft.metrics().borrow().vote {
+                    self.hears_decided(upto);
+                }
                 let reply = self.raft.append_entries(request).await.ok()?;
                 if !matches!(reply, AppendEntriesResponse::HigherVote(_)) {
                     self.quiet().hears();
@@ -124,6 +128,8 @@ impl<M: Machine> Inner<M> {
             return Some(Answer::Piece { ballot: Ballot::from(&mine), have: 0 });
         }
         self.quiet().hears();
+        // What a snapshot covers is decided.
+        self.hears_decided(piece.cover.last().map(|mark| mark.index));
         let ballot = Ballot::from(&mine);
         if piece.cover.last().map(LogId::from) <= applied {
             // It was installed, and the answer was lost or came late.

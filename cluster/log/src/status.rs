@@ -20,6 +20,8 @@ pub struct Status {
     pub term: u64,
     /// Entries of the log here, from one.
     pub last: u64,
+    /// How many entries are decided, by the word of those that led; they may not be here yet.
+    pub decided: u64,
     /// How many of them were done here.
     pub applied: u64,
     /// How many a snapshot here covers.

@@ -19,7 +19,7 @@ pub enum Ended {
     Failed(LogError),
     /// One of its endpoints cannot be used any more: its daemon is gone, for example.
     Unbound(Error),
-    /// It is about to leave its group, and serves nobody meanwhile.
+    /// It is about to leave its group, or has fallen behind it, and serves nobody meanwhile.
     Leaves,
     /// It is not in the list of replicas any more, of this version.
     Out(u64),
@@ -29,6 +29,7 @@ pub enum Ended {
 struct Inner {
     ready: bool,
     leaves: bool,
+    behind: bool,
     rounds: u64,
     answered: Vec<Answered>,
     ended: Option<Ended>,
@@ -77,7 +78,12 @@ impl Answers {
 
     /// The replica ends; the first reason counts.
     pub fn end(&self, why: Ended) {
-        self.inner().ended.get_or_insert(why);
+        let mut inner = self.inner();
+        if inner.ended.is_some() {
+            return;
+        }
+        inner.ended = Some(why);
+        drop(inner);
         self.news.notify_all();
         self.wake();
     }
@@ -100,12 +106,22 @@ impl Answers {
         }
     }
 
-    /// Waits until it stays after all.
+    /// It has fallen behind, or keeps up again: meanwhile others serve its callers.
+    pub fn fall_behind(&self, behind: bool) {
+        let mut inner = self.inner();
+        if std::mem::replace(&mut inner.behind, behind) != behind {
+            drop(inner);
+            self.news.notify_all();
+            self.wake();
+        }
+    }
+
+    /// Waits until it stays after all, and keeps up.
     ///
     /// # Errors
     /// The replica ends.
     pub fn await_stays(&self) -> Result<(), Ended> {
-        let waits = |i: &mut Inner| i.leaves && i.ended.is_none();
+        let waits = |i: &mut Inner| (i.leaves || i.behind) && i.ended.is_none();
         let inner = self.news.wait_while(self.inner(), waits).unwrap_or_else(PoisonError::into_inner);
         inner.ended.clone().map_or(Ok(()), Err)
     }
@@ -135,7 +151,7 @@ impl Answers {
     /// What has come since the last look; the end, if that has come.
     pub fn take(&self) -> (Vec<Answered>, Option<Ended>) {
         let mut inner = self.inner();
-        let leaves = inner.leaves.then_some(Ended::Leaves);
+        let leaves = (inner.leaves || inner.behind).then_some(Ended::Leaves);
         (std::mem::take(&mut inner.answered), inner.ended.clone().or(leaves))
     }
 }

@@ -39,6 +39,9 @@ pub enum CrewError {
     /// The time is over before the group decided.
     #[error("whether the list was changed is not known")]
     Unknown,
+    /// The client is at a user's slot, and such orders are taken from servers' slots only.
+    #[error("who is a replica is changed from an endpoint at a servers' slot of the container")]
+    NotYou,
     /// It was decided, and is not carried out yet; it goes on.
     #[error("it was decided, and is not carried out yet: {0}")]
     Late(&'static str),
@@ -121,7 +124,8 @@ impl<W: Wait> Client<W> {
     /// ([`Client::await_removed`]). `force`: also if too few of those that stay answer.
     ///
     /// # Errors
-    /// [`CrewError::Refused`] if it cannot be; it may be repeated after all others.
+    /// [`CrewError::Refused`] if it cannot be, [`CrewError::NotYou`] if this client is not at a servers'
+    /// slot; it may be repeated after all others.
     pub fn change(&self, change: Change, force: bool, within: Duration) -> Result<List, CrewError> {
         let until = Deadline::after(self.port().now(), Timeout::After(within));
         let (mut given, mut last) = (false, CrewError::NoLeader);
@@ -130,7 +134,7 @@ impl<W: Wait> Client<W> {
                 Ok(crew) => {
                     let next = if force { crew.list.with(change) } else { crew.with(change) };
                     match next {
-                        Ok(next) => given |= self.give(&crew, change, &next),
+                        Ok(next) => given |= self.give(&crew, change, &next)?,
                         // It is as it was wanted, and was not when this began.
                         Err(Refusal::There(_) | Refusal::NotThere(_) | Refusal::Leaves(_)) if given => {
                             return Ok(crew.list);
@@ -150,23 +154,31 @@ impl<W: Wait> Client<W> {
     }
 
     /// Gives the order to a replica that takes it, the leader first; whether one did.
-    fn give(&self, crew: &Crew, change: Change, next: &List) -> bool {
+    fn give(&self, crew: &Crew, change: Change, next: &List) -> Result<bool, CrewError> {
         let mut seats: Vec<&(usize, Report)> =
             crew.reports.iter().filter(|(_, r)| r.leader.is_some()).collect();
         seats.sort_by_key(|(_, r)| r.leader != Some(r.node));
-        seats.into_iter().any(|(seat, _)| {
+        for (seat, _) in seats {
             let mut m = wire::encode_change(change, next.version().saturating_sub(1));
             let at = seat_of(self.service(), *seat);
             let sent = self.port().sendrec(at, &mut m, Timeout::After(REPORT_WITHIN));
-            // One that does not answer may have taken it.
-            sent.is_err() || wire::decode_ordered(&m) == Some(Ordered::Begun)
-        })
+            match wire::decode_ordered(&m) {
+                // One that does not answer may have taken it.
+                _ if sent.is_err() => return Ok(true),
+                Some(Ordered::Begun) => return Ok(true),
+                Some(Ordered::NotYou) => return Err(CrewError::NotYou),
+                _ => {}
+            }
+        }
+        Ok(false)
     }
 
     /// Has another replica lead, if that of this node does; returns when that is so. It may lead again later.
     ///
     /// # Errors
-    /// [`CrewError::Refused`] if it has none, [`CrewError::Late`] if nobody else can.
+    /// [`CrewError::Refused`] if it has none, [`CrewError::Late`] if nobody else can, [`CrewError::NotYou`]
+    /// as with
+    /// [`Client::change`].
     pub fn resign(&self, node: NodeId) -> Result<(), CrewError> {
         let until = Deadline::after(self.port().now(), Timeout::After(RESIGN_WITHIN));
         loop {
@@ -178,7 +190,10 @@ impl<W: Wait> Client<W> {
                     let mut m = Message::new(wire::RESIGN);
                     // If it did not hear this it is told again.
                     let at = seat_of(self.service(), seat);
-                    let _ = self.port().sendrec(at, &mut m, Timeout::After(REPORT_WITHIN));
+                    let sent = self.port().sendrec(at, &mut m, Timeout::After(REPORT_WITHIN));
+                    if sent.is_ok() && wire::decode_ordered(&m) == Some(Ordered::NotYou) {
+                        return Err(CrewError::NotYou);
+                    }
                 }
                 None => {}
             }

@@ -186,6 +186,7 @@ pub(crate) async fn keep<M: Service>(inner: Arc<Inner<M>>) {
         if !status.running {
             return inner.answers.end(inner.why_ended().await);
         }
+        inner.pulse.looked(&status, status.leader == Some(inner.me));
         if let Err(ended) = inner.follow(&status) {
             return inner.answers.end(ended);
         }

@@ -36,6 +36,7 @@
 //! | [`carrier`], [`outbox`] | letters as calls of the container |
 //! | [`calls`] | what a replica does with the calls it has taken up |
 //! | [`kept`] | the list, beside the log |
+//! | `pace`, `pulse` | whether a replica keeps up; it says so when it does not |
 //! | [`member`], [`reception`], [`replica`] | the threads of a replica |
 //! | [`client`] | calls that are repeated at another replica when theirs is lost |
 //! | [`crew`] | changing who is a replica |
@@ -60,8 +61,10 @@ pub mod list;
 pub mod listed;
 pub mod member;
 pub mod outbox;
+mod pace;
 pub mod parts;
 pub mod passive;
+mod pulse;
 pub mod reception;
 pub mod replica;
 pub mod seats;

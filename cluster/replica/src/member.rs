@@ -9,6 +9,7 @@ use crate::enrol::Enrolment;
 use crate::letter::Letter;
 use crate::list::Change;
 use crate::listed::Listed;
+use crate::pulse::Pulse;
 use crate::senders::Senders;
 use crate::service::Service;
 use dvs_abi::limits::{LOG_ASKED_MAX, REPLICA_WAITING_MAX};
@@ -70,6 +71,8 @@ pub struct Start<M> {
     pub since: u64,
     /// The way to whoever serves.
     pub answers: Arc<Answers>,
+    /// How it is.
+    pub(crate) pulse: Arc<Pulse>,
 }
 
 /// The way to a member's thread.
@@ -104,6 +107,7 @@ pub(crate) struct Inner<M> {
     pub carrier: Arc<Carrier>,
     pub senders: Arc<Senders>,
     pub answers: Arc<Answers>,
+    pub pulse: Arc<Pulse>,
     pub me: NodeId,
     pub since: u64,
     pub enrolment: Enrolment,
@@ -119,7 +123,7 @@ async fn run<M: Service>(
     mut arriving: mpsc::Receiver<Order>,
     tell: oneshot::Sender<Result<Node<Listed<M>>, LogError>>,
 ) {
-    let Start { store, path, machine, timing, carrier, senders, since, answers } = start;
+    let Start { store, path, machine, timing, carrier, senders, since, answers, pulse } = start;
     let me = store.node();
     let opened = Node::open(store, Listed::new(machine), Way(carrier.clone()), timing).await;
     let node = opened.as_ref().ok().cloned();
@@ -127,7 +131,8 @@ async fn run<M: Service>(
     let _ = tell.send(opened);
     let Some(node) = node else { return };
     let (enrolment, calls, kept) = (Enrolment::new(), Calls::new(node.clone()), Mutex::new(0));
-    let inner = Inner { node, carrier, senders, answers, me, since, enrolment, store: path, kept, calls };
+    let store = path;
+    let inner = Inner { node, carrier, senders, answers, pulse, me, since, enrolment, store, kept, calls };
     let inner = Arc::new(inner);
     let keeper = tokio::spawn(crate::enrol::keep(inner.clone()));
     while let Some(order) = arriving.recv().await {

@@ -12,18 +12,20 @@ use crate::answers::{Answers, Ended};
 use crate::carrier::{Carrier, ask_list};
 use crate::desk::Desk;
 use crate::kept;
+use crate::letter::Letter;
 use crate::list::List;
 use crate::listed::Listed;
 use crate::member::{self, Member, Order};
+use crate::pulse::Pulse;
 use crate::reception::Reception;
 use crate::seats::{Seats, seat_of};
 use crate::senders::Senders;
 use crate::service::Service;
-use dvs_abi::limits::REPLICA_SEATS_MAX;
+use dvs_abi::limits::{REPLICA_SEATS_MAX, SYSPROCS_DEFAULT, TASKS_MAX};
 use dvs_abi::{Code, DcId, Endpoint, Error, NodeId};
 use dvs_ipc::control::{Rule, ServiceKind};
 use dvs_ipc::{Port, Process, ServicePlan};
-use dvs_log::{GroupId, LogError, Node, Store, StoreError, Timing};
+use dvs_log::{GroupId, LogError, Node, Store, StoreError, Timing, from_leader};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -165,6 +167,7 @@ pub struct Replica<M: Service> {
     carrier: Arc<Carrier>,
     senders: Arc<Senders>,
     answers: Arc<Answers>,
+    pulse: Arc<Pulse>,
     member: Option<Member<M>>,
     waiting: Arc<AtomicU32>,
     threads: Vec<JoinHandle<()>>,
@@ -208,12 +211,14 @@ impl<M: Service> Replica<M> {
             carrier: carrier.clone(),
             senders: senders.clone(),
             answers: answers.clone(),
+            pulse: Arc::new(Pulse::new()),
             member: None,
             waiting: Arc::default(),
             threads: Vec::new(),
         };
         let (timing, path, since) = (plan.timing, plan.store.clone(), sitter.since);
-        let start = member::Start { store, path, machine, timing, carrier, senders, since, answers };
+        let pulse = replica.pulse.clone();
+        let start = member::Start { store, path, machine, timing, carrier, senders, since, answers, pulse };
         let (member, thread) = member::start(start)?;
         replica.threads.push(thread);
         replica.listen(port, &member)?;
@@ -239,9 +244,16 @@ impl<M: Service> Replica<M> {
             carrier: carrier.clone(),
             answers: answers.clone(),
             orders: orders.clone(),
+            first_user: first_user(&self.process, self.plan.seats.dc)?,
         };
+        let (pulse, watched, group) = (self.pulse.clone(), self.answers.clone(), group_of(&self.plan.seats));
+        let watch = self.pulse.clone();
+        self.spawn("replica-watch", move || watch.watch(&watched))?;
         self.spawn("replica-seat", move || {
-            let inbox = move |from: NodeId, letters| {
+            let inbox = move |from: NodeId, letters: Vec<Letter>| {
+                if letters.iter().any(|l| matches!(l, Letter::Log(bytes) if from_leader(group, bytes))) {
+                    pulse.heard();
+                }
                 // One that is behind loses some, as a network does.
                 let _ = orders.upgrade().map(|o| o.try_send(Order::Letters(from, letters)));
             };
@@ -281,6 +293,7 @@ impl<M: Service> Replica<M> {
                 Ok(port) => {
                     let mut reception = Reception::new(&port, &member.orders, &self.answers, &self.waiting);
                     match reception.serve() {
+                        // Also of one that has fallen behind.
                         // What was taken up goes to another one when the port is dropped.
                         Ended::Leaves => {}
                         ended => {
@@ -337,6 +350,8 @@ impl<M: Service> Replica<M> {
 
 impl<M: Service> Drop for Replica<M> {
     fn drop(&mut self) {
+        // The one that watches ends then, if nothing else has ended it.
+        self.answers.end(Ended::Asked);
         self.carrier.close();
         self.senders.join();
         // Its thread ends when nobody can give it orders any more.
@@ -397,10 +412,23 @@ fn make_folder(store: &Path) -> Result<(), ReplicaError> {
     std::fs::create_dir_all(parent).map_err(|e| folder(parent, &e))
 }
 
-fn open(plan: &Plan, node: NodeId) -> Result<Store, ReplicaError> {
-    let path = &plan.store;
+/// Where the servers' slots of a container end.
+fn first_user(process: &Process, dc: DcId) -> Result<i32, ReplicaError> {
+    if process.is_alone() {
+        return Ok(SYSPROCS_DEFAULT - TASKS_MAX);
+    }
+    let info = process.system().dc_info(dc).map_err(endpoint("the container"))?;
+    Ok(info.sysprocs - info.tasks)
+}
+
+/// The group of a service's replicas.
+fn group_of(seats: &Seats) -> GroupId {
     // Zero is the control plane's.
-    let group = GroupId(1 << 48 | u64::from(plan.seats.dc.0) << 32 | plan.seats.service.slot() as u32 as u64);
+    GroupId(1 << 48 | u64::from(seats.dc.0) << 32 | seats.service.slot() as u32 as u64)
+}
+
+fn open(plan: &Plan, node: NodeId) -> Result<Store, ReplicaError> {
+    let (path, group) = (&plan.store, group_of(&plan.seats));
     let store = if path.exists() { Store::open(path, group, node) } else { Store::create(path, group, node) };
     Ok(store?)
 }

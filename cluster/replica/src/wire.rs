@@ -277,6 +277,8 @@ pub enum Ordered {
     Refused,
     /// This replica is not in step, or has too much to do.
     NotNow,
+    /// Whoever says so is at a user's slot of the container.
+    NotYou,
 }
 
 /// Writes it.
@@ -289,7 +291,7 @@ pub fn encode_ordered(ordered: Ordered) -> Message {
 /// Reads it.
 pub fn decode_ordered(m: &Message) -> Option<Ordered> {
     let [version, ordered, ..] = m.word(0).to_le_bytes();
-    let known = [Ordered::Begun, Ordered::Refused, Ordered::NotNow];
+    let known = [Ordered::Begun, Ordered::Refused, Ordered::NotNow, Ordered::NotYou];
     let ordered = known.into_iter().find(|o| *o as u8 == ordered)?;
     (m.mtype() == CHANGE_ANSWER && version == AMONG_VERSION).then_some(ordered)
 }
@@ -368,7 +370,7 @@ mod tests {
             assert_eq!(decode_change(&encode_change(change, 7)), Some((change, 7)));
         }
         assert_eq!(decode_change(&encode_change(Change::Gone(to), 7)), None);
-        for ordered in [Ordered::Begun, Ordered::Refused, Ordered::NotNow] {
+        for ordered in [Ordered::Begun, Ordered::Refused, Ordered::NotNow, Ordered::NotYou] {
             assert_eq!(decode_ordered(&encode_ordered(ordered)), Some(ordered));
         }
         let members = vec![(u16::MAX, true); 5];

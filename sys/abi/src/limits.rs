@@ -135,6 +135,18 @@ pub const REPLICA_PARTS_BYTES_MAX: usize = 32 << 20;
 pub const REPLICA_WAITING_MAX: usize = 4096;
 /// Bytes of their requests; as above.
 pub const REPLICA_WAITING_BYTES_MAX: usize = 64 << 20;
+/// A replica that is more entries behind what it knows to be decided, for [`REPLICA_BEHIND_NS`], sends its
+/// callers elsewhere: a tenth of a second of the most that a group does.
+pub const REPLICA_BEHIND_ENTRIES: u64 = 1000;
+/// For so long: longer than a burst, a snapshot or a slow sync takes, and about as long as callers wait when
+/// a leader dies. Of one whose member stands still, since when it does.
+pub const REPLICA_BEHIND_NS: u64 = 500_000_000;
+/// It takes callers again when it is no more entries behind than this,
+pub const REPLICA_NEAR_ENTRIES: u64 = 100;
+/// for so long: what it comes and goes by are two decisions of all nodes.
+pub const REPLICA_NEAR_NS: u64 = 1_000_000_000;
+/// A leader that was heard so long ago is heard: ten of its signs of life. Who hears none keeps its callers.
+pub const REPLICA_HEARD_NS: u64 = 1_000_000_000;
 /// Letters of a replica to another one that wait, in bytes: some snapshots' pieces, and all that a group
 /// says in a second; then the oldest are lost, as on a network.
 pub const REPLICA_OUTBOX_BYTES_MAX: usize = 8 << 20;
@@ -304,6 +316,7 @@ const _: () = {
     assert!(KV_VALUE_BYTES_MAX + KV_KEY_BYTES_MAX + 1024 < REPLICA_REQUEST_BYTES_MAX);
     assert!(REPLICA_REQUEST_BYTES_MAX < REPLICA_PARTS_BYTES_MAX);
     assert!(LOG_MESSAGE_BYTES_MAX + 16 < REPLICA_PARCEL_BYTES_MAX);
+    assert!(REPLICA_NEAR_ENTRIES < REPLICA_BEHIND_ENTRIES && REPLICA_BEHIND_NS < REPLICA_HEARD_NS);
     assert!(2 * KV_STORE_BYTES_MAX < LOG_SNAPSHOT_BYTES_MAX);
     assert!(PROCS_MAX < 0x6ace, "a slot must not look like a reserved endpoint");
     assert!(PROCS_DEFAULT <= PROCS_MAX && SYSPROCS_DEFAULT <= SYSPROCS_MAX);

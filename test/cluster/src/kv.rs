@@ -1,12 +1,13 @@
 //! Replicas of the key/value service as helper processes, and clients that note what they saw.
 
 use crate::actor::Actor;
+use crate::held::{Held, hold_of};
 use crate::net::Net;
 use crate::node::Node;
 use crate::roles::{attach, say, told_to_end};
 use crate::{DC, WATCHDOG, WATCHDOG_NS};
 use dvs::{Code, Effect, Endpoint, NodeId, Process, Rule};
-use dvs_kv::{Client, KvError, SERVICE, Store};
+use dvs_kv::{Client, KvError, SERVICE};
 use dvs_linux::clock;
 use dvs_replica::replica::Stopper;
 use dvs_replica::{Active, Plan, Replica, ReplicaError, Seats};
@@ -17,11 +18,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// `kv SOCKET COUNT STORE [reads]`: the replica of its node, of nodes 0 to COUNT - 1; ends in order
 /// when it is told a line, at once when its input ends, or says why it cannot go on. `reads`: the rule of the
-/// service, if it is not declared yet.
+/// service, if it is not declared yet. It is held back as a file beside its store says: [`Held`].
 ///
 /// # Panics
 /// When the helper was called wrongly.
 pub fn serve(socket: &Path, count: usize, store: &Path, reads: bool) {
+    let hold = hold_of(store);
     let process = attach(socket, "kv");
     let nodes: Vec<NodeId> = (0..count as u16).map(NodeId).collect();
     let seats = Seats::new(DC, SERVICE, &nodes).expect("a list of nodes");
@@ -34,7 +36,7 @@ pub fn serve(socket: &Path, count: usize, store: &Path, reads: bool) {
     loop {
         let end = clock::now() + WATCHDOG_NS;
         let replica = loop {
-            match Replica::start(&process, &plan, Active::new(Store::default())) {
+            match Replica::start(&process, &plan, Active::new(Held::new(&hold))) {
                 Ok(replica) => break replica,
                 // The daemon has not seen its predecessor's death yet.
                 Err(ReplicaError::Endpoint { error, .. }) if error.code == Code::SLOTUSED => {

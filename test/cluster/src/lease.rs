@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Where the service is.
-const SERVICE: Endpoint = Endpoint::new(0, 20);
+pub const SERVICE: Endpoint = Endpoint::new(0, 20);
 /// A call that takes longer is given up: the caller is to be answered by somebody else.
 const PATIENCE: Timeout = Timeout::After(Duration::from_millis(100));
 /// Between two calls, so that notes stay few.
@@ -38,22 +38,27 @@ pub fn serve(socket: &Path, kind: &str) {
     }
 }
 
-/// `asker SOCKET`: calls all the time, says who answered when.
+/// `asker SOCKET [changes]`: calls all the time, says who answered when. With `changes` only when it is
+/// another one than before, and without a pause between calls.
 ///
 /// # Panics
 /// When it is told what must not be.
-pub fn ask(socket: &Path) {
+pub fn ask(socket: &Path, changes: bool) {
+    let mut last = None;
     let end = told_to_end(false);
     let process = attach(socket, "asker");
     let port = bind(&process, Endpoint::NONE);
     while !end.load(Ordering::Acquire) {
         let mut m = Message::new(1);
         match port.sendrec(SERVICE, &mut m, PATIENCE) {
+            Ok(()) if changes && last.replace(m.word(0)) == Some(m.word(0)) => continue,
             Ok(()) => say(&format!("{} {}", m.word(0), clock::now())),
             Err(e) if matches!(e.code, Code::DVSINIT | Code::SHUTDOWN) => return,
             Err(_) => {}
         }
-        std::thread::sleep(PAUSE);
+        if !changes {
+            std::thread::sleep(PAUSE);
+        }
     }
 }
 
@@ -80,7 +85,19 @@ impl Asker {
     /// # Panics
     /// When the program cannot be started.
     pub fn start(program: &str, node: &Node) -> Asker {
-        let mut actor = Actor::start(program, "asker", &node.socket(), &[]);
+        Asker::start_with(program, node, &[])
+    }
+
+    /// One that says only when another instance answers than before, and makes no pauses.
+    ///
+    /// # Panics
+    /// When the program cannot be started.
+    pub fn of_changes(program: &str, node: &Node) -> Asker {
+        Asker::start_with(program, node, &["changes".to_owned()])
+    }
+
+    fn start_with(program: &str, node: &Node, arguments: &[String]) -> Asker {
+        let mut actor = Actor::start(program, "asker", &node.socket(), arguments);
         let (seen, pid) = (Arc::<Mutex<Vec<Answered>>>::default(), actor.pid());
         let notes = seen.clone();
         let read = move || {
@@ -112,7 +129,8 @@ impl Asker {
                 return found.at;
             }
             assert!(clock::now() < end, "no answer of node {by}; the last: {:?}", seen.last());
-            std::thread::yield_now();
+            // The processors are for those it waits for.
+            std::thread::park_timeout(Duration::from_millis(1));
         }
     }
 }

@@ -25,6 +25,7 @@
 
 pub mod actor;
 pub mod crew;
+pub mod held;
 pub mod hostile;
 pub mod journal;
 pub mod judge;
@@ -35,6 +36,7 @@ pub mod measure;
 pub mod moves;
 pub mod net;
 pub mod node;
+pub mod passive;
 pub mod raw;
 pub mod rng;
 pub mod roles;

@@ -205,8 +205,13 @@ pub fn declare_at(node: &Node, slot: i32, name: &str) {
     assert_eq!(parts, [], "it is declared");
 }
 
-/// The program of the service, or one that stands by for it, at a node; when it has said which.
+/// The program of the service, or one that stands by for it, at a node that knows the service; when it has
+/// said which.
+///
+/// # Panics
+/// When the node does not get to know the service.
 pub fn mover(program: &str, node: &Node, ballast: usize, stop: Stop) -> Actor {
+    until("the service is known there", || row(node).is_some());
     let arguments = [SLOT.to_string(), ballast.to_string(), stop.name().to_owned()];
     ready(Actor::start(program, "mover", &node.socket(), &arguments))
 }

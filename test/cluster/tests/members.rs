@@ -1,11 +1,11 @@
 //! The list of a service's replicas changes while all serve, and whoever takes part in it may die meanwhile.
 
-use dvs::{NodeId, ThreadWait};
-use dvs_cluster::WATCHDOG_NS;
+use dvs::{Endpoint, NodeId, ThreadWait};
 use dvs_cluster::kv::{Replicas, client, leader, wait_whole, while_plain_callers_call};
 use dvs_cluster::net::Net;
 use dvs_cluster::rng::{Rng, seed};
-use dvs_kv::Client;
+use dvs_cluster::{DC, WATCHDOG, WATCHDOG_NS};
+use dvs_kv::{Client, SERVICE};
 use dvs_replica::crew::CrewError;
 use dvs_replica::list::{Change, Refusal};
 use std::time::Duration;
@@ -27,9 +27,28 @@ fn node(n: usize) -> NodeId {
     NodeId(n as u16)
 }
 
-/// Whoever looks after the list, at a node.
+/// Whoever looks after the list, at a node: at a servers' slot behind those of the replicas.
 fn keeper(net: &Net, n: usize) -> Client<ThreadWait> {
-    client(&net.nodes[n].attach())
+    let process = net.nodes[n].attach();
+    let mut free = (21..29).filter_map(|slot| process.bind(DC, Endpoint::new(0, slot)).ok());
+    Client::new(free.next().expect("a servers' slot is free"), SERVICE).with_timeout(WATCHDOG)
+}
+
+#[test]
+fn the_list_is_changed_from_servers_slots_only() {
+    let (net, _replicas) = start();
+    let kv = client(&net.nodes[0].attach());
+    let before = kv.replicas().crew().unwrap().list;
+    for change in [Change::Add(node(3)), Change::Remove(node(2))] {
+        assert_eq!(kv.replicas().change(change, true, LONG), Err(CrewError::NotYou));
+    }
+    let leads = leader(&net, 0).expect("somebody leads");
+    assert_eq!(kv.replicas().resign(node(leads)), Err(CrewError::NotYou));
+    kv.put(b"colour", b"blue", None).unwrap();
+    assert_eq!((leader(&net, 0), kv.replicas().crew().unwrap().list), (Some(leads), before));
+    let keeper = keeper(&net, 1);
+    keeper.replicas().resign(node(leads)).unwrap();
+    keeper.replicas().change(Change::Add(node(3)), false, LONG).unwrap();
 }
 
 fn add(net: &Net, replicas: &mut Replicas, n: usize) {

@@ -2,7 +2,9 @@
 //! see no error when the one that had their call is lost.
 
 use dvs::{Effect, Timeout};
+use dvs_cluster::held::hold_of;
 use dvs_cluster::kv::{Replicas, answers, leader, plain_client, wait_whole, while_plain_callers_call};
+use dvs_cluster::moves::{row_of, until};
 use dvs_cluster::net::Net;
 use dvs_cluster::rng::{Rng, seed};
 use dvs_kv::KvError;
@@ -148,4 +150,42 @@ fn a_replica_that_is_cut_off_is_read_and_refuses_changes_if_the_rule_is_reads() 
     let later = far.put(b"colour", b"yellow", None).unwrap();
     assert_eq!(far.get(b"colour").unwrap(), Some((later, b"yellow".to_vec())));
     assert!(near.get(b"colour").unwrap().is_some_and(|(v, _)| v < later));
+}
+
+/// Which nodes have an instance in step, by the word of node 3.
+fn in_step(net: &Net) -> Vec<u16> {
+    row_of(&net.nodes[3], dvs_kv::SERVICE.slot()).map(|r| r.instances).unwrap_or_default()
+}
+
+/// Held back so that it falls behind, or stands still: it says so, its node's callers are served by the
+/// others meanwhile, and it comes back.
+fn while_one_is_behind(how: &str) {
+    let (mut net, _replicas) = start(20_000);
+    let leads = (0..3).find_map(|n| leader(&net, n)).expect("somebody leads");
+    let slow = (leads + 1) % 3;
+    let hold = hold_of(&net.nodes[slow].scratch().join("kv.log"));
+    let others: Vec<u16> = (0..3).filter(|n| usize::from(*n) != slow).collect();
+    let at = [0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3];
+    while_plain_callers_call(&mut net, &at, |net| {
+        for _ in 0..2 {
+            std::fs::write(&hold, how).unwrap();
+            until("it says that it is behind", || in_step(net) == others);
+            // Those of its node go on while it is still held back.
+            let near = plain_client(&net.nodes[slow].attach());
+            (0..50).for_each(|_| drop(near.get(b"a").unwrap()));
+            assert_eq!(in_step(net), others, "it is behind all the while");
+            std::fs::remove_file(&hold).unwrap();
+            until("it is back", || in_step(net) == [0, 1, 2]);
+        }
+    });
+}
+
+#[test]
+fn a_replica_that_falls_behind_says_so_and_its_callers_go_to_others() {
+    while_one_is_behind("20000");
+}
+
+#[test]
+fn a_replica_that_stands_still_is_left_by_its_callers() {
+    while_one_is_behind("still");
 }

@@ -12,14 +12,15 @@
 //!        ▼  │Container…    │
 //!      clerk ──► order ──► entries     the log (a stand-in decides the order, as in [`crate::control`])
 //!        │
-//!     lines to the other nodes         the real sessions, over the faulty network: records, calls
+//!     lines to the other nodes         the real router and sessions, over the faulty network
 //! ```
 //! | file | subject |
 //! |---|---|
 //! | [`daemon`] | follows the log, begins, is lost and begins anew: as `dvsd` does it |
 //! | `clerk` | one command after the other into the log, each until it is answered |
 //! | `rules` | what the rules command, carried out |
-//! | `people`, `calls` | programs of one node, and the calls in its lanes |
+//! | `people`, `calls` | programs of one node, and their calls |
+//! | `lanes` | the memory they share with each other and with the router |
 //! | `hosts`, `leaves`, `comes` | programs that keep a number and hand it over, with the real phases of a move |
 //! | [`moves`] | what daemons have to do with that |
 //! | `lines`, `line` | the real sessions of two nodes, driven as the proxy's threads do |
@@ -34,6 +35,7 @@ mod comes;
 pub mod daemon;
 mod hosts;
 pub mod invariants;
+mod lanes;
 mod leaves;
 mod line;
 mod lines;

@@ -110,6 +110,11 @@ impl Council {
         self.member.as_ref().and_then(Member::leader)
     }
 
+    /// Whether it has said of a node, in its present incarnation, that it is lost.
+    pub fn judges(&self, node: NodeId) -> bool {
+        self.lost.contains_key(&node)
+    }
+
     /// How many entries of the log the snapshot here covers.
     pub fn snapshot(&self) -> u64 {
         self.member.as_ref().map_or(0, Member::snapshot)

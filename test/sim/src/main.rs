@@ -6,6 +6,7 @@ use dvs_sim::replica::scenario as replica;
 use dvs_sim::{Actor, Violation, World};
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Instant;
 
 const USAGE: &str = "\
 usage: ./x sim [--world WORLD]... [--seeds N] [--from S] [--seed S [--trace]]
@@ -18,6 +19,7 @@ usage: ./x sim [--world WORLD]... [--seeds N] [--from S] [--seed S [--trace]]
   --from S    the first of them (0)
   --seed S    run this one only, and say what went wrong in it
   --trace     print all that happens in it
+  --help      print this
 ";
 
 /// Runs a world of this seed.
@@ -37,17 +39,22 @@ struct Wanted {
     seeds: u64,
     one: bool,
     trace: bool,
+    help: bool,
     worlds: Vec<(&'static str, Run)>,
 }
 
 fn wanted(mut args: impl Iterator<Item = String>) -> Result<Wanted, String> {
-    let mut w = Wanted { from: 0, seeds: 200, one: false, trace: false, worlds: Vec::new() };
+    let mut w = Wanted { from: 0, seeds: 200, one: false, trace: false, help: false, worlds: Vec::new() };
     while let Some(arg) = args.next() {
         if arg == "--world" {
             let which = args.next().unwrap_or_default();
             let found = WORLDS.into_iter().find(|(name, _)| *name == which);
             w.worlds.push(found.ok_or_else(|| format!("there is no world '{which}'"))?);
             continue;
+        }
+        if arg == "--help" || arg == "-h" {
+            w.help = true;
+            return Ok(w);
         }
         let mut number = || {
             let text = args.next().ok_or_else(|| format!("{arg} needs a number"))?;
@@ -81,6 +88,9 @@ fn run_one<A: Actor>(
             }
         }));
     }
+    if !w.one {
+        world.trace().silence();
+    }
     let done = run(&mut world);
     if done.is_err() && w.one && !w.trace {
         world.trace().lines().for_each(|line| println!("{line}"));
@@ -100,7 +110,12 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if w.help {
+        print!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
     let (mut failed, mut lines) = (0, 0);
+    let began = Instant::now();
     for seed in w.from..w.from.saturating_add(w.seeds) {
         for (name, run) in &w.worlds {
             match run(seed, &w) {
@@ -117,7 +132,9 @@ fn main() -> ExitCode {
         }
     }
     if !w.one {
-        println!("{} seeds, {failed} failed, {lines} lines of trace", w.seeds);
+        let runs = w.seeds.saturating_mul(w.worlds.len() as u64);
+        let minute = runs as f64 * 60.0 / began.elapsed().as_secs_f64().max(1e-3);
+        println!("{} seeds, {failed} failed, {lines} lines of trace; {minute:.0} worlds a minute", w.seeds);
     }
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

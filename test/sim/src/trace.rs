@@ -17,11 +17,16 @@ pub struct Trace {
     hash: u64,
     count: u64,
     sink: Option<Sink>,
+    silent: bool,
+}
+
+fn written(now: u64, what: fmt::Arguments<'_>) -> String {
+    format!("{:>6}.{:09} {what}", now / 1_000_000_000, now % 1_000_000_000)
 }
 
 impl Trace {
     pub(crate) fn new() -> Self {
-        Trace { lines: VecDeque::new(), hash: 0xCBF2_9CE4_8422_2325, count: 0, sink: None }
+        Trace { lines: VecDeque::new(), hash: 0xCBF2_9CE4_8422_2325, count: 0, sink: None, silent: false }
     }
 
     /// Each line goes here as well, from now on.
@@ -30,9 +35,27 @@ impl Trace {
     }
 
     pub(crate) fn line(&mut self, now: u64, what: fmt::Arguments<'_>) {
-        let line = format!("{:>6}.{:09} {what}", now / 1_000_000_000, now % 1_000_000_000);
+        let line = written(now, what);
         self.bytes(line.as_bytes());
         self.count += 1;
+        self.keep(line);
+    }
+
+    /// The same for what is known by its bytes: it is put in words only if somebody wants to read it.
+    pub(crate) fn known(&mut self, now: u64, what: &[u64], bytes: &[u8], words: impl Fn() -> String) {
+        self.bytes(&now.to_le_bytes());
+        what.iter().for_each(|n| self.bytes(&n.to_le_bytes()));
+        self.bytes(bytes);
+        self.count += 1;
+        if !self.silent {
+            self.keep(written(now, format_args!("{}", words())));
+        }
+    }
+
+    fn keep(&mut self, line: String) {
+        if self.silent {
+            return;
+        }
         if let Some(sink) = &mut self.sink {
             sink(&line);
         }
@@ -40,6 +63,12 @@ impl Trace {
             self.lines.pop_front();
         }
         self.lines.push_back(line);
+    }
+
+    /// Nobody is going to read the lines: none is kept, which is quicker. Their number and the hash are the
+    /// same.
+    pub fn silence(&mut self) {
+        self.silent = true;
     }
 
     /// What is too long for a line, but must be the same too.

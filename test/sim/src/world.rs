@@ -51,7 +51,7 @@ pub(crate) enum Event {
 }
 
 /// What happens every now and then.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Trouble {
     Cut,
     Crash,
@@ -84,6 +84,8 @@ pub struct World<A: Actor> {
     faults: Faults,
     /// Of the network, the disks and the faults; nodes have their own.
     random: Random,
+    /// Of connections that break: in a world that has none they change nothing.
+    breaks: Random,
     queue: BTreeMap<(u64, u64), Event>,
     hosts: Vec<Host<A>>,
     network: Network,
@@ -118,6 +120,7 @@ impl<A: Actor> World<A> {
             sequence: 0,
             hosts: hosts.collect(),
             random,
+            breaks: Random::new(seed.rotate_left(17)),
             queue: BTreeMap::new(),
             network: Network::default(),
             make: Box::new(make),

@@ -11,6 +11,7 @@ use super::nodes::order;
 use super::service::services;
 use crate::fail::{Done, Fail};
 use crate::output::say;
+use dvs::limits::REPLICA_SEATS_MAX;
 use dvs::{Code, DcId, Endpoint, NodeId, Process, ThreadWait};
 use dvs_replica::Client;
 use dvs_replica::crew::{Crew as Seen, CrewError};
@@ -28,8 +29,8 @@ pub struct Crew<'a> {
     dc: u16,
     service: Endpoint,
     client: Client<ThreadWait>,
-    /// Kept as long as the client.
-    _process: Process,
+    /// Kept as long as its clients.
+    process: Process,
 }
 
 impl<'a> Crew<'a> {
@@ -37,7 +38,27 @@ impl<'a> Crew<'a> {
     pub fn new(context: &'a Context, dc: u16, service: Endpoint) -> Done<Self> {
         let process = dvs::attach_to(&context.node.session_socket(), "dvs-replicas")?;
         let client = Client::new(process.bind(DcId(dc), Endpoint::NONE)?, service);
-        Ok(Crew { context, dc, service, client, _process: process })
+        Ok(Crew { context, dc, service, client, process })
+    }
+
+    /// A client whose orders replicas take: at a servers' slot of the container that nobody has, the last
+    /// one.
+    fn officer(&self) -> Done<Client<ThreadWait>> {
+        let info = self.process.system().dc_info(DcId(self.dc))?;
+        let declared: Vec<i32> =
+            services(self.context)?.iter().filter(|r| r.dc == self.dc).map(|r| r.slot).collect();
+        let seats = (0..REPLICA_SEATS_MAX).map(|seat| seat_of(self.service, seat).slot());
+        let taken: Vec<i32> = declared.into_iter().chain(seats).collect();
+        for slot in (0..info.sysprocs - info.tasks).rev().filter(|slot| !taken.contains(slot)) {
+            match self.process.bind(DcId(self.dc), Endpoint::new(0, slot)) {
+                Ok(port) => return Ok(Client::new(port, self.service)),
+                Err(e) if e.code == Code::SLOTUSED => {}
+                Err(e) if e.code == Code::PRIVILEGES => return Err(not_you()),
+                Err(e) => return Err(e.into()),
+            }
+        }
+        let text = "all servers' slots of the container are taken, and such an order needs one for a moment";
+        Err(Fail::refused(Code::BUSY as i32, text).next("end one of its servers"))
     }
 
     /// What replicas say.
@@ -62,7 +83,7 @@ impl<'a> Crew<'a> {
             return Err(Fail::refused(Code::NODCNODE as i32, why));
         }
         self.allow(to)?;
-        self.client.change(Change::Add(NodeId(to)), false, within).map_err(|e| fail(&e))
+        self.officer()?.change(Change::Add(NodeId(to)), false, within).map_err(|e| fail(&e))
     }
 
     /// Instances may be on a node from now on, if the service is declared.
@@ -80,7 +101,7 @@ impl<'a> Crew<'a> {
 
     /// Has the group decide that the replica of a node is to go.
     pub fn remove(&self, node: u16, force: bool, within: Duration) -> Done<List> {
-        self.client.change(Change::Remove(NodeId(node)), force, within).map_err(|e| fail(&e))
+        self.officer()?.change(Change::Remove(NodeId(node)), force, within).map_err(|e| fail(&e))
     }
 
     /// Waits until the replica of a node has a vote, and callers may come to it.
@@ -124,7 +145,7 @@ impl<'a> Crew<'a> {
 
     /// Asks the replica of a node to have another one lead, if it does.
     pub fn resign(&self, node: u16) -> Done<()> {
-        self.client.resign(NodeId(node)).map_err(|e| fail(&e))
+        self.officer()?.resign(NodeId(node)).map_err(|e| fail(&e))
     }
 
     /// Starts a program on a node; nobody waits for it.
@@ -185,6 +206,12 @@ impl<'a> Crew<'a> {
     }
 }
 
+/// Replicas take orders about their list from operators only.
+fn not_you() -> Fail {
+    Fail::refused(Code::PRIVILEGES as i32, "who is a replica is changed by operators of the system only")
+        .next("do it as root, or as the user whose daemon runs here")
+}
+
 /// What is said of an error, and what to do.
 pub fn fail(error: &CrewError) -> Fail {
     let refused = |code: Code| Fail::refused(code as i32, error);
@@ -206,6 +233,7 @@ pub fn fail(error: &CrewError) -> Fail {
         CrewError::Unknown | CrewError::Late(_) => {
             refused(Code::TIMEDOUT).next("see how far it is with: dvs kv members ls; it may be repeated")
         }
+        CrewError::NotYou => not_you(),
         CrewError::Call(e) => Fail::from(e.clone()),
     }
 }

@@ -3,6 +3,7 @@
 use super::Context;
 use super::crew::Crew;
 use super::migrate::carry::carry;
+use super::migrate::switch::switch;
 use super::nodes::order;
 use super::service::services;
 use crate::fail::{Done, Fail};
@@ -22,8 +23,9 @@ Examples:
 
 Single services go to the allowed node with the fewest of them, where somebody stands by or is \
 started as on this one. A replica of a replicated service goes to an allowed node that has none, and is \
-started there as on this one; if there is no such node it stays, and another one leads. What cannot move \
-is named with the reason (exit code 5), and stays; so do programs that are no service.";
+started there as on this one; if there is no such node it stays, and another one leads. Callers of a \
+passive service go to its instance on another node, if one is in step there. What cannot move is named \
+with the reason (exit code 5), and stays; so do programs that are no service.";
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -70,14 +72,14 @@ impl Drain {
         }
         let mut all = Vec::new();
         let there = |row: &ServiceRow| match row.spec.kind {
-            Kind::Single => row.at == Some(node),
+            Kind::Single | Kind::Passive => row.at == Some(node),
             Kind::Active => row.instances.contains(&node),
-            Kind::Passive => false,
         };
         for row in services(context)?.into_iter().filter(there) {
             let left = match row.spec.kind {
                 Kind::Active => self.replica(context, node, &row)?,
-                _ => self.empty(context, node, &row)?,
+                Kind::Passive => self.follower(context, node, &row)?,
+                Kind::Single => self.empty(context, node, &row)?,
             };
             if shown {
                 show(&left);
@@ -122,6 +124,31 @@ impl Drain {
             reasons.push(format!("it leads: {}", e.what()));
         }
         stays(reasons.join("; "))
+    }
+
+    /// Points the callers of a passive service to the best instance in step.
+    fn follower(&self, context: &Context, node: u16, row: &ServiceRow) -> Done<Left> {
+        let (dc, slot, name) = (row.dc, row.slot, row.spec.name.clone());
+        let left = |to: Option<u16>, why| {
+            let moved = to.is_some();
+            Ok(Left { dc, slot, name: name.clone(), to, moved, why, held_ms: None })
+        };
+        let mut reasons = Vec::new();
+        let able = candidates(context, node, row)?.into_iter().filter(|to| row.instances.contains(to));
+        for to in able {
+            match switch(context, (dc, slot), to) {
+                Ok(()) => return left(Some(to), String::new()),
+                Err(e) => reasons.push(format!("n{to}: {}", e.what())),
+            }
+        }
+        if reasons.is_empty() {
+            reasons.push(
+                "no other node that is up and may have it has an instance in step: start one, or wait \
+                 until one has caught up (dvs service ls), and drain again"
+                    .to_owned(),
+            );
+        }
+        left(None, reasons.join("; "))
     }
 
     /// Moves one service to the best node that takes it.

@@ -2,6 +2,7 @@
 
 pub mod carry;
 mod replicas;
+pub mod switch;
 
 use super::Context;
 use super::service::services;
@@ -20,6 +21,8 @@ Examples:
   dvs migrate kv --to n2 -- ./kv-2.1    to another version of the program; the
                                         same way back
   dvs migrate kv --from n0 --to n3      of a replicated service, that replica
+  dvs migrate ledger --to n2            of a passive service, callers go to its
+                                        instance there
 
 Callers are served while the state is copied, then held for some milliseconds; nothing that they \
 asked is lost or done twice. Until the service has arrived the move can be given up, with Ctrl-C: \
@@ -29,6 +32,9 @@ which side the service goes on; dvs service ls shows it.
 Of a replicated service one of its replicas moves: another one is started on the new node, gets all that \
 the others have while they serve, and then the old one goes. What is broken off there goes on when the \
 command is repeated; dvs kv members shows it, and undoes it.
+
+Of a passive service callers are pointed to its instance on the other node, at once, if that one is in step; \
+nothing is started and nothing handed over. What the old one had taken up is sent again and answered once.
 
 A program is started on the other node as dvs run does it: its configuration has to allow that with \
 remote_programs = true. A single service moves if its program runs in a dvs_migrate::Host.";
@@ -73,6 +79,9 @@ impl Migrate {
         {
             return Err(Fail::usage(format!("{} is not on {from}", service.spec.name))
                 .next("see where it is with: dvs service ls"));
+        }
+        if service.spec.kind == Kind::Passive {
+            return self.passive(context, &service, to);
         }
         let order = MoveOrder {
             dc: service.dc,

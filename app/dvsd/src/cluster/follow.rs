@@ -112,12 +112,13 @@ impl Daemon {
             }
             Change::Slots { dc, change } => self.feed(Event::Slots { dc: dc.0, change: change.clone() }),
             Change::Declared { dc, slot } | Change::Withdrawn { dc, slot } => self.tell_service(*dc, *slot),
+            // Whoever offers, places or leads looks at the state; this is for whoever asks since when.
+            Change::Draining { node, on } => {
+                let what = if *on { "is emptied: it gets nothing new" } else { "may be used again" };
+                self.log.add("cluster", format!("{node} {what}"));
+            }
             // These are RADAR's.
-            Change::Draining { .. }
-            | Change::Offered { .. }
-            | Change::Gone { .. }
-            | Change::Placed { .. }
-            | Change::Held { .. } => {}
+            Change::Offered { .. } | Change::Gone { .. } | Change::Placed { .. } | Change::Held { .. } => {}
         }
     }
 
@@ -245,11 +246,8 @@ impl Daemon {
         self.plane.incarnation = Some(incarnation);
         self.plane.beginning = None;
         self.log.add("cluster", format!("{} begins ({incarnation})", self.plane.me()));
-        let dcs: Vec<DcId> = self.plane.state.containers().map(|(dc, _)| dc).collect();
-        for dc in dcs {
-            self.tell_container(dc);
-        }
-        self.radar_begin(incarnation);
+        // Before anything is told that may be followed by a new wish: an instance that was offered while this
+        // node had not begun, and ends as it does, is retired after it was offered.
         for order in std::mem::take(&mut self.plane.held) {
             let ticket = order.ticket;
             if !self.plane.clerk.order(order) {
@@ -257,6 +255,11 @@ impl Daemon {
                 self.answered(ticket, Epoch::default(), Err(e));
             }
         }
+        let dcs: Vec<DcId> = self.plane.state.containers().map(|(dc, _)| dc).collect();
+        for dc in dcs {
+            self.tell_container(dc);
+        }
+        self.radar_begin(incarnation);
         self.greet_all();
         self.node_review_all();
         self.open_to_programs();

@@ -7,8 +7,9 @@
 //! Until this daemon has begun none of it concerns it; then it takes what there is from the state as a whole.
 
 use super::For;
+use crate::admin::{AdminAnswer, MoveCheck};
 use crate::daemon::Daemon;
-use crate::desk::NodeRecord;
+use crate::desk::{NodeRecord, Wish};
 use dvs_abi::{DcId, NodeId};
 use dvs_control::change::Change;
 use dvs_control::command::Command;
@@ -178,6 +179,18 @@ impl Daemon {
                 self.tell(s, Told::LeasedAgain, Vec::new());
             }
         }
+    }
+
+    /// Has callers of a passive service go to another instance, or says what is in the way.
+    pub(crate) fn switch(&mut self, s: SessionId, (dc, slot): (u16, i32), to: u16, check: bool) {
+        let (dc, to) = (DcId(dc), NodeId(to));
+        if !check {
+            return self.decide(Command::Switch { dc, slot, to }, For::Admin(s, Wish::Done));
+        }
+        let hindrances =
+            self.plane.state.may_switch(dc, slot, to).err().into_iter().map(|e| e.text).collect();
+        self.part(s, AdminAnswer::Checked(MoveCheck { hindrances, ..MoveCheck::default() }));
+        self.part(s, AdminAnswer::End);
     }
 
     /// Declares a service, or says that it is no more.

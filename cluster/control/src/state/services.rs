@@ -13,7 +13,7 @@ use dvs_abi::{Code, DcId, NodeId};
 pub type ServiceName = (DcId, i32);
 
 impl State {
-    fn some_service(&mut self, dc: DcId, slot: i32) -> Result<&mut Service, Refusal> {
+    pub(super) fn some_service(&mut self, dc: DcId, slot: i32) -> Result<&mut Service, Refusal> {
         let services = &mut self.some_container(dc)?.services;
         services.get_mut(&slot).filter(|s| !s.withdrawn).ok_or_else(|| {
             Refusal::new(
@@ -304,7 +304,7 @@ impl Service {
 
     /// Callers go elsewhere, or wait, from `now` on. (One entry may do both, one after the other: then the
     /// epoch is ahead of the log.)
-    fn put(&mut self, place: Place, now: Epoch, (dc, slot): ServiceName, out: &mut Vec<Change>) {
+    pub(super) fn put(&mut self, place: Place, now: Epoch, (dc, slot): ServiceName, out: &mut Vec<Change>) {
         let epoch = now.max(Epoch(self.epoch.0 + 1));
         (self.place, self.epoch) = (place, epoch);
         self.arrival = match place {

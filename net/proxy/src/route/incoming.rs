@@ -352,7 +352,9 @@ impl Incoming {
 
     /// A node is dead: its calls are taken back.
     pub fn node_down(&mut self, node: NodeId, shores: &Shores, step: &mut Step<'_>) {
-        let names: Vec<Name> = self.pairs.keys().filter(|n| n.0 == node).copied().collect();
+        let mut names: Vec<Name> = self.pairs.keys().filter(|n| n.0 == node).copied().collect();
+        // The same frames in the same order each time: the simulator relies on it.
+        names.sort_unstable_by_key(|(_, dc, from, to)| (*dc, from.raw(), to.raw()));
         for name in names {
             let Some(pair) = self.pairs.get_mut(&name) else { continue };
             for queued in pair.queue.drain(..) {

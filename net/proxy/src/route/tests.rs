@@ -5,7 +5,7 @@ use super::{Cmd, Route, Shore, Step, Target};
 use dvs_abi::limits::{CONTROL_BYTES_MAX, RECORD_COST, ROUTE_HELD_BYTES};
 use dvs_abi::{Access, CallSet, Code, DcId, Effect, Endpoint, Error, Grant, Kind, Message, NodeId};
 use dvs_ipc::bell::{BELL_BYTES, Ringer};
-use dvs_ipc::control::Event;
+use dvs_ipc::control::{Answer, Event};
 use dvs_ipc::host::{HeapMemory, Memory};
 use dvs_ipc::lane::Cancel;
 use dvs_ipc::link::{LINK_WORDS, Link, Side};
@@ -172,4 +172,33 @@ fn a_call_to_a_dead_node_is_held_for_the_daemons_word() {
     let freed = stepped(|step| route.told(&closed, None, step));
     assert!(matches!(freed[..], [Cmd::Free { link: 0, lane: 0 }]));
     assert_eq!(route.outgoing_calls(), 0);
+}
+
+/// The simulator relies on it: equal seeds give equal runs.
+#[test]
+fn calls_of_a_dead_node_are_taken_back_in_the_order_of_their_callers() {
+    let memory: Arc<dyn Memory> = Arc::new(HeapMemory::new(LINK_WORDS));
+    let heap = || Arc::new(HeapMemory::new(BELL_BYTES / 8));
+    let ringer = Ringer::new(heap(), heap()).unwrap();
+    let mut route = Route::new(ME, 100);
+    route.node_up(SOURCE);
+    route.add_shore(0, Shore { memory, side: Side::A, ringer, bell_link: 0 });
+    for (lane, slot) in (5..17).rev().enumerate() {
+        let mut msg = Message::new(1);
+        msg.set_kind(Kind::Request);
+        msg.set_route(Endpoint::new(0, slot), Endpoint::new(0, 1));
+        msg.set_deadline(dvs_abi::Deadline::from_ns(1_000));
+        let call = Frame::Call { call: slot as u64, msg, grants: dvs_wire::Grants::default() };
+        let asked = stepped(|step| assert!(route.frame(SOURCE, &call, step)));
+        let [Cmd::Open { id, .. }] = asked[..] else { panic!("{asked:?}") };
+        let to = Endpoint::new(0, 1).raw();
+        let there = Answer::Lane { link: 0, lane: lane as u8, peer_pid: 7, remote: true, to, epoch: 0 };
+        stepped(|step| route.opened(id, Ok(there), step));
+    }
+    let taken_back = frames(stepped(|step| route.node_down(SOURCE, step)));
+    let calls: Vec<u64> = taken_back
+        .iter()
+        .map(|(_, f)| if let Frame::Withdrawn { call, .. } = f { *call } else { panic!("{f:?}") })
+        .collect();
+    assert_eq!(calls, (5..17).collect::<Vec<_>>());
 }

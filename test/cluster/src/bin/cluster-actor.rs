@@ -5,7 +5,7 @@
 use dvs_cluster::hostile::{self, Harm};
 use dvs_cluster::lease;
 use dvs_cluster::roles::{self, ClientPlan};
-use dvs_cluster::{kv, moves};
+use dvs_cluster::{kv, moves, passive};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -40,7 +40,8 @@ fn run(words: &[&str]) -> Option<()> {
         }
         "kv" => kv::serve(socket, number(0)?, &PathBuf::from(word(1)?), word(2) == Some("reads")),
         "instance" => lease::serve(socket, word(0)?),
-        "asker" => lease::ask(socket),
+        "asker" => lease::ask(socket, word(0) == Some("changes")),
+        "ledger" => passive::serve(socket, number(0)? as u16),
         "mover" => moves::serve(socket, word(0)?.parse().ok()?, number(1)?, word(2)?),
         "alone" => moves::serve_kv(socket),
         "idle" => roles::idle(socket, number(0)?),

@@ -2,7 +2,7 @@
 
 use super::daemon::Daemon;
 use super::hosts::{Ask, At, Host, Port};
-use super::wire::{Key, Said, Word};
+use super::wire::{Key, Said};
 use crate::actor::Effects;
 use crate::control::moves::{State, Word as Letter};
 use crate::control::wire::Note;
@@ -12,7 +12,6 @@ use dvs_control::command::Command;
 use dvs_control::epoch::Epoch;
 use dvs_kern::mover::MoverAsk;
 use dvs_kern::node::event::SessionId;
-use dvs_kern::node::link::LinkKey;
 use dvs_migrate::target::{Event, Order, Phase, Target};
 
 /// The source may be silent for so long.
@@ -53,18 +52,15 @@ impl Daemon {
 
     /// Letters that have come are read.
     pub(super) fn read_letters(&mut self, fx: &mut Effects<'_, Note>) {
-        for (key, number, letter) in self.calls.letters() {
-            let Some((from, to)) =
-                self.kern.lane_of(LinkKey(key.0), key.1).filter(|l| l.open).map(|l| (l.from, l.to))
-            else {
-                continue;
-            };
-            let reads = |h: &Host| match (&h.at, h.port) {
-                (At::Takes(come), Port::Has(port)) => (come.peer, port.raw()) == (from, to),
-                _ => false,
-            };
-            let Some(session) = self.hosts.iter().find(|(_, h)| reads(h)).map(|(s, _)| *s) else { continue };
-            self.letter(session, (key, number), letter, fx);
+        let reads = |h: &Host| match (&h.at, h.port) {
+            (At::Takes(come), Port::Has(port)) => Some((come.peer, port.raw())),
+            _ => None,
+        };
+        let ends: Vec<_> = self.hosts.iter().filter_map(|(s, h)| Some((*s, reads(h)?))).collect();
+        for (session, ends) in ends {
+            for (key, number, letter) in self.calls.letters(ends) {
+                self.letter(session, (key, number), letter, fx);
+            }
         }
     }
 
@@ -90,9 +86,7 @@ impl Daemon {
     }
 
     fn letter_answer(&mut self, (key, number): (Key, u64), answer: Letter, fx: &mut Effects<'_, Note>) {
-        if let Some((node, key)) = self.calls.answered(key, number) {
-            self.say(node, Word::Reply { key, number, value: Said::Letter(answer) }, fx);
-        }
+        self.answers(key, number, &Said::Letter(answer), fx);
     }
 
     fn come_step(

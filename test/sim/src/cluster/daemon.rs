@@ -21,9 +21,10 @@ use dvs_control::epoch::Epoch;
 use dvs_control::member::Member;
 use dvs_control::state::{Answer, State};
 use dvs_kern::control;
+use dvs_kern::control::Request;
 use dvs_kern::node::Node;
 use dvs_kern::node::config::{NodeConfig, NodeEntry};
-use dvs_kern::node::event::{Event, SessionId};
+use dvs_kern::node::event::{Event, PROXY, SessionId};
 use dvs_kern::node::record::Record;
 use dvs_radar::links::{Links, Said};
 use dvs_radar::{Event as News, Radar};
@@ -55,7 +56,7 @@ pub struct Daemon {
     asked: BTreeMap<u64, u64>,
     held: Vec<Order>,
     links: Links<Record>,
-    lines: Lines,
+    pub(super) lines: Lines,
     /// What came for this node's part in deciding the order.
     mail: Vec<(NodeId, Packet)>,
     beat: u64,
@@ -282,6 +283,10 @@ impl Daemon {
 
     /// What is wanted goes to the order.
     fn settle(&mut self, fx: &mut Effects<'_, Note>) {
+        self.hear_lines(fx);
+        self.look_at_calls(fx);
+        self.read_letters(fx);
+        self.hear_lines(fx);
         let mut refused = Vec::new();
         if let Some(packet) = self.clerk.next(self.me, fx.now(), &mut refused) {
             fx.send(ORDER, packet.encode());
@@ -401,6 +406,12 @@ impl Daemon {
     fn begun(&mut self, incarnation: Epoch, fx: &mut Effects<'_, Note>) {
         self.incarnation = Some(incarnation);
         self.beginning = None;
+        // First: what is told now may be followed by a new wish.
+        for order in std::mem::take(&mut self.held) {
+            // What the rules want is for this incarnation, and no later one.
+            let of = Some(incarnation).filter(|_| self.asked.contains_key(&order.ticket));
+            self.clerk.order(Order { of, ..order });
+        }
         let dcs: Vec<DcId> = self.state.containers().map(|(dc, _)| dc).collect();
         dcs.into_iter().for_each(|dc| self.tell_container(dc, fx));
         self.radar = Radar::new(self.me, terms());
@@ -417,7 +428,6 @@ impl Daemon {
         for (dc, slot) in all {
             self.tell_place(dc, slot, fx);
         }
-        std::mem::take(&mut self.held).into_iter().for_each(|order| self.clerk.order(order));
         for node in self.links.all_linked() {
             self.say(node, Word::Hello(incarnation), fx);
         }
@@ -485,6 +495,16 @@ impl Daemon {
                         self.word(node, word, fx);
                     }
                 }
+                FromLine::Open(id, node, dc, (from, to), remaining) => {
+                    self.feed(Event::ProxyOpen { id, node: node.0, dc, from, to, remaining }, fx);
+                }
+                FromLine::Notice(dc, (source, endpoint), value) => {
+                    self.feed(Event::ProxyNotice { dc, source, endpoint, value }, fx);
+                }
+                FromLine::Free(link, lane) => {
+                    let request = Request::FreeLane { link, lane };
+                    self.feed(Event::Request { session: PROXY, id: 0, request }, fx);
+                }
             }
         }
     }
@@ -513,7 +533,6 @@ impl Daemon {
                 self.mail.extend(of.map(|incarnation| (from, Packet::Renewed(incarnation, sent, upto))));
             }
             Word::Move(record) => self.move_record(from, record, fx),
-            Word::Call { .. } | Word::Reply { .. } | Word::Failed { .. } => self.carried(from, word, fx),
         }
     }
 

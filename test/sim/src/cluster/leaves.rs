@@ -211,18 +211,17 @@ impl Daemon {
 
     /// There is a lane for its letter.
     fn letter_goes(&mut self, session: SessionId, (link, lane): (u16, u8), fx: &mut Effects<'_, Note>) {
-        let Some(key) = self.calls.key(session, link, lane) else { return };
-        let lane = self.kern.lane_of(LinkKey(key.0), key.1).map(|l| (l.node, (l.from, l.to)));
+        let Some(key) = self.calls.lanes.key(session, link, lane) else { return };
+        let node = self.kern.lane_of(LinkKey(key.0), key.1).map(|l| l.node);
         let number = fx.random().next();
         let me = self.me;
         let Some(l) = self.leave_of(session) else { return };
         let Doing::Opens(_, letter, until) = l.doing.clone() else { return };
-        let Some((node, ends)) = lane.filter(|(node, _)| *node != me) else {
-            return self.leave_step(session, Event::Cut, fx);
-        };
         l.doing = Doing::Waits(key, number, until);
-        self.calls.carry(key, number, session);
-        self.say_call(node, key, ends, number, Some(letter), fx);
+        let elsewhere = node.is_some_and(|node| node != me);
+        if !elsewhere || self.post(session, key, (number, until), Some(letter), fx).is_err() {
+            self.leave_step(session, Event::Cut, fx);
+        }
     }
 
     /// Its letter was answered, or not.
@@ -249,10 +248,7 @@ impl Daemon {
         let Some(l) = self.leave_of(session) else { return };
         match l.doing {
             Doing::Opens(_, _, until) if until <= now => self.leave_step(session, Event::Cut, fx),
-            Doing::Waits(key, _, until) if until <= now => {
-                self.calls.give_up(key);
-                self.leave_step(session, Event::Cut, fx);
-            }
+            Doing::Waits(key, _, until) if until <= now => self.cancel(key, fx),
             Doing::Parks(_) if !busy => {
                 let changed = fx.random().below(5);
                 self.leave_step(session, Event::Changed(changed), fx);

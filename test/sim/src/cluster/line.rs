@@ -12,11 +12,11 @@ use super::cable::{Cable, Segment};
 use crate::actor::Effects;
 use crate::control::MS;
 use crate::control::wire::{Note, Packet};
-use dvs_abi::NodeId;
 use dvs_abi::limits::FRAME_BYTES_MAX;
+use dvs_abi::{Endpoint, NodeId};
 use dvs_proxy::peer::Peer;
 use dvs_proxy::records::{Records, write_record};
-use dvs_proxy::route::{Route, Step};
+use dvs_proxy::route::{Cmd, Route, Step};
 use dvs_proxy::session::Command;
 use dvs_proxy::stream::{Outgoing, Payload, StreamError};
 use dvs_proxy::{DownReason, SendError, State};
@@ -37,6 +37,28 @@ pub(super) enum FromLine {
     Down(NodeId),
     /// A record came from a node.
     Record(NodeId, Vec<u8>),
+    /// The router wants a lane for a caller on a node: the number of the question, container, ends, how long
+    /// it may take.
+    Open(u64, NodeId, u16, (i32, i32), u64),
+    /// A notification goes to where its receiver has moved: container, ends, bits.
+    Notice(u16, (Endpoint, Endpoint), u64),
+    /// A closed lane was forgotten: the proxy's number of its link, and the lane.
+    Free(u16, u8),
+}
+
+impl FromLine {
+    /// What the router wants of the daemon.
+    pub(super) fn of(command: Cmd) -> Option<FromLine> {
+        match command {
+            Cmd::Open { id, node, dc, from, to, remaining } => {
+                Some(FromLine::Open(id, node, dc.0, (from.raw(), to.raw()), remaining))
+            }
+            Cmd::Notice { dc, from, to, value } => Some(FromLine::Notice(dc.0, (from, to), value)),
+            Cmd::Free { link, lane } => Some(FromLine::Free(link, lane)),
+            // Programs look when anything has happened; they lend no memory, and copy none.
+            Cmd::Send { .. } | Cmd::Ring(_) | Cmd::Feed { .. } | Cmd::Copied { .. } => None,
+        }
+    }
 }
 
 /// What a line touches besides itself.
@@ -44,6 +66,8 @@ pub(super) struct Around<'a, 'f> {
     pub(super) fx: &'a mut Effects<'f, Note>,
     pub(super) route: &'a mut Route,
     pub(super) news: &'a mut VecDeque<FromLine>,
+    /// Frames for other nodes.
+    pub(super) rest: &'a mut Vec<(NodeId, Frame<'static>)>,
 }
 
 /// One connection.
@@ -211,7 +235,9 @@ impl Line {
 
     /// Does what the session asks for, in its order.
     fn obey(&mut self, around: &mut Around<'_, '_>) {
-        for command in self.peer.commands() {
+        let commands = self.peer.commands();
+        let ended = commands.iter().any(|c| matches!(c, Command::Down(_)));
+        for command in commands {
             match command {
                 Command::Dial(class) => self.dial(class, around),
                 Command::Close(class) => self.close_class(class, around),
@@ -223,9 +249,13 @@ impl Line {
                     let mut out = Vec::new();
                     let mut step = Step { now: around.fx.now(), cpu: 0, out: &mut out };
                     around.route.node_down(self.node, &mut step);
+                    self.carry(out, around);
                     around.news.push_back(FromLine::Down(self.node));
                 }
             }
+        }
+        if ended {
+            self.peer.told();
         }
     }
 
@@ -263,7 +293,7 @@ impl Line {
             let Some(end) = self.ends.get_mut(&at) else { return };
             rest = &rest[end.records.feed(rest)..];
             let taken = self.records(at, around);
-            StreamClass::ALL.into_iter().for_each(|class| self.flush(class, around));
+            self.flush_all(around);
             if let Err(why) = taken {
                 return self.close(at, &why, around);
             }
@@ -272,7 +302,7 @@ impl Line {
             return self.close(at, &Broken::Ends, around);
         }
         if heard.room {
-            StreamClass::ALL.into_iter().for_each(|class| self.flush(class, around));
+            self.flush_all(around);
         }
     }
 
@@ -391,8 +421,42 @@ impl Line {
 
     fn frame(&mut self, frame: &Frame<'_>, around: &mut Around<'_, '_>) {
         if let Frame::Control { bytes } = frame {
-            around.news.push_back(FromLine::Record(self.node, bytes.to_vec()));
+            return around.news.push_back(FromLine::Record(self.node, bytes.to_vec()));
         }
+        let mut out = Vec::new();
+        let mut step = Step { now: around.fx.now(), cpu: 0, out: &mut out };
+        around.route.frame(self.node, frame, &mut step);
+        self.carry(out, around);
+    }
+
+    /// Does what the router wants: the daemon hears it in the order in which records came.
+    fn carry(&mut self, commands: Vec<Cmd>, around: &mut Around<'_, '_>) {
+        for command in commands {
+            match command {
+                Cmd::Send { node, frame } if node == self.node => self.send(frame, around),
+                Cmd::Send { node, frame } => around.rest.push((node, frame)),
+                other => around.news.extend(FromLine::of(other)),
+            }
+        }
+    }
+
+    /// A frame of the router is queued, or waits for credit.
+    pub(super) fn send(&mut self, frame: Frame<'static>, around: &mut Around<'_, '_>) {
+        if !around.route.holds(self.node) {
+            match self.peer.push(StreamClass::Message, &frame) {
+                Err(SendError::WouldBlock) => {}
+                // What was under way ends when `down` is said.
+                Ok(()) | Err(SendError::Dead | SendError::Wire(_)) => return,
+            }
+        }
+        if !around.route.hold(self.node, frame) {
+            self.give_up(around.fx.now());
+        }
+    }
+
+    /// Writes what was queued.
+    pub(super) fn flush_all(&mut self, around: &mut Around<'_, '_>) {
+        StreamClass::ALL.into_iter().for_each(|class| self.flush(class, around));
     }
 
     /// There is credit again for what waits.
@@ -405,6 +469,7 @@ impl Line {
         around.route.resume(self.node, &mut step, |frame| {
             !matches!(self.peer.push(StreamClass::Message, frame), Err(SendError::WouldBlock))
         });
+        self.carry(out, around);
     }
 
     // ---- the clock, and what breaks
@@ -434,6 +499,6 @@ impl Line {
         }
         self.peer.tick(now);
         self.obey(around);
-        StreamClass::ALL.into_iter().for_each(|class| self.flush(class, around));
+        self.flush_all(around);
     }
 }

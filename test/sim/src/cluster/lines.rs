@@ -9,10 +9,10 @@ use crate::control::wire::Note;
 use crate::control::{DAEMONS, LEASE_NS, MS};
 use dvs_abi::NodeId;
 use dvs_kern::control;
-use dvs_proxy::Timing;
 use dvs_proxy::peer::Peer;
-use dvs_proxy::route::Route;
-use std::collections::{BTreeMap, VecDeque};
+use dvs_proxy::route::{Cmd, Route, Step};
+use dvs_proxy::{Frame, Timing};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The times of sessions, as the daemon has them for a lease of this length (`app/dvsd/src/proxy/start.rs`).
 const TIMING: Timing = Timing {
@@ -54,8 +54,41 @@ impl Lines {
         what: impl FnOnce(&mut Line, &mut Around<'_, '_>),
     ) {
         let Lines { lines, route, news } = self;
+        let mut rest = Vec::new();
         if let Some(line) = lines.get_mut(&node) {
-            what(line, &mut Around { fx, route, news });
+            what(line, &mut Around { fx: &mut *fx, route, news, rest: &mut rest });
+        }
+        if !rest.is_empty() {
+            self.send(rest, fx);
+        }
+    }
+
+    /// The router takes a step.
+    pub(super) fn route(&mut self, fx: &mut Effects<'_, Note>, what: impl FnOnce(&mut Route, &mut Step<'_>)) {
+        let mut out = Vec::new();
+        what(&mut self.route, &mut Step { now: fx.now(), cpu: 0, out: &mut out });
+        self.carry(out, fx);
+    }
+
+    /// Does what the router wants, in its order; frames leave when all of it is done.
+    fn carry(&mut self, commands: Vec<Cmd>, fx: &mut Effects<'_, Note>) {
+        let mut frames = Vec::new();
+        for command in commands {
+            match command {
+                Cmd::Send { node, frame } => frames.push((node, frame)),
+                other => self.news.extend(FromLine::of(other)),
+            }
+        }
+        self.send(frames, fx);
+    }
+
+    fn send(&mut self, frames: Vec<(NodeId, Frame<'static>)>, fx: &mut Effects<'_, Note>) {
+        let written: BTreeSet<NodeId> = frames.iter().map(|(node, _)| *node).collect();
+        for (node, frame) in frames {
+            self.at(node, fx, |line, around| line.send(frame, around));
+        }
+        for node in written {
+            self.at(node, fx, Line::flush_all);
         }
     }
 
@@ -88,9 +121,8 @@ impl Lines {
 
     /// Time passes.
     pub(super) fn tick(&mut self, fx: &mut Effects<'_, Note>) {
-        let Lines { lines, route, news } = self;
-        for line in lines.values_mut() {
-            line.tick(&mut Around { fx: &mut *fx, route, news });
+        for node in self.lines.keys().copied().collect::<Vec<_>>() {
+            self.at(node, fx, Line::tick);
         }
     }
 

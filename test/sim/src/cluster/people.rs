@@ -255,8 +255,14 @@ impl Daemon {
         self.bury(fx);
     }
 
-    /// What operators do: withdraw and declare, forbid and allow, drain.
+    /// What operators do: withdraw and declare, forbid and allow, drain, switch.
     fn operators(&mut self, fx: &mut Effects<'_, Note>) {
+        if fx.random().odds(8) {
+            let to = dvs_abi::NodeId(fx.random().below(5) as u16);
+            for (slot, _) in SERVICES.iter().filter(|(_, kind)| *kind == Kind::Passive) {
+                self.decide(None, Decision::Switch { dc: MAIN, slot: *slot, to });
+            }
+        }
         if !fx.random().odds(3) {
             return;
         }

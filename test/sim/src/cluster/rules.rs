@@ -1,7 +1,7 @@
 //! What RADAR and the rules say is done.
 
 use super::daemon::Daemon;
-use super::wire::Word;
+use super::wire::{Word, key};
 use crate::actor::Effects;
 use crate::control::wire::Note;
 use dvs_abi::{DcId, NodeId};
@@ -80,7 +80,11 @@ impl Daemon {
             Command::Signal { pid } => self.people.signal(pid),
             Command::StandsBy { slot, .. } => self.move_standby(slot, fx),
             Command::MoveReport { id, .. } => self.move_over(id, fx),
-            // Memory, sessions that break rules, lines for people: there are none here.
+            Command::CreateLink { link } => self.calls.lanes.create(link),
+            Command::DropLink { link } => self.calls.lanes.remove(link),
+            Command::CloseLane { link, lane } => drop(self.calls.lanes.with(key(link, lane), |l| l.close())),
+            Command::ResetLane { link, lane } => drop(self.calls.lanes.with(key(link, lane), |l| l.reset())),
+            // Sessions that break rules, copies, lines for people: there are none here.
             _ => {}
         }
     }

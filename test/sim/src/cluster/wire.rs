@@ -33,37 +33,6 @@ pub enum Word {
     Lease(u64),
     /// It does, since it asked then; what was decided by then.
     Granted(u64, Epoch),
-    /// A call in a lane of the sender: who calls whom, and the call's number.
-    Call {
-        /// Of the caller.
-        key: Key,
-        /// Caller and callee, endpoints.
-        ends: (i32, i32),
-        /// Which.
-        number: u64,
-        /// What a program that hands its service over says; else the service's number is to be added to.
-        letter: Option<Letter>,
-    },
-    /// It is answered.
-    Reply {
-        /// Of the caller.
-        key: Key,
-        /// Which call.
-        number: u64,
-        /// The answer.
-        value: Said,
-    },
-    /// It has failed; the code, and whether it was done (as [`Effect`] has it).
-    Failed {
-        /// Of the caller.
-        key: Key,
-        /// Which call.
-        number: u64,
-        /// Why.
-        code: i32,
-        /// Whether it was done.
-        effect: u8,
-    },
     /// Between daemons, about a move.
     Move(MoveRecord),
 }

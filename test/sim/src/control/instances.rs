@@ -184,6 +184,7 @@ impl Instances {
                 }
                 None
             }
+            (3..5, Place::At(_)) if kind == Kind::Passive => Some(Command::Switch { dc: MAIN, slot, to }),
             (3..7, Place::At(_)) => {
                 let deadline = fx.now() + 100 * MS + fx.random().below(2_000 * MS);
                 Some(Command::Move { dc: MAIN, slot, to, deadline })

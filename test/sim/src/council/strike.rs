@@ -4,7 +4,7 @@
 //! ```text
 //!   alone:    leader ─x─ everybody                        for longer than a lease lasts
 //!   judging:  leader ─x─ one node, until it takes it for lost
-//!                    └─x─ everybody, before that is decided; they elect another one
+//!                    └─x─ everybody, at that moment: nobody else hears so, and they elect another one
 //!                         healed, and the one node ─x─ everybody
 //! ```
 
@@ -38,7 +38,11 @@ pub(crate) fn rough<D: Follower>(world: &mut World<Node<D>>, rough_ns: u64) -> R
             continue;
         }
         apart(world, leader, one, 5_000 * MS);
-        world.run_for(random.within((900 * MS, 2_100 * MS)).min(end - world.now()))?;
+        // A moment later it may be decided.
+        let judged = |w: &World<Node<D>>| {
+            w.actor(leader).and_then(Node::council).is_some_and(|council| council.judges(one))
+        };
+        world.run_until((world.now() + 3_500 * MS).min(end), judged)?;
         let for_ns = random.within((1_500 * MS, 2_500 * MS));
         others.iter().filter(|n| **n != one).for_each(|n| apart(world, leader, *n, for_ns));
         world.run_for(for_ns.min(end - world.now()))?;

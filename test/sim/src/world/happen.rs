@@ -42,8 +42,8 @@ impl<A: Actor> World<A> {
                     self.trace.line(self.now, format_args!("{node} <- {from} cut off on the way"));
                     return nothing;
                 }
-                self.trace.line(self.now, format_args!("{node} <- {from} {}", A::describe(bytes)));
-                self.trace.bytes(bytes);
+                let words = || format!("{node} <- {from} {}", A::describe(bytes));
+                self.trace.known(self.now, &[u64::from(node.0), u64::from(from.0)], bytes, words);
             }
             Happening::Synced { .. } => self.trace.line(self.now, format_args!("{node} {what:?}")),
             Happening::Timer { .. } => {}
@@ -59,7 +59,7 @@ impl<A: Actor> World<A> {
     /// What is between two nodes forgets their connections, and one of them hears so.
     fn break_connections(&mut self) -> Acted<A::Note> {
         let nodes = self.hosts.len() as u64;
-        let (node, other) = (self.random.below(nodes) as u16, self.random.below(nodes) as u16);
+        let (node, other) = (self.breaks.below(nodes) as u16, self.breaks.below(nodes) as u16);
         self.schedule_trouble(Trouble::Break);
         let (node, other) = (NodeId(node), NodeId(other));
         if node == other || self.hosts[usize::from(node.0)].paused {

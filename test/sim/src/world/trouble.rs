@@ -16,7 +16,8 @@ impl<A: Actor> World<A> {
             Trouble::Break => self.faults.break_every_ns,
         };
         if every > 0 {
-            let at = self.now + 1 + self.random.below(2 * every);
+            let random = if trouble == Trouble::Break { &mut self.breaks } else { &mut self.random };
+            let at = self.now + 1 + random.below(2 * every);
             self.schedule(at, Event::Trouble(trouble));
         }
     }

@@ -8,6 +8,7 @@
 //! | `puts` | 3 | replicated puts of 64 clients and of 3; etcd's, at the same |
 //! | `large` | 3 | replicated puts while snapshots of a large state are written |
 //! | `moves` | 3 | a single key/value server moves under load: how long callers are held |
+//! | `switch` | 5 | callers of a passive service are pointed elsewhere, until those of all nodes are served there |
 //! | `known` | 5 | a decision, until it is done by all |
 //! | `idle` | 5 | the processor, when there is nothing to do |
 //! | `join` | 5 | a token asked for, until the new node lets programs in |
@@ -24,6 +25,7 @@ mod etcd;
 mod kv;
 mod large;
 mod moves;
+mod switch;
 
 use dvs_cluster::lab::{Lab, Programs};
 use dvs_cluster::measure;
@@ -68,12 +70,13 @@ fn main() {
     };
     let programs = Programs { daemon: sibling("cluster-daemon"), switch: sibling("cluster-switch") };
     println!("{:58} {:>9} {:>9} {:>9} {:>5}", "", "p50", "p99", "worst", "n");
-    let rows: [(&str, Measure); 9] = [
+    let rows: [(&str, Measure); 10] = [
         ("killed", killed),
         ("failover", kv::failover),
         ("puts", kv::puts),
         ("large", large::large),
         ("moves", moves::moves),
+        ("switch", switch::switches),
         ("known", known),
         ("idle", idle),
         ("join", joined),
