@@ -17,7 +17,8 @@ pub struct Options {
     pub name: String,
     /// How long the kernel may believe attributes and names it was told.
     pub ttl: Duration,
-    /// The kernel may keep what was written until a file is closed or synced.
+    /// The kernel may keep what was written until a file is closed or synced. It then believes what it knows
+    /// of a file's length, and does not see what other nodes write: for files that one node uses.
     pub writeback: bool,
     /// Threads that serve the kernel.
     pub threads: usize,
@@ -30,7 +31,7 @@ impl Default for Options {
         Options {
             name: "dvs".to_owned(),
             ttl: Duration::from_secs(1),
-            writeback: true,
+            writeback: false,
             threads: 4,
             others: true,
         }
@@ -40,6 +41,8 @@ impl Default for Options {
 /// Why it is not mounted.
 #[derive(Debug)]
 pub enum MountError {
+    /// This program may not have an endpoint in the container.
+    Bind(dvs_abi::Error),
     /// No session with the file server.
     Server(Errno),
     /// The kernel refuses.
@@ -49,6 +52,7 @@ pub enum MountError {
 impl std::fmt::Display for MountError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            MountError::Bind(e) => write!(f, "{e}"),
             MountError::Server(e) => write!(f, "the file server: {e}"),
             MountError::Host(path, e) => write!(f, "mounting on {}: {e}", path.display()),
         }
@@ -77,7 +81,7 @@ impl Mount {
         path: &Path,
         options: &Options,
     ) -> Result<Self, MountError> {
-        let pool = Pool::new(process.clone(), dc, server).map_err(MountError::Server)?;
+        let pool = Pool::new(process.clone(), dc, server)?;
         let files = Files { pool, ttl: options.ttl, writeback: options.writeback };
         let mut config = Config::default();
         config.mount_options = vec![

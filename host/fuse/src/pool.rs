@@ -1,5 +1,6 @@
 //! Endpoints for the threads of a mount: each call takes one that is free, or a new one.
 
+use crate::mount::MountError;
 use dvs_abi::{DcId, Endpoint};
 use dvs_api::Errno;
 use dvs_fs::Client;
@@ -23,9 +24,10 @@ impl std::fmt::Debug for Pool {
 
 impl Pool {
     /// A new session with a server.
-    pub fn new(process: Process, dc: DcId, server: Endpoint) -> Result<Self, Errno> {
+    pub fn new(process: Process, dc: DcId, server: Endpoint) -> Result<Self, MountError> {
+        let port = process.bind(dc, Endpoint::NONE).map_err(MountError::Bind)?;
         let mut pool = Pool { process, dc, server, session: 0, free: Mutex::default() };
-        let first = pool.client()?;
+        let first = Client::new(port, server, 0).map_err(MountError::Server)?;
         pool.session = first.session();
         pool.give(first);
         Ok(pool)

@@ -4,6 +4,7 @@ use super::Context;
 use crate::fail::{Done, Fail};
 use crate::output::{self, Format};
 use dvs::Code;
+use dvs_api::Errno;
 use dvs_disk::Image;
 use dvs_fs::Volume;
 use std::path::PathBuf;
@@ -77,7 +78,10 @@ impl Check {
             }
             _ => Fail::new(e).of(&shown),
         })?;
-        let mut volume = Volume::open(Arc::new(disk)).map_err(|e| super::fs::failed(e, &shown))?;
+        let mut volume = Volume::open(Arc::new(disk)).map_err(|e| match e {
+            Errno::NXIO => Fail::new(format!("{shown} is no volume")),
+            e => super::fs::failed(e, &shown),
+        })?;
         let found = volume.check().map_err(|e| super::fs::failed(e, &shown))?;
         if let Some(first) = found.wrong.first() {
             let more = found.wrong.len() - 1;

@@ -32,9 +32,10 @@ pub struct Mount {
     /// Other users of this machine may not use it
     #[arg(long)]
     private: bool,
-    /// Send every write to the server at once, instead of when a file is closed or synced
+    /// Keep what is written until a file is closed or synced: faster, but this machine does not see what
+    /// others write to files it has used
     #[arg(long)]
-    write_through: bool,
+    writeback: bool,
     /// How long this machine may believe what it knows of names and files, ms
     #[arg(long, default_value_t = 1000, value_name = "MS")]
     ttl: u64,
@@ -50,12 +51,13 @@ impl Mount {
         let options = Options {
             name: dc.name.clone(),
             others: !self.private,
-            writeback: !self.write_through,
+            writeback: self.writeback,
             ttl: Duration::from_millis(self.ttl),
             ..Options::default()
         };
         let at = (DcId(dc.dc), self.endpoint);
         let mount = Mounted::new(&process, at, &self.dir, &options).map_err(|e| match e {
+            MountError::Bind(e) => Fail::from(e),
             MountError::Server(e) => failed(e, "the file server"),
             e @ MountError::Host(..) => Fail::new(e).next("it needs an empty directory, and root"),
         })?;
