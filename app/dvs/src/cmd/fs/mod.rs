@@ -16,9 +16,9 @@ pub const SERVICE: Endpoint = Endpoint::new(0, 1);
 
 const SERVE: &str = "\
 Examples:
-  dvs fs serve --dc shop --image /srv/shop.img --size 20G   a new volume of 20 GiB
-  dvs fs serve --dc shop --image /srv/shop.img              the one that is there
-  dvs fs serve --dc shop --memory 1G                        gone when it ends
+  dvs fs serve --dc shop --image /srv/shop.img --size 20G   a new volume
+  dvs fs serve --dc shop --image /srv/shop.img              that is there
+  dvs fs serve --dc shop --memory 1G                        gone at its end
 
 The image is sparse: it takes room for what is in it. What a program has synced is on it for good; after a \
 crash it is as at the last sync of anybody, or a few seconds before. Ends with Ctrl-C.";
