@@ -49,8 +49,8 @@ pub enum ToProxy {
     Told(Event, Option<NodeId>),
     /// The answer to [`FromProxy::Open`] with this number.
     Reply { id: u64, result: Result<Answered, WireError> },
-    /// Carry a record to a node, as `CONTROL`, if the session with it is still this one.
-    Control { node: u16, session: u64, bytes: Vec<u8> },
+    /// Carry a record to a node, as `CONTROL`.
+    Control { node: u16, bytes: Vec<u8> },
     /// The same for what the replicated log says, which is dropped rather than kept when the node takes too
     /// little: the log says it again.
     Log { node: u16, bytes: Vec<u8> },
@@ -93,8 +93,8 @@ pub enum CopyEnd {
 #[derive(Debug)]
 #[allow(missing_docs)]
 pub enum FromProxy {
-    /// There is a session with a node: its number, which rises.
-    Up { node: u16, session: u64 },
+    /// There is a session with a node.
+    Up { node: u16 },
     /// A node was declared dead.
     Down { node: u16 },
     /// A machine wants to join: the key it proved to have, where it comes from, what it says.

@@ -357,7 +357,6 @@ impl Node {
     pub(crate) fn obey(&self) {
         let _control = lock(&self.control);
         let commands = lock(&self.peer).commands();
-        let ended = commands.iter().any(|c| matches!(c, Command::Down(_)));
         for command in commands {
             match command {
                 Command::Dial(class) => self.give(class, Job::Dial),
@@ -373,9 +372,6 @@ impl Node {
                     self.credit.notify_all();
                 }
             }
-        }
-        if ended {
-            lock(&self.peer).told();
         }
     }
 

@@ -16,11 +16,6 @@ use crate::stream::{Outgoing, Stream, StreamError};
 use dvs_abi::NodeId;
 use dvs_wire::{Frame, Greeting, RecordHead, Refusal, SessionFrame, StreamClass, Versions};
 
-/// Whether it says that a session has ended.
-fn ends(command: &Command) -> bool {
-    matches!(command, Command::Down(_))
-}
-
 /// A peer node.
 #[derive(Debug)]
 pub struct Peer {
@@ -29,8 +24,6 @@ pub struct Peer {
     /// Number of the last connection.
     conns: u64,
     commands: Vec<Command>,
-    /// A session has ended, and those who send have not been told: what they send is for that one.
-    untold: bool,
 }
 
 impl Peer {
@@ -41,7 +34,6 @@ impl Peer {
             streams: StreamClass::ALL.map(Stream::new),
             conns: 0,
             commands: Vec::new(),
-            untold: false,
         }
     }
 
@@ -88,17 +80,9 @@ impl Peer {
     }
 
     fn settle(&mut self, from: usize) {
-        if self.commands[from..].iter().any(ends) {
+        if self.commands[from..].iter().any(|c| matches!(c, Command::Down(_))) {
             self.streams.iter_mut().for_each(Stream::reset);
-            self.untold = true;
         }
-    }
-
-    /// What [`Peer::commands`] gave was done: whoever sends knows of the sessions that ended, and of the one
-    /// that began. Until then [`Peer::push`] refuses: what was meant for a session that is over must not go
-    /// out in the next.
-    pub fn told(&mut self) {
-        self.untold = self.commands.iter().any(ends);
     }
 
     /// Puts a frame at the end of a stream.
@@ -106,7 +90,7 @@ impl Peer {
     /// # Errors
     /// Dead, no credit, or a frame that breaks a bound.
     pub fn push(&mut self, class: StreamClass, frame: &Frame<'_>) -> Result<(), SendError> {
-        if self.refuses() {
+        if self.state() == State::Dead {
             return Err(SendError::Dead);
         }
         self.stream_mut(class).out.push(frame)
@@ -117,15 +101,10 @@ impl Peer {
     /// # Errors
     /// Dead or no credit.
     pub fn push_encoded(&mut self, class: StreamClass, frame: Vec<u8>) -> Result<(), (SendError, Vec<u8>)> {
-        if self.refuses() {
+        if self.state() == State::Dead {
             return Err((SendError::Dead, frame));
         }
         self.stream_mut(class).out.push_encoded(frame).map_err(|f| (SendError::WouldBlock, f))
-    }
-
-    /// Whether nothing can be sent now: no session can begin, or one has ended and that was not told yet.
-    fn refuses(&self) -> bool {
-        self.untold || self.state() == State::Dead
     }
 
     /// Room for a chunk of a copy: see [`crate::outbox::Outbox::spare_chunk`].

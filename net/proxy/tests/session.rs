@@ -137,9 +137,7 @@ impl World {
     }
 
     fn commands(&mut self, who: usize) {
-        let commands = self.sides[who].peer.commands();
-        let ended = commands.iter().any(|c| matches!(c, Command::Down(_)));
-        for c in commands {
+        for c in self.sides[who].peer.commands() {
             match c {
                 Command::Dial(class) => self.dial(who, class),
                 Command::Close(class) => {
@@ -156,9 +154,6 @@ impl World {
                     (side.sent, side.delivered) = ([0; 2], [0; 2]);
                 }
             }
-        }
-        if ended {
-            self.sides[who].peer.told();
         }
     }
 
@@ -574,22 +569,4 @@ fn a_silent_peer_does_not_count_as_dead_while_frames_are_being_delivered() {
     let before = w.sides[1].peer.stream(class).conn();
     w.sides[1].peer.tick(w.now + 3_000 * MS);
     assert_eq!(w.sides[1].peer.stream(class).conn(), before, "busy, so not broken");
-}
-
-/// Who sends learns of a session's end a moment after it: what it sends in between is for nobody.
-#[test]
-fn what_is_sent_before_the_end_of_a_session_was_told_does_not_go_out_in_the_next() {
-    let mut w = World::new(7);
-    w.heal();
-    let class = StreamClass::Message;
-    let now = w.now;
-    w.sides[0].peer.give_up(DownReason::Flooded, now);
-    let late = Frame::Cancel { call: 1 };
-    assert_eq!(w.sides[0].peer.push(class, &late), Err(SendError::Dead));
-    let taken = w.sides[0].peer.commands();
-    assert!(taken.contains(&Command::Down(DownReason::Flooded)));
-    // Being told is not having heard it.
-    assert_eq!(w.sides[0].peer.push(class, &late), Err(SendError::Dead));
-    w.sides[0].peer.told();
-    assert_eq!(w.sides[0].peer.push(class, &late), Ok(()));
 }

@@ -12,15 +12,13 @@ use dvs_radar::links::Said;
 
 impl Daemon {
     /// A session with a node began.
-    pub(crate) fn node_linked(&mut self, node: u16, session: u64) {
-        self.plane.sessions.insert(node, session);
+    pub(crate) fn node_linked(&mut self, node: u16) {
         self.plane.links.linked(NodeId(node));
         self.greet(node);
     }
 
     /// It ended.
     pub(crate) fn node_unlinked(&mut self, node: u16) {
-        self.plane.sessions.remove(&node);
         if self.plane.links.unlinked(NodeId(node)) {
             self.node_down(node);
         }

@@ -123,8 +123,6 @@ pub(crate) struct ControlPlane {
     /// Answers to entries that were not done here yet.
     verdicts: BTreeMap<Epoch, Vec<(u64, Answer)>>,
     links: Links<Record>,
-    /// The proxy's number of the session with each node.
-    sessions: BTreeMap<u16, u64>,
     leases: Leases,
     /// Where callers of services go, and whether instances here serve. Of this incarnation.
     radar: Radar,
@@ -176,7 +174,6 @@ impl ControlPlane {
             leases: Leases::new(identity.id(), terms, now),
             radar: Radar::new(identity.id(), terms),
             links: Links::default(),
-            sessions: BTreeMap::new(),
             identity,
             dir,
             state: State::default(),
@@ -262,11 +259,6 @@ impl ControlPlane {
             Security::Tls => identity::hex(&self.identity.key),
             Security::Plain => String::new(),
         }
-    }
-
-    /// The proxy's number of the session with a node, if there is one.
-    pub(crate) fn session_with(&self, node: u16) -> Option<u64> {
-        self.sessions.get(&node).copied()
     }
 
     /// This node's number.

@@ -61,9 +61,8 @@ impl Daemon {
     }
 
     pub(crate) fn send_node(&mut self, node: u16, record: &NodeRecord) {
-        let Some(session) = self.plane.session_with(node) else { return };
         match control::encode(record) {
-            Ok(bytes) => self.post(ToProxy::Control { node, session, bytes }),
+            Ok(bytes) => self.post(ToProxy::Control { node, bytes }),
             Err(e) => self.log.add("node", format!("a record to node {node} is too long: {e}")),
         }
     }
@@ -72,7 +71,7 @@ impl Daemon {
         for _ in 0..PROXY_TURN_MAX {
             let Some(message) = self.door.as_ref().and_then(Door::next) else { return };
             match message {
-                FromProxy::Up { node, session } => self.node_linked(node, session),
+                FromProxy::Up { node } => self.node_linked(node),
                 FromProxy::Down { node } => self.node_unlinked(node),
                 FromProxy::Knock { key, from, payload, answer } => self.knocked(key, from, &payload, answer),
                 FromProxy::Control { node, bytes } => match control::decode(&bytes) {

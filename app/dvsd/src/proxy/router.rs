@@ -309,7 +309,7 @@ impl Router {
             }),
             ToProxy::Told(event, node) => self.step(|route, step| route.told(&event, node, step)),
             ToProxy::Reply { id, result } => self.step(|route, step| route.opened(id, result, step)),
-            ToProxy::Control { node, session, bytes } => self.control(NodeId(node), session, bytes),
+            ToProxy::Control { node, bytes } => self.control(NodeId(node), bytes),
             ToProxy::Log { node, bytes } => return self.log(NodeId(node), &bytes),
             ToProxy::Copy { session, id, from, to, length } => {
                 let (from, to) = (side(from), side(to));
@@ -348,13 +348,9 @@ impl Router {
         self.finish(after, Some(node));
     }
 
-    fn control(&self, node: NodeId, session: u64, bytes: Vec<u8>) -> After {
+    fn control(&self, node: NodeId, bytes: Vec<u8>) -> After {
         let mut state = self.lock();
         let mut after = After::default();
-        // The daemon has not heard of its end yet: in the next one this would be said to somebody else.
-        if state.route.session(node) != Some(session) {
-            return after;
-        }
         if !state.route.holds(node) {
             match self.peers().queue(node, &Frame::Control { bytes: &bytes }) {
                 Err(SendError::WouldBlock) => {}
@@ -421,8 +417,8 @@ impl Handler for Ear {
 
     fn up(&self, node: NodeId) {
         let Some(router) = self.0.upgrade() else { return };
-        let session = router.lock().route.node_up(node);
-        router.post(FromProxy::Up { node: node.0, session });
+        router.lock().route.node_up(node);
+        router.post(FromProxy::Up { node: node.0 });
     }
 
     fn down(&self, node: NodeId, reason: DownReason) {

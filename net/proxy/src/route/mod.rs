@@ -408,15 +408,9 @@ impl Route {
         self.outgoing.end(node, call, end, &self.shores, step);
     }
 
-    /// A session with a node began: its number, which rises.
-    pub fn node_up(&mut self, node: NodeId) -> u64 {
-        self.peers.up(node)
-    }
-
-    /// The number of the session with a node; nothing if there is none. Whoever hears of sessions later than
-    /// this says with what it sends for which one it is.
-    pub fn session(&self, node: NodeId) -> Option<u64> {
-        self.peers.session(node)
+    /// A session with a node began.
+    pub fn node_up(&mut self, node: NodeId) {
+        self.peers.up(node);
     }
 
     /// A node was declared dead (or its daemon started anew): what was under way from it ends. What was to it

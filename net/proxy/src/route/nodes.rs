@@ -27,8 +27,6 @@ impl Held {
 #[derive(Debug, Default)]
 pub(super) struct Peer {
     up: bool,
-    /// How many sessions there have been, this one included.
-    sessions: u64,
     held: VecDeque<Held>,
     held_bytes: usize,
     stalled: Vec<LaneKey>,
@@ -51,22 +49,16 @@ impl Peers {
         self.table.get_mut(node.0 as usize)
     }
 
-    /// The number of the session that begins.
-    pub fn up(&mut self, node: NodeId) -> u64 {
-        let Some(p) = self.get_mut(node) else { return 0 };
-        *p = Peer { up: true, sessions: p.sessions + 1, ..Peer::default() };
-        p.sessions
+    pub fn up(&mut self, node: NodeId) {
+        if let Some(p) = self.get_mut(node) {
+            *p = Peer { up: true, ..Peer::default() };
+        }
     }
 
     pub fn down(&mut self, node: NodeId) {
         if let Some(p) = self.get_mut(node) {
-            *p = Peer { sessions: p.sessions, ..Peer::default() };
+            *p = Peer::default();
         }
-    }
-
-    /// The number of the session with a node; nothing if there is none.
-    pub fn session(&self, node: NodeId) -> Option<u64> {
-        self.table.get(node.0 as usize).filter(|p| p.up).map(|p| p.sessions)
     }
 
     pub fn is_up(&self, node: NodeId) -> bool {

@@ -235,9 +235,7 @@ impl Line {
 
     /// Does what the session asks for, in its order.
     fn obey(&mut self, around: &mut Around<'_, '_>) {
-        let commands = self.peer.commands();
-        let ended = commands.iter().any(|c| matches!(c, Command::Down(_)));
-        for command in commands {
+        for command in self.peer.commands() {
             match command {
                 Command::Dial(class) => self.dial(class, around),
                 Command::Close(class) => self.close_class(class, around),
@@ -253,9 +251,6 @@ impl Line {
                     around.news.push_back(FromLine::Down(self.node));
                 }
             }
-        }
-        if ended {
-            self.peer.told();
         }
     }
 
